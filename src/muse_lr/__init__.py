@@ -1,0 +1,44 @@
+"""Long-range physics for machine-learned force fields, in one energy model.
+
+Everything public is imported on first use, so that ``import muse_lr`` is fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "AtomsBatch": "muse_lr.batch",
+    "Calculator": "muse_lr.interfaces.ase",
+    "ChargeDensity": "muse_lr.density",
+    "EnergyModel": "muse_lr.model",
+    "InputError": "muse_lr.errors",
+    "build_model": "muse_lr.config",
+    "load_model": "muse_lr.serialization",
+    "save_model": "muse_lr.serialization",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from muse_lr.batch import AtomsBatch as AtomsBatch
+    from muse_lr.config import build_model as build_model
+    from muse_lr.density import ChargeDensity as ChargeDensity
+    from muse_lr.errors import InputError as InputError
+    from muse_lr.interfaces.ase import Calculator as Calculator
+    from muse_lr.model import EnergyModel as EnergyModel
+    from muse_lr.serialization import load_model as load_model
+    from muse_lr.serialization import save_model as save_model
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'muse_lr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

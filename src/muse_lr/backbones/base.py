@@ -1,0 +1,102 @@
+"""The protocol that every backbone keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from muse_lr.graph import Graph, NodeFeatures
+from muse_lr.schema import Strict
+
+
+class BackboneConfig(Strict):
+    """Keys that all backbones share."""
+
+    kind: str
+    cutoff: float = Field(5.0, gt=0, le=20, description="Cutoff radius of the edges, A.")
+    channels: int = Field(64, ge=1, description="Width of the node features.")
+    layers: int = Field(3, ge=1, description="Number of message-passing layers.")
+    embed: tuple[Literal["total_charge", "spin"], ...] = Field(
+        (),
+        description="What of each structure is embedded into its atoms' features: total_charge, "
+        "spin. Such a model is not size-consistent.",
+    )
+
+
+class Backbone(nn.Module, ABC):
+    """Local description of nodes: features and an energy per node.
+
+    A backbone knows nothing of charges, cells or boundaries: it sees a
+    :class:`~muse_lr.graph.Graph`, whose nodes may be atoms or coarse nodes, and is built from
+    its configuration and the model's elements.
+
+    Attributes
+    ----------
+    Config : type
+        Schema of the backbone's section in the configuration.
+    cutoff : float
+        Radius beyond which edges do not act, A.
+    layers : int
+        Message-passing layers; the receptive field is ``layers * cutoff``.
+    scalar_channels : int
+        Channels of the invariant output features.
+    tensor_channels : dict of int to int
+        l -> channels of the equivariant output features.
+    size_consistent : bool
+        Whether far apart copies have the sum of their energies.
+    """
+
+    Config: ClassVar[type[BackboneConfig]]
+    cutoff: float
+    layers: int
+    scalar_channels: int
+    tensor_channels: dict[int, int]
+    size_consistent: bool
+
+    @abstractmethod
+    def forward(
+        self, graph: Graph, initial: NodeFeatures | None = None
+    ) -> tuple[NodeFeatures, Tensor]:
+        """Features and energies of the nodes.
+
+        Parameters
+        ----------
+        graph : Graph
+            Edges longer than the cutoff are ignored.
+        initial : NodeFeatures, optional
+            Features added to the initial node embedding: scalars (n_nodes, channels) and tensors
+            of the orders that the backbone carries.
+
+        Returns
+        -------
+        features : NodeFeatures
+        energies : Tensor
+            (n_nodes,) in eV.
+        """
+
+
+class GraphEmbedding(nn.Module):
+    """Embed total charge and spin of a structure into its atoms' features.
+
+    h_i += W2 silu(W1 [Q, s - 1]) x (composition gate), where the gate lets elements take up the
+    state differently. A neutral singlet adds nothing, so that the reference state costs nothing.
+    """
+
+    def __init__(self, names: tuple[str, ...], n_elements: int, channels: int) -> None:
+        super().__init__()
+        self.names = names
+        self.expand = nn.Linear(len(names), channels, bias=False)
+        self.gate = nn.Linear(n_elements, channels)
+        self.mix = nn.Linear(channels, channels, bias=False)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """(n_nodes, channels) to add to the initial features."""
+        values = {"total_charge": graph.total_charge, "spin": graph.spin - 1}
+        dtype = graph.composition.dtype
+        state = torch.stack([values[name].to(dtype) for name in self.names], dim=-1)
+        hidden = nn.functional.silu(self.expand(state))[graph.graph_index]
+        return self.mix(hidden * self.gate(graph.composition))

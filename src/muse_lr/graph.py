@@ -1,0 +1,90 @@
+"""What a message-passing module sees: nodes with a composition, edges with vectors.
+
+Atoms and coarse nodes are both described this way, so that the same backbone modules can run on
+either: an atom has a one-hot composition, a coarse node a continuous one, and the weights say how
+much of a node is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes, edges and what is known of each graph.
+
+    Attributes
+    ----------
+    composition : Tensor
+        (n_nodes, n_elements); one-hot in the model's elements for atoms, continuous for coarse
+        nodes.
+    edge_index : Tensor
+        (2, n_edges) of int64: sender (the neighbour) and receiver (the centre), as in
+        torch_geometric.
+    edge_vectors : Tensor
+        (n_edges, 3) in A, from the receiver to the sender's image.
+    edge_lengths : Tensor
+        (n_edges,) in A.
+    graph_index : Tensor
+        (n_nodes,) of int64: the graph of each node.
+    num_graphs : int
+        Number of graphs, those without nodes included.
+    total_charge, spin : Tensor
+        (n_graphs,) total charge in e and spin multiplicity 2S + 1.
+    edge_weights : Tensor or None
+        (n_edges,) factor of each message; None means 1.
+    """
+
+    composition: Tensor
+    edge_index: Tensor
+    edge_vectors: Tensor
+    edge_lengths: Tensor
+    graph_index: Tensor
+    num_graphs: int
+    total_charge: Tensor
+    spin: Tensor
+    edge_weights: Tensor | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        return self.composition.shape[0]
+
+    def within(self, cutoff: float) -> Graph:
+        """The same graph with only the edges shorter than ``cutoff`` (A)."""
+        keep = self.edge_lengths < cutoff
+        if bool(keep.all()):
+            return self
+        return replace(
+            self,
+            edge_index=self.edge_index[:, keep],
+            edge_vectors=self.edge_vectors[keep],
+            edge_lengths=self.edge_lengths[keep],
+            edge_weights=None if self.edge_weights is None else self.edge_weights[keep],
+        )
+
+
+@dataclass(frozen=True)
+class NodeFeatures:
+    """Invariant and equivariant features of nodes.
+
+    Attributes
+    ----------
+    scalars : Tensor
+        (n_nodes, channels), invariant.
+    tensors : dict of int to Tensor
+        l -> (n_nodes, 2l + 1, channels_l) for l >= 1, real spherical components m = -l..l with z
+        as the polar axis; l = 1 is ordered (y, z, x).
+    """
+
+    scalars: Tensor
+    tensors: dict[int, Tensor] = field(default_factory=dict)
+
+
+def sum_nodes(values: Tensor, graph_index: Tensor, num_graphs: int) -> Tensor:
+    """Sum per-node values over each graph in float64: (n_nodes, ...) -> (n_graphs, ...)."""
+    out = values.new_zeros((num_graphs, *values.shape[1:]), dtype=torch.float64)
+    return out.index_add(0, graph_index, values.to(torch.float64))

@@ -1,0 +1,54 @@
+"""What can be plugged in, by name. A new part is one file and one line here.
+
+The values are import paths, so that naming a part does not import the others.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from muse_lr.errors import InputError, nearest
+
+BACKBONES = {
+    "mace": "muse_lr.backbones.mace:MaceBackbone",
+    "painn": "muse_lr.backbones.painn:PaiNN",
+}
+MULTISCALE: dict[str, str] = {}
+CHARGES = {
+    "conserved": "muse_lr.charges.readout:ConservedCharges",
+    "fixed": "muse_lr.charges.fixed:FixedCharges",
+    "latent": "muse_lr.charges.readout:LatentCharges",
+}
+HEADS = {
+    "coulomb": "muse_lr.heads.coulomb:CoulombHead",
+    "zbl": "muse_lr.heads.repulsion:ZBLHead",
+}
+SOLVERS = {
+    "reference": "muse_lr.solvers.reference:ReferenceSolver",
+    "torchpme": "muse_lr.solvers.torchpme:TorchPMESolver",
+}
+
+SLOTS = {
+    "backbone": BACKBONES,
+    "multiscale": MULTISCALE,
+    "charges": CHARGES,
+    "head": HEADS,
+    "solver": SOLVERS,
+}
+
+
+def lookup(slot: str, kind: object) -> Any:
+    """The class registered as ``kind`` in ``slot`` (a key of :data:`SLOTS`).
+
+    Raises
+    ------
+    InputError
+        If nothing of that name is registered.
+    """
+    entries = SLOTS[slot]
+    if not isinstance(kind, str) or kind not in entries:
+        known = ", ".join(entries) or "none yet"
+        raise InputError(f"unknown {slot} kind {kind!r}{nearest(str(kind), entries)}; known: {known}")
+    module, name = entries[kind].split(":")
+    return getattr(import_module(module), name)
