@@ -1,0 +1,184 @@
+"""Structures as tensors: any number of them, with the boundary of each one explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from muse_lr.errors import InputError
+from muse_lr.neighbors import complete_cell, neighbor_list
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Labels that are one row per atom; the others are one row per structure.
+ATOM_LABELS = ("forces", "charges", "bec")
+LABEL_SHAPES: dict[str, tuple[int, ...]] = {
+    "energy": (),
+    "forces": (3,),
+    "stress": (3, 3),
+    "dipole": (3,),
+    "charges": (),
+    "bec": (3, 3),
+}
+
+
+class AtomsData(Data):
+    """One structure; the attributes are those of :class:`AtomsBatch`."""
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.num_nodes if key == "edge_index" else 0
+
+    def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return 1 if key == "edge_index" else 0
+
+
+class AtomsBatch(Batch):
+    """Structures in one batch, molecules, slabs and crystals mixed as they come.
+
+    Attributes
+    ----------
+    positions : Tensor
+        (n_atoms, 3) in A, float64.
+    numbers : Tensor
+        (n_atoms,) of int64, atomic numbers.
+    cell : Tensor
+        (n_graphs, 3, 3), rows are cell vectors, A; open directions are filled with vectors normal
+        to the others.
+    pbc : Tensor
+        (n_graphs, 3) of bool: the boundary of each graph.
+    edge_index : Tensor
+        (2, n_edges): sender (neighbour), receiver (centre).
+    edge_shift : Tensor
+        (n_edges, 3) of int64: cell vectors to add to the sender.
+    total_charge : Tensor
+        (n_graphs,) in e, ``atoms.info["total_charge"]`` or 0.
+    charge_stated : Tensor
+        (n_graphs,) of bool: whether the structure said its total charge.
+    spin : Tensor
+        (n_graphs,) multiplicity 2S + 1, ``atoms.info["spin"]`` or the lowest compatible with the
+        number of electrons.
+    batch, ptr : Tensor
+        torch_geometric's: the graph of each atom, and where each graph starts.
+    label_energy, label_forces, ... : Tensor
+        Labels, where :meth:`from_ase` was given any; NaN where a structure lacks one.
+    """
+
+    if TYPE_CHECKING:
+        positions: Tensor
+        numbers: Tensor
+        cell: Tensor
+        pbc: Tensor
+        edge_index: Tensor
+        edge_shift: Tensor
+        total_charge: Tensor
+        charge_stated: Tensor
+        spin: Tensor
+        batch: Tensor
+        ptr: Tensor
+        num_graphs: int
+
+    @classmethod
+    def from_ase(
+        cls,
+        structures: Sequence[Atoms],
+        cutoff: float,
+        labels: Sequence[Mapping[str, NDArray[np.float64]]] | None = None,
+    ) -> AtomsBatch:
+        """Build a batch with its neighbour lists from ASE structures.
+
+        Parameters
+        ----------
+        structures : sequence of ase.Atoms
+        cutoff : float
+            Neighbour-list cutoff in A, ``model.cutoff``.
+        labels : sequence of mappings, optional
+            Reference values by label name for each structure.
+
+        Raises
+        ------
+        InputError
+            For positions that are not finite, a cell that is missing or singular where it is
+            periodic, or a total charge or spin that is no number.
+        """
+        if not isinstance(structures, (list, tuple)):
+            raise InputError("AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)")
+        given = labels if labels is not None else [{}] * len(structures)
+        return cls.from_structures(
+            [
+                atoms_to_data(atoms, cutoff, values)
+                for atoms, values in zip(structures, given, strict=True)
+            ]
+        )
+
+    @classmethod
+    def from_structures(cls, structures: Sequence[AtomsData]) -> AtomsBatch:
+        """Join single structures; a label that only some carry is NaN in the others."""
+        names = sorted({key for data in structures for key in data.keys() if key[:6] == "label_"})
+        for data in structures:
+            for key in names:
+                if key not in data:
+                    name = key[6:]
+                    rows = data.num_nodes if name in ATOM_LABELS else 1
+                    data[key] = torch.full((rows, *LABEL_SHAPES[name]), torch.nan).double()
+        return cls.from_data_list(list(structures))
+
+    @property
+    def nodes_per_graph(self) -> Tensor:
+        """(n_graphs,) number of atoms of each graph."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+
+def atoms_to_data(
+    atoms: Atoms, cutoff: float, labels: Mapping[str, NDArray[np.float64]] | None = None
+) -> AtomsData:
+    """One structure with its neighbour list, as :meth:`AtomsBatch.from_ase` takes it."""
+    positions = atoms.get_positions()
+    if not np.isfinite(positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
+        raise InputError(f"the position of atom {atom} is not finite")
+    cell = complete_cell(atoms.cell.array, atoms.pbc)
+    edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
+    numbers = atoms.get_atomic_numbers()
+    stated = atoms.info.get("total_charge")
+    charge = _number(stated, "total_charge") if stated is not None else 0.0
+    data = AtomsData(
+        num_nodes=len(atoms),
+        positions=torch.from_numpy(positions),
+        numbers=torch.from_numpy(numbers.astype(np.int64)),
+        cell=torch.from_numpy(cell)[None],
+        pbc=torch.from_numpy(atoms.pbc.copy())[None],
+        edge_index=torch.from_numpy(edge_index),
+        edge_shift=torch.from_numpy(edge_shift),
+        total_charge=torch.tensor([charge], dtype=torch.float64),
+        charge_stated=torch.tensor([stated is not None]),
+        spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
+    )
+    for name, value in (labels or {}).items():
+        rows = len(atoms) if name in ATOM_LABELS else 1
+        shape = (rows, *LABEL_SHAPES[name])
+        data[f"label_{name}"] = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
+    return data
+
+
+def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
+    if atoms.info.get("spin") is not None:
+        return _number(atoms.info["spin"], "spin")
+    electrons = int(numbers.sum()) - round(charge)
+    return 1.0 + electrons % 2
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InputError(f"{name} is {value!r}: a finite number is needed")
+    return number
