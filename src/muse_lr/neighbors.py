@@ -103,25 +103,26 @@ def neighbor_list(
     return edge_index, shift.astype(np.int64)
 
 
-def all_pairs(nodes_per_graph: Tensor) -> Tensor:
+def all_pairs(nodes_per_graph: Tensor, chosen: Tensor) -> Tensor:
     """All pairs i < j of nodes of the same graph, without a loop over graphs.
 
     Parameters
     ----------
     nodes_per_graph : Tensor
         (n_graphs,) of int64; the nodes of a graph are contiguous.
+    chosen : Tensor
+        (n_graphs,) of bool: the graphs whose pairs are wanted.
 
     Returns
     -------
     Tensor
         (2, n_pairs) of int64.
     """
-    device = nodes_per_graph.device
-    squares = nodes_per_graph**2
     starts = torch.cumsum(nodes_per_graph, 0) - nodes_per_graph
+    squares = nodes_per_graph**2 * chosen
     graph = torch.repeat_interleave(squares)
     offset = torch.cumsum(squares, 0) - squares
-    flat = torch.arange(int(squares.sum()), device=device) - offset[graph]
+    flat = torch.arange(len(graph), device=squares.device) - offset[graph]
     size = nodes_per_graph[graph]
     first, second = flat // size, flat % size
     keep = first < second

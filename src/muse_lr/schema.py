@@ -1,11 +1,92 @@
-"""The strict base of every configuration section."""
+"""The strict base of every configuration section, and errors that name the key."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from muse_lr.errors import InputError, nearest
 
 
 class Strict(BaseModel):
     """A configuration section: unknown keys are refused, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+S = TypeVar("S", bound=Strict)
+
+
+class PartError(ValueError):
+    """Problems inside a nested section: pairs of a dotted path and a message."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+        self.problems = problems
+
+
+def validate(schema: type[S], data: Any, source: str = "") -> S:
+    """``data`` as an instance of ``schema``.
+
+    Raises
+    ------
+    InputError
+        One line that names the source, the first wrong key and what is wrong with it.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        problems = _problems(error, schema)
+        path, message = problems[0]
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        where = ": ".join(part for part in (source, path) if part)
+        raise InputError(f"{where}: {message}{more}") from error
+
+
+def validate_part(schema: type[S], data: Any) -> S:
+    """Like :func:`validate`, for use in a validator: the outer section adds its path."""
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise PartError(_problems(error, schema)) from error
+
+
+def _problems(error: ValidationError, schema: type[BaseModel]) -> list[tuple[str, str]]:
+    problems: list[tuple[str, str]] = []
+    for item in error.errors():
+        path = ".".join(str(key) for key in item["loc"])
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, PartError):
+            problems += [(_join(path, inner), message) for inner, message in cause.problems]
+        elif item["type"] == "extra_forbidden":
+            known = _fields_at(schema, item["loc"][:-1])
+            problems.append((path, f"unknown key{nearest(str(item['loc'][-1]), known)}"))
+        elif item["type"] == "missing":
+            problems.append((path, "this key is needed"))
+        elif cause is not None:
+            problems.append((path, str(cause)))
+        else:
+            problems.append((path, f"{_lower(item['msg'])}, got {item['input']!r}"))
+    return problems
+
+
+def _join(outer: str, inner: str) -> str:
+    return ".".join(part for part in (outer, inner) if part)
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for key in path:
+        field = schema.model_fields.get(str(key))
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        schema = field.annotation
+    return list(schema.model_fields)

@@ -38,6 +38,10 @@ class Backbone(nn.Module, ABC):
     ----------
     Config : type
         Schema of the backbone's section in the configuration.
+    config : BackboneConfig
+        What rebuilds this backbone without any other file.
+    atomic_energies : dict of str to float or None
+        Energies of the isolated atoms that belong to the weights, eV.
     cutoff : float
         Radius beyond which edges do not act, A.
     layers : int
@@ -51,11 +55,18 @@ class Backbone(nn.Module, ABC):
     """
 
     Config: ClassVar[type[BackboneConfig]]
+    config: BackboneConfig
+    atomic_energies: dict[str, float] | None = None
     cutoff: float
     layers: int
     scalar_channels: int
     tensor_channels: dict[int, int]
     size_consistent: bool
+
+    @classmethod
+    def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:
+        """Elements where the configuration names none: those of a file of weights, if any."""
+        return None
 
     @abstractmethod
     def forward(

@@ -1,0 +1,190 @@
+"""PaiNN: equivariant message passing with scalars and vectors.
+
+K. T. Schuett, O. T. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial
+properties and molecular spectra, ICML 2021, arXiv:2102.03150. Written here from its equations, with
+three changes: a quintic envelope, so that energies are twice continuously differentiable (the usual
+cosine is not); invariants of the vectors enter the readout, so that the last layer's vectors are
+trained; elements are embedded linearly from the composition, so that coarse nodes can be described.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
+from muse_lr.graph import Graph, NodeFeatures
+from muse_lr.smooth import switch_off
+
+#: Softens vector norms so that their derivatives exist at zero.
+NORM_EPSILON = 1e-8
+
+
+class PaiNNConfig(BackboneConfig):
+    """Keys of the PaiNN backbone."""
+
+    kind: Literal["painn"] = "painn"
+    radial: int = Field(20, ge=1, description="Number of radial Bessel functions.")
+
+
+class PaiNN(Backbone):
+    """PaiNN with a C2 cutoff.
+
+    Parameters
+    ----------
+    config : PaiNNConfig
+    elements : tuple of str
+        The elements of the model, in the order of the composition.
+    """
+
+    Config: ClassVar[type[BackboneConfig]] = PaiNNConfig
+
+    def __init__(self, config: PaiNNConfig, elements: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.cutoff = config.cutoff
+        self.layers = config.layers
+        self.scalar_channels = config.channels
+        self.tensor_channels = {1: config.channels}
+        self.size_consistent = not config.embed
+        channels = config.channels
+        self.embedding = nn.Linear(len(elements), channels, bias=False)
+        self.graph_embedding = (
+            GraphEmbedding(config.embed, len(elements), channels) if config.embed else None
+        )
+        self.radial = BesselBasis(config.radial, config.cutoff)
+        self.messages = nn.ModuleList(
+            [Message(channels, config.radial) for _ in range(config.layers)]
+        )
+        self.updates = nn.ModuleList([Update(channels) for _ in range(config.layers)])
+        self.readout = Readout(channels)
+
+    def forward(
+        self, graph: Graph, initial: NodeFeatures | None = None
+    ) -> tuple[NodeFeatures, Tensor]:
+        """See :meth:`Backbone.forward`."""
+        graph = graph.within(self.cutoff)
+        scalars = self.embedding(graph.composition)  # (N, F)
+        vectors = scalars.new_zeros((scalars.shape[0], 3, scalars.shape[1]))  # (N, 3, F)
+        if self.graph_embedding is not None:
+            scalars = scalars + self.graph_embedding(graph)
+        if initial is not None:
+            scalars = scalars + initial.scalars
+            if 1 in initial.tensors:
+                vectors = vectors + from_standard_order(initial.tensors[1])
+        lengths = graph.edge_lengths
+        directions = graph.edge_vectors / lengths[:, None]  # (E, 3)
+        envelope = switch_off(lengths, 0.0, self.cutoff)
+        if graph.edge_weights is not None:
+            envelope = envelope * graph.edge_weights
+        radial = self.radial(lengths)  # (E, R)
+        for message, update in zip(self.messages, self.updates, strict=True):
+            scalars, vectors = message(
+                scalars, vectors, graph.edge_index, directions, radial, envelope
+            )
+            scalars, vectors = update(scalars, vectors)
+        energies = self.readout(scalars, vectors)
+        return NodeFeatures(scalars, {1: to_standard_order(vectors)}), energies
+
+
+def to_standard_order(vectors: Tensor) -> Tensor:
+    """(N, 3, F) from x, y, z to m = -1, 0, 1 with z polar: y, z, x."""
+    return vectors[:, [1, 2, 0]]
+
+
+def from_standard_order(vectors: Tensor) -> Tensor:
+    """(N, 3, F) from y, z, x to x, y, z."""
+    return vectors[:, [2, 0, 1]]
+
+
+class BesselBasis(nn.Module):
+    """sqrt(2 / rc) sin(n pi r / rc) / r, n = 1 .. count (Gasteiger et al., ICLR 2020)."""
+
+    def __init__(self, count: int, cutoff: float) -> None:
+        super().__init__()
+        frequencies = torch.arange(1, count + 1, dtype=torch.float64) * (math.pi / cutoff)
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", frequencies.to(torch.get_default_dtype()))
+        self.scale = math.sqrt(2 / cutoff)
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """(E,) -> (E, count)."""
+        return self.scale * torch.sin(lengths[:, None] * self.frequencies) / lengths[:, None]
+
+
+class Message(nn.Module):
+    """Sums over neighbours of filtered scalars, of directions and of filtered vectors."""
+
+    def __init__(self, channels: int, radial: int) -> None:
+        super().__init__()
+        self.context = nn.Sequential(
+            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 3 * channels)
+        )
+        self.filter = nn.Linear(radial, 3 * channels)
+
+    def forward(
+        self,
+        scalars: Tensor,
+        vectors: Tensor,
+        edge_index: Tensor,
+        directions: Tensor,
+        radial: Tensor,
+        envelope: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        sender, receiver = edge_index
+        weights = self.filter(radial) * envelope[:, None]  # (E, 3F)
+        gates = self.context(scalars)[sender] * weights
+        to_scalars, along_edge, carried = gates.chunk(3, dim=-1)
+        moved = (
+            along_edge[:, None] * directions[:, :, None] + carried[:, None] * vectors[sender]
+        )  # (E, 3, F)
+        return (
+            scalars.index_add(0, receiver, to_scalars),
+            vectors.index_add(0, receiver, moved),
+        )
+
+
+class Update(nn.Module):
+    """Mixes scalars and vectors within each node."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(channels, 2 * channels, bias=False)
+        self.gates = nn.Sequential(
+            nn.Linear(2 * channels, channels), nn.SiLU(), nn.Linear(channels, 3 * channels)
+        )
+
+    def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = self.mix(vectors).chunk(2, dim=-1)  # (N, 3, F) each
+        gates = self.gates(torch.cat([scalars, soft_norm(second)], dim=-1))
+        scale, inner, shift = gates.chunk(3, dim=-1)
+        return (
+            scalars + shift + inner * (first * second).sum(1),
+            vectors + scale[:, None] * first,
+        )
+
+
+class Readout(nn.Module):
+    """Energy of each node from its scalars and the norms of its mixed vectors."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // 2, 1)
+        self.mix = nn.Linear(channels, hidden, bias=False)
+        self.network = nn.Sequential(
+            nn.Linear(channels + hidden, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+        )
+
+    def forward(self, scalars: Tensor, vectors: Tensor) -> Tensor:
+        """(N, F), (N, 3, F) -> (N,) in eV."""
+        invariants = soft_norm(self.mix(vectors))
+        return self.network(torch.cat([scalars, invariants], dim=-1))[:, 0]
+
+
+def soft_norm(vectors: Tensor) -> Tensor:
+    """sqrt(|v|^2 + eps) - sqrt(eps): (N, 3, F) -> (N, F), smooth at zero."""
+    return (vectors.square().sum(1) + NORM_EPSILON).sqrt() - math.sqrt(NORM_EPSILON)

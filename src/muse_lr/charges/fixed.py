@@ -1,0 +1,77 @@
+"""Charges given by element."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.charges.base import ChargeModel, ChargesConfig, FeatureSize
+from muse_lr.density import ChargeDensity, check_width
+from muse_lr.errors import InputError
+from muse_lr.geometry import Geometry
+from muse_lr.graph import NodeFeatures
+
+#: A stated total charge may differ from the sum of the fixed charges by this much, e.
+TOLERANCE = 1e-6
+
+
+class FixedConfig(ChargesConfig):
+    """Keys of the fixed charges."""
+
+    kind: Literal["fixed"] = "fixed"
+    by_element: dict[str, float] = Field(..., description="Charge of each element, e.")
+
+
+class FixedCharges(ChargeModel):
+    """q_i = q(Z_i): no parameters; the textbook's model."""
+
+    Config: ClassVar[type[ChargesConfig]] = FixedConfig
+    exact_total_charge: ClassVar[bool] = True
+    size_consistent: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = False
+
+    def __init__(
+        self, config: FixedConfig, elements: tuple[str, ...], features: FeatureSize
+    ) -> None:
+        super().__init__(config, elements)
+        missing = [element for element in elements if element not in config.by_element]
+        if missing:
+            raise InputError(
+                f"model.charges.by_element has no charge for {', '.join(missing)}, which "
+                "model.elements lists"
+            )
+        self.values = tuple(config.by_element[element] for element in elements)
+
+    def forward(
+        self,
+        features: NodeFeatures | None,
+        composition: Tensor,
+        geometry: Geometry,
+        batch: AtomsBatch,
+    ) -> ChargeDensity:
+        """See :meth:`ChargeModel.forward`."""
+        moments = composition @ composition.new_tensor(self.values)[:, None]
+        width = check_width(self.width, len(moments), moments)
+        return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse a stated total charge that is not the sum of the fixed charges."""
+        table = torch.zeros(119, dtype=torch.float64)
+        from ase.data import atomic_numbers
+
+        for element, value in zip(self.elements, self.values, strict=True):
+            table[atomic_numbers[element]] = value
+        charges = table.to(batch.numbers.device)[batch.numbers]
+        total = charges.new_zeros(batch.num_graphs).index_add(0, batch.batch, charges)
+        wrong = batch.charge_stated & ((total - batch.total_charge).abs() > TOLERANCE)
+        if bool(wrong.any()):
+            graph = int(wrong.nonzero()[0])
+            raise InputError(
+                f"structure {graph} states total_charge {float(batch.total_charge[graph]):g} but "
+                f"its fixed charges sum to {float(total[graph]):g}: correct "
+                "atoms.info['total_charge'] or model.charges.by_element"
+            )

@@ -1,0 +1,96 @@
+"""The geometry that every part of the model sees, strained once, before any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from muse_lr.batch import AtomsBatch
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Strained positions, cells and edges of a batch, differentiable, in float64.
+
+    Attributes
+    ----------
+    positions : Tensor
+        (n_atoms, 3) in A.
+    cell : Tensor
+        (n_graphs, 3, 3) in A.
+    edge_vectors : Tensor
+        (n_edges, 3) in A, from the receiver to the sender's image.
+    edge_lengths : Tensor
+        (n_edges,) in A.
+    edge_index, numbers, pbc, graph_index, ptr, num_graphs :
+        As in :class:`~muse_lr.batch.AtomsBatch`.
+    """
+
+    positions: Tensor
+    cell: Tensor
+    edge_vectors: Tensor
+    edge_lengths: Tensor
+    edge_index: Tensor
+    numbers: Tensor
+    pbc: Tensor
+    graph_index: Tensor
+    ptr: Tensor
+    num_graphs: int
+
+    @property
+    def open_graphs(self) -> Tensor:
+        """(n_graphs,) of bool: graphs without any periodic direction."""
+        return ~self.pbc.any(1)
+
+    @property
+    def periodic_graphs(self) -> Tensor:
+        """(n_graphs,) of bool: graphs that are periodic in all three directions."""
+        return self.pbc.all(1)
+
+    @property
+    def nodes_per_graph(self) -> Tensor:
+        """(n_graphs,) number of atoms of each graph."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+    @property
+    def volume(self) -> Tensor:
+        """(n_graphs,) |det cell| in A^3."""
+        return torch.linalg.det(self.cell).abs()
+
+
+def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | None) -> Geometry:
+    """Apply a strain to positions and cells together and form the edges.
+
+    r' = r + r.e and C' = C + C.e with the symmetric part e of ``strain``.
+
+    Parameters
+    ----------
+    batch : AtomsBatch
+    positions : Tensor
+        (n_atoms, 3), A; the leaf to differentiate.
+    strain : Tensor or None
+        (n_graphs, 3, 3), usually zeros that require a gradient.
+    """
+    cell = batch.cell.to(positions.dtype)
+    if strain is not None:
+        symmetric = (strain + strain.mT) / 2
+        positions = positions + torch.einsum("ia,iab->ib", positions, symmetric[batch.batch])
+        cell = cell + cell @ symmetric
+    sender, receiver = batch.edge_index
+    shift = batch.edge_shift.to(positions.dtype)
+    image = torch.einsum("ea,eab->eb", shift, cell[batch.batch[receiver]])
+    vectors = positions[sender] - positions[receiver] + image
+    return Geometry(
+        positions=positions,
+        cell=cell,
+        edge_vectors=vectors,
+        edge_lengths=torch.linalg.vector_norm(vectors, dim=1),
+        edge_index=batch.edge_index,
+        numbers=batch.numbers,
+        pbc=batch.pbc,
+        graph_index=batch.batch,
+        ptr=batch.ptr,
+        num_graphs=batch.num_graphs,
+    )

@@ -1,0 +1,301 @@
+"""One energy model: the parts composed, their energies named and summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor, nn
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.charges.base import ChargeModel, FeatureSize
+from muse_lr.config import ModelConfig
+from muse_lr.density import ChargeDensity
+from muse_lr.derivatives import differentiate
+from muse_lr.errors import InputError, nearest
+from muse_lr.geometry import Geometry, strained_geometry
+from muse_lr.graph import Graph, NodeFeatures, sum_nodes
+from muse_lr.heads.base import Head, HeadContext, HeadInputs
+from muse_lr.registry import lookup
+
+COMPUTE = ("forces", "stress", "dipole", "charges")
+BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
+
+
+@dataclass
+class ModelOutput:
+    """What the model says of a batch.
+
+    Attributes
+    ----------
+    energy : Tensor
+        (n_graphs,) in eV, float64.
+    energy_parts : dict of str to Tensor
+        e0, backbone, then the heads by name; they sum to the energy.
+    forces : Tensor or None
+        (n_atoms, 3) in eV/A.
+    stress : Tensor or None
+        (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
+    charges : Tensor or None
+        (n_atoms,) in e.
+    dipole : Tensor or None
+        (n_graphs, 3) in e A, about the origin.
+    density : ChargeDensity or None
+    features : NodeFeatures or None
+        Of the backbone.
+    """
+
+    energy: Tensor
+    energy_parts: dict[str, Tensor] = field(default_factory=dict)
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+    charges: Tensor | None = None
+    dipole: Tensor | None = None
+    density: ChargeDensity | None = None
+    features: NodeFeatures | None = None
+
+
+class EnergyModel(nn.Module):
+    """E = sum_i E0(Z_i) + E_backbone + sum over heads E_head[density, geometry].
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Attributes
+    ----------
+    config : ModelConfig
+        As built: it rebuilds the same model.
+    cutoff : float
+        Neighbour-list cutoff that the parts need, A.
+    size_consistent : bool
+        Whether every part is.
+
+    Raises
+    ------
+    InputError
+        If parts do not fit together.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.multiscale is not None:
+            raise InputError(
+                "model.multiscale: no multiscale part is available yet; set it to null"
+            )
+        elements = config.elements
+        if elements is None and config.backbone is not None:
+            elements = lookup("backbone", config.backbone.kind).default_elements(config.backbone)
+        if elements is None:
+            raise InputError("model.elements is needed to build a model without data")
+        self.elements = elements
+        self.backbone = None
+        if config.backbone is not None:
+            self.backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
+        self.charges = self._build_charges(config)
+        self.heads = self._build_heads(config)
+        self._dtype_marker: Tensor
+        # Says the dtype of a model without parameters.
+        self.register_buffer("_dtype_marker", torch.zeros(()), persistent=False)
+        self._element_index: Tensor
+        index = torch.full((len(atomic_numbers) + 1,), -1, dtype=torch.int64)
+        index[[atomic_numbers[element] for element in elements]] = torch.arange(len(elements))
+        self.register_buffer("_element_index", index, persistent=False)
+        effective = {} if self.backbone is None else {"backbone": self.backbone.config}
+        self.config = config.model_copy(update={"elements": elements, **effective})
+        given = (
+            config.e0 if config.e0 is not None else getattr(self.backbone, "atomic_energies", None)
+        )
+        self.set_e0(given)
+
+    def _build_charges(self, config: ModelConfig) -> ChargeModel | None:
+        if config.charges is None:
+            return None
+        kind = lookup("charges", config.charges.kind)
+        if kind.needs_features and self.backbone is None:
+            raise InputError(
+                f"charges kind {config.charges.kind!r} reads features, but model.backbone is null: "
+                "use kind fixed or a backbone"
+            )
+        size = FeatureSize(0, {})
+        if self.backbone is not None:
+            size = FeatureSize(self.backbone.scalar_channels, self.backbone.tensor_channels)
+        return kind(config.charges, self.elements, size)
+
+    def _build_heads(self, config: ModelConfig) -> nn.ModuleDict:
+        context = HeadContext(
+            elements=self.elements,
+            cutoff=None if self.backbone is None else self.backbone.cutoff,
+            width=None if self.charges is None else self.charges.width,
+        )
+        heads = nn.ModuleDict()
+        for name, section in config.heads.items():
+            if section is None:
+                continue
+            head = lookup("head", section.kind)
+            if head.needs_density and self.charges is None:
+                raise InputError(
+                    f"head {name!r} needs charges but model.charges is null: set model.charges, "
+                    f"or model.heads.{name}: null"
+                )
+            if head.needs_features and self.backbone is None:
+                raise InputError(f"head {name!r} needs features but model.backbone is null")
+            heads[name] = head(section, context)
+        return heads
+
+    def set_e0(self, e0: dict[str, float] | None) -> None:
+        """Set the energies of the isolated atoms, eV; None means zero for all.
+
+        They are kept as Python numbers, so that casting the model does not round them.
+        """
+        if e0 is not None:
+            missing = [element for element in self.elements if element not in e0]
+            if missing:
+                raise InputError(f"model.e0 has no energy for {', '.join(missing)}")
+            e0 = {element: float(e0[element]) for element in self.elements}
+        self.config = self.config.model_copy(update={"e0": e0})
+        self._e0 = tuple((e0 or dict.fromkeys(self.elements, 0.0)).values())
+
+    @property
+    def cutoff(self) -> float:
+        """Neighbour-list cutoff that the parts need, A."""
+        cutoffs = [head.cutoff for head in self._heads()]
+        if self.backbone is not None:
+            cutoffs.append(self.backbone.cutoff)
+        return max(cutoffs, default=0.0) or 1.0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the features and charges; energies are always summed in float64."""
+        return self._dtype_marker.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._dtype_marker.device
+
+    @property
+    def size_consistent(self) -> bool:
+        """Whether far apart copies have the sum of their energies, tails aside."""
+        parts: list[Any] = [p for p in (self.backbone, self.charges) if p is not None]
+        return all(part.size_consistent for part in [*parts, *self._heads()])
+
+    def _heads(self) -> list[Head]:
+        return [head for head in self.heads.values() if isinstance(head, Head)]
+
+    def forward(
+        self,
+        batch: AtomsBatch,
+        compute: Sequence[str] = (),
+        create_graph: bool | None = None,
+    ) -> ModelOutput:
+        """Energies, and what is asked for.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            With neighbour lists of at least :attr:`cutoff`.
+        compute : sequence of str
+            Any of forces, stress, dipole, charges.
+        create_graph : bool, optional
+            Whether the derivatives can be differentiated again; default: in training mode.
+
+        Raises
+        ------
+        InputError
+            For elements or boundaries that the model cannot describe, or an unknown quantity.
+        """
+        self._check_compute(compute)
+        self.check(batch)
+        forces, stress = "forces" in compute, "stress" in compute
+        positions = batch.positions
+        if forces and not positions.requires_grad:
+            positions = positions.detach().requires_grad_(True)
+        strain = None
+        if stress:
+            strain = positions.new_zeros((batch.num_graphs, 3, 3)).requires_grad_(True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or forces or stress):
+            geometry = strained_geometry(batch, positions, strain)
+            output = self._energies(batch, geometry)
+            if forces or stress:
+                keep = self.training if create_graph is None else create_graph
+                differentiate(output, geometry, positions if forces else None, strain, keep)
+            if "dipole" in compute and output.density is not None:
+                output.dipole = output.density.dipole(geometry.positions)
+        if "charges" in compute and output.density is not None:
+            output.charges = output.density.charges
+        return output
+
+    def _energies(self, batch: AtomsBatch, geometry: Geometry) -> ModelOutput:
+        species = self._element_index[batch.numbers]
+        composition = nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
+        e0 = torch.tensor(self._e0, dtype=torch.float64, device=self.device)[species]
+        parts = {"e0": sum_nodes(e0, batch.batch, batch.num_graphs)}
+        features = None
+        if self.backbone is not None:
+            features, local = self.backbone(self._graph(batch, geometry, composition))
+            parts["backbone"] = sum_nodes(local, batch.batch, batch.num_graphs)
+        density = None
+        if self.charges is not None:
+            density = self.charges(features, composition, geometry, batch)
+        inputs = HeadInputs(geometry, density, features, composition)
+        for name, head in self.heads.items():
+            parts[name] = head(inputs)
+        energy = torch.stack(list(parts.values())).sum(0)
+        return ModelOutput(energy, parts, density=density, features=features)
+
+    def _graph(self, batch: AtomsBatch, geometry: Geometry, composition: Tensor) -> Graph:
+        return Graph(
+            composition=composition,
+            edge_index=geometry.edge_index,
+            edge_vectors=geometry.edge_vectors.to(self.dtype),
+            edge_lengths=geometry.edge_lengths.to(self.dtype),
+            graph_index=geometry.graph_index,
+            num_graphs=geometry.num_graphs,
+            total_charge=batch.total_charge,
+            spin=batch.spin,
+        )
+
+    def _check_compute(self, compute: Sequence[str]) -> None:
+        for name in compute:
+            if name not in COMPUTE:
+                raise InputError(
+                    f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
+                )
+            if name in ("dipole", "charges") and self.charges is None:
+                raise InputError(f"cannot compute {name!r}: the model has no charges")
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse, with an InputError, structures that the model cannot describe rightly."""
+        unknown = self._element_index[batch.numbers] < 0
+        if bool(unknown.any()):
+            from ase.data import chemical_symbols
+
+            atom = int(unknown.nonzero()[0])
+            symbol = chemical_symbols[int(batch.numbers[atom])]
+            raise InputError(
+                f"structure {int(batch.batch[atom])} has the element {symbol}, which the model "
+                f"does not know: it knows {', '.join(self.elements)}"
+            )
+        directions = batch.pbc.sum(1).cpu()
+        present = {int(n) for n in directions.unique()}
+        if 1 in present:
+            graph = int((directions == 1).nonzero()[0])
+            raise InputError(
+                f"structure {graph} is periodic along one axis only, which no solver sums: use a "
+                "cell with two or three periodic axes, or none"
+            )
+        for name, head in self.heads.items():
+            assert isinstance(head, Head)
+            refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in head.boundaries]
+            if refused:
+                graph = int((directions == refused[0]).nonzero()[0])
+                raise InputError(
+                    f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which head "
+                    f"{name!r} does not support (it does {', '.join(sorted(head.boundaries))})"
+                )
+        if self.charges is not None:
+            self.charges.check(batch)
