@@ -1,0 +1,169 @@
+"""Smoothness along paths where neighbours, coarse nodes or k-vectors come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from muse_lr.testing.checks.derivatives import strained
+from muse_lr.testing.measurement import Measurement, NotApplicable, judge
+from muse_lr.testing.potentials import Potential, Subject, as_potential
+
+Array = NDArray[np.float64]
+
+#: A structure for each value of the path's coordinate.
+Path = Callable[[float], Atoms]
+
+
+def displacement_path(atoms: Atoms, atom: int = 0, *, seed: int = 0) -> Path:
+    """Move one atom along a random direction; the coordinate is in A."""
+    direction = np.random.default_rng(seed).normal(size=3)
+    direction /= np.linalg.norm(direction)
+
+    def path(t: float) -> Atoms:
+        moved = atoms.copy()
+        moved.positions[atom] += t * direction
+        return moved
+
+    return path
+
+
+def separation_path(atoms: Atoms, cutoff: float, atom: int = 0) -> Path:
+    """Pull one atom away from another: at coordinate 0 their distance is ``cutoff`` A.
+
+    Raises
+    ------
+    NotApplicable
+        For a single atom.
+    """
+    if len(atoms) < 2:
+        raise NotApplicable("a single atom has no neighbour to leave")
+    other = (atom + 1) % len(atoms)
+    vector = atoms.positions[atom] - atoms.positions[other]
+    direction = vector / np.linalg.norm(vector)
+
+    def path(t: float) -> Atoms:
+        moved = atoms.copy()
+        moved.positions[atom] = moved.positions[other] + (cutoff + t) * direction
+        return moved
+
+    return path
+
+
+def strain_path(atoms: Atoms, *, seed: int = 0) -> Path:
+    """Strain positions and cell along a random symmetric direction: k-vectors come and go.
+
+    Raises
+    ------
+    NotApplicable
+        Without periodic directions.
+    """
+    if not atoms.pbc.any():
+        raise NotApplicable("open boundaries have no cell to strain")
+    direction = np.random.default_rng(seed).normal(size=(3, 3))
+    direction = direction + direction.T
+    direction /= np.linalg.norm(direction)
+    return lambda t: strained(atoms, t * direction)
+
+
+def check_smooth(
+    subject: Subject,
+    path: Path,
+    *,
+    span: tuple[float, float] = (-0.5, 0.5),
+    points: int = 50,
+    levels: int = 3,
+    look_at: Sequence[float] = (),
+    tolerance: float = 5e-3,
+) -> Measurement:
+    r"""The second derivative along a path is continuous (the energy is C2).
+
+    With the second differences :math:`D_h(t) = [E(t+h) - 2E(t) + E(t-h)] / h^2`, the step
+    :math:`J_h(t) = |D_h(t+h) - D_h(t-h)|` of a C2 energy shrinks linearly with h, while a jump C
+    of the second derivative stays, and a kink or a jump of the energy grows. The path is scanned
+    with h and h/2; where J shrinks least, windows are looked at again with h/4, h/16, ...; the
+    measurement is the largest step there, extrapolated to h = 0 as
+    :math:`(4 J_{h/4} - J_h) / 3`.
+
+    Parameters
+    ----------
+    subject : EnergyModel, ASE calculator or Potential
+    path : callable
+        ``path(t)`` is a structure; see :func:`displacement_path`, :func:`separation_path` and
+        :func:`strain_path`.
+    span : tuple of float
+        First and last coordinate.
+    points : int
+        Intervals of the scan.
+    levels : int
+        How often the step is divided by 4 in a window, at least 2.
+    look_at : sequence of float
+        Coordinates where a window is looked at whatever the scan says.
+    tolerance : float
+        Largest jump as a share of the second derivative nearby (or of 0.01 eV per square of the
+        path's unit, if that is more).
+
+    Raises
+    ------
+    CheckFailed
+    """
+    potential = as_potential(subject)
+    h = (span[1] - span[0]) / points
+    grid = np.linspace(span[0], span[1], 2 * points + 1)
+    suspects = grid[_suspects(_energies(potential, path, grid))]
+    jumps = [_zoom(potential, path, t, h, levels, tolerance) for t in (*look_at, *suspects)]
+    jump, allowed, where = max(jumps, key=lambda found: found[0] / found[1])
+    what = f"jump of the second derivative at coordinate {where:.4f} of a path"
+    return judge("smooth", jump, allowed, "eV per square of the coordinate", what)
+
+
+def _energies(potential: Potential, path: Path, grid: Array) -> Array:
+    return potential.energies([path(float(t)) for t in grid])
+
+
+def _curvature(energies: Array, h: float) -> Array:
+    """D_h at the inner points of a grid, (n - 2,)."""
+    return (energies[2:] - 2 * energies[1:-1] + energies[:-2]) / h**2
+
+
+def _steps(energies: Array, h: float) -> Array:
+    """J_h at the points of a grid that have two neighbours on each side, (n - 4,)."""
+    curvature = _curvature(energies, h)
+    return np.abs(curvature[2:] - curvature[:-2])
+
+
+def _suspects(fine: Array) -> list[int]:
+    """Indices into a grid of the points where J shrinks least when h is halved.
+
+    Two are chosen by the difference :math:`2 J_{h/2} - J_h`, two by the ratio, which also finds
+    a small jump on a path that is steep elsewhere.
+    """
+    coarse = _steps(fine[::2], 2.0)  # at the fine points 4, 6, ...
+    half = _steps(fine, 1.0)  # at the fine points 2, 3, ...
+    near = np.lib.stride_tricks.sliding_window_view(half, 5)[::2].max(axis=1)[: len(coarse)]
+    floor = 1e-6 * max(float(coarse.max()), 1e-12)
+    difference, ratio = 2 * near - coarse, near / (coarse + floor)
+    chosen = {int(i) for key in (difference, ratio) for i in np.argsort(key)[-2:]}
+    return [4 + 2 * i for i in sorted(chosen)]
+
+
+def _zoom(
+    potential: Potential, path: Path, centre: float, h: float, levels: int, tolerance: float
+) -> tuple[float, float, float]:
+    """Extrapolated jump near a point, what is allowed there, and where it is."""
+    previous, jump, scale, noise = np.inf, np.inf, 1e-2, 0.0
+    for level in range(levels):
+        width, h = 3 * h, h / 4
+        grid = np.linspace(centre - width, centre + width, 25)
+        energies = _energies(potential, path, grid)
+        steps = _steps(energies, h)
+        found = int(np.argmax(steps))
+        if level == 0:
+            scale = max(scale, float(np.abs(_curvature(energies, h)).max()))
+        jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
+        previous, centre = float(steps[found]), float(grid[found + 2])
+        noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
+    return max(jump, 0.0), tolerance * scale + noise, centre

@@ -1,0 +1,108 @@
+"""What training needs: gradients for every parameter, and files that keep a model."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from ase import Atoms
+from torch import nn
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.testing.checks.comparison import compare
+from muse_lr.testing.checks.second_derivatives import require_finite
+from muse_lr.testing.measurement import Measurement, NotApplicable, judge
+from muse_lr.testing.potentials import ModelPotential, Potential, Subject, as_potential
+
+
+def randomise_weights(module: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
+    """Add normal noise of standard deviation ``scale`` to every parameter, in place.
+
+    Parts that are switched off at first (a zero gate, a zero bias) are switched on by it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(scale * noise.to(parameter))
+
+
+def check_parameters_receive_gradients(
+    subject: Subject, structures: Sequence[Atoms], *, seed: int = 0
+) -> Measurement:
+    r"""Every parameter receives a gradient, at randomised weights.
+
+    .. math:: \partial L / \partial \theta_k \neq 0, \quad
+              L = \sum_g w_g E_g^2 + \sum_i |F_i|^2
+
+    Parameters
+    ----------
+    subject : EnergyModel
+    structures : sequence of ase.Atoms
+        Together they should have every element and boundary of the model.
+    seed : int
+        For the weights that are added and the loss.
+
+    Raises
+    ------
+    NotApplicable
+        For calculators and models without parameters.
+    CheckFailed
+        With the names of the parameters that receive none.
+    """
+    model = copy.deepcopy(as_potential(subject).model)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    if not names:
+        raise NotApplicable("the model has no parameters")
+    randomise_weights(model, seed)
+    batch = AtomsBatch.from_ase(list(structures), cutoff=model.cutoff)
+    out = model(batch, compute=("forces",), create_graph=True)
+    weights = torch.rand(len(structures), generator=torch.Generator().manual_seed(seed))
+    loss = (weights.to(out.energy) * out.energy**2).sum() + (out.forces**2).sum()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    require_finite("parameters_receive_gradients", gradients)
+    silent = [name for name, g in zip(names, gradients, strict=True) if not bool((g != 0).any())]
+    what = f"parameters without a gradient ({', '.join(silent) or 'none'})"
+    return judge("parameters_receive_gradients", len(silent), 0, "", what)
+
+
+def check_save_load(
+    subject: Subject, structures: Sequence[Atoms], *, tolerance: float = 1e-12
+) -> Measurement:
+    """A model that was saved and loaded gives the same numbers.
+
+    Parameters
+    ----------
+    subject : EnergyModel
+    structures : sequence of ase.Atoms
+        Evaluated one by one, so that they may differ in what they have.
+    tolerance : float
+        Largest deviation, as a share of max(1, largest value).
+
+    Raises
+    ------
+    NotApplicable
+        For calculators.
+    CheckFailed
+    """
+    import muse_lr
+
+    potential = as_potential(subject)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.pt"
+        muse_lr.save_model(potential.model, path)
+        loaded = ModelPotential(muse_lr.load_model(path))
+    return max(
+        (_same(potential, loaded, atoms, tolerance) for atoms in structures),
+        key=lambda measurement: measurement.value,
+    )
+
+
+def _same(first: Potential, second: Potential, atoms: Atoms, tolerance: float) -> Measurement:
+    compute = first.offered(atoms)
+    expected, actual = first.evaluate([atoms], compute), second.evaluate([atoms], compute)
+    return compare("save_load", expected, actual, tolerance, "after saving and loading")

@@ -1,0 +1,218 @@
+"""One face for everything that the checks can look at: our models and any ASE calculator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
+from numpy.typing import NDArray
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.errors import InputError
+from muse_lr.testing.measurement import NotApplicable
+
+if TYPE_CHECKING:
+    from muse_lr.model import EnergyModel
+
+Array = NDArray[np.float64]
+
+#: What a potential can be asked for besides the energy.
+PROPERTIES = ("forces", "stress", "dipole", "charges")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a potential says of a list of structures, as float64 arrays.
+
+    Attributes
+    ----------
+    energy : ndarray
+        (n_structures,) in eV.
+    forces : ndarray or None
+        (n_atoms, 3) in eV/A, the atoms of all structures one after the other.
+    stress : ndarray or None
+        (n_structures, 3, 3) in eV/A^3.
+    dipole : ndarray or None
+        (n_structures, 3) in e A.
+    charges : ndarray or None
+        (n_atoms,) in e.
+    """
+
+    energy: Array
+    forces: Array | None = None
+    stress: Array | None = None
+    dipole: Array | None = None
+    charges: Array | None = None
+
+    def get(self, name: str) -> Array:
+        """The array called ``name``; :class:`NotApplicable` if it was not computed."""
+        value: Array | None = getattr(self, name)
+        if value is None:
+            raise NotApplicable(f"the potential gives no {name}")
+        return value
+
+
+class Potential(ABC):
+    """What the checks need of a potential.
+
+    Attributes
+    ----------
+    provides : frozenset of str
+        Those of :data:`PROPERTIES` that it can compute (stress: of periodic structures).
+    cutoff : float or None
+        Radius of its edges in A, if known.
+    size_consistent : bool
+        Whether it claims that far fragments do not know of each other.
+    coulomb : bool or None
+        Whether its energy holds the bare Coulomb energy of the charges that it reports, so that
+        far copies interact by sum q_i q_j / r_ij; None: unknown.
+    """
+
+    provides: frozenset[str]
+    cutoff: float | None = None
+    size_consistent: bool = True
+    coulomb: bool | None = None
+
+    @abstractmethod
+    def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
+        """Energies of the structures, and what ``compute`` names of :data:`PROPERTIES`.
+
+        Raises
+        ------
+        NotApplicable
+            If the potential cannot compute it.
+        """
+
+    @property
+    def model(self) -> EnergyModel:
+        """The model behind it; :class:`NotApplicable` if there is none."""
+        raise NotApplicable("needs a muse_lr model, not a calculator")
+
+    def energies(self, structures: Sequence[Atoms]) -> Array:
+        """(n_structures,) in eV."""
+        return self.evaluate(structures).energy
+
+    def offered(self, atoms: Atoms, names: Sequence[str] = PROPERTIES) -> tuple[str, ...]:
+        """Those of ``names`` that it provides and that have a meaning for ``atoms``."""
+        meaningful = set(names) & self.provides
+        if not atoms.pbc.any() or atoms.cell.rank < 3:
+            meaningful.discard("stress")
+        if atoms.pbc.any():
+            meaningful.discard("dipole")
+        return tuple(name for name in names if name in meaningful)
+
+
+class ModelPotential(Potential):
+    """A :class:`muse_lr.EnergyModel` in its own dtype, all structures in one batch.
+
+    Parameters
+    ----------
+    model : EnergyModel
+    """
+
+    def __init__(self, model: EnergyModel) -> None:
+        self._model = model
+        self.cutoff = model.cutoff
+        self.size_consistent = model.size_consistent
+        charged = model.charges is not None
+        self.coulomb = charged and any(_sums_charges(head) for head in model.heads.values())
+        names = PROPERTIES if charged else ("forces", "stress")
+        self.provides = frozenset(names)
+
+    @property
+    def model(self) -> EnergyModel:
+        return self._model
+
+    def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
+        self._refuse(compute)
+        batch = AtomsBatch.from_ase(list(structures), cutoff=self._model.cutoff)
+        out = self._model(batch, compute=tuple(compute))
+        values = {name: _as_array(getattr(out, name)) for name in compute}
+        return Outputs(energy=_as_array(out.energy), **values)
+
+    def _refuse(self, compute: Sequence[str]) -> None:
+        missing = [name for name in compute if name not in self.provides]
+        if missing:
+            raise NotApplicable(f"the model gives no {missing[0]}")
+
+
+class CalculatorPotential(Potential):
+    """Any ASE calculator, one structure after the other.
+
+    Its cache is not trusted (ASE's ignores ``atoms.info``): every structure is computed anew.
+
+    Parameters
+    ----------
+    calculator : ase calculator
+    cutoff : float, optional
+        Radius of its edges in A, if known; paths of the smoothness check then cross it.
+    """
+
+    def __init__(self, calculator: BaseCalculator, cutoff: float | None = None) -> None:
+        self.calculator = calculator
+        self.cutoff = cutoff
+        self.provides = frozenset(set(PROPERTIES) & set(calculator.implemented_properties))
+
+    def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
+        rows = [self._one(atoms, compute) for atoms in structures]
+        join = {"forces": np.concatenate, "charges": np.concatenate}
+        values = {name: join.get(name, np.stack)([row[name] for row in rows]) for name in compute}
+        return Outputs(energy=np.array([row["energy"] for row in rows]), **values)
+
+    def _one(self, atoms: Atoms, compute: Sequence[str]) -> dict[str, Any]:
+        atoms = atoms.copy()
+        self.calculator.reset()
+        row: dict[str, Any] = {}
+        for name in ("energy", *compute):
+            try:
+                value = self.calculator.get_property(name, atoms)
+            except PropertyNotImplementedError as error:
+                raise NotApplicable(f"the calculator gives no {name}") from error
+            row[name] = np.array(value, dtype=np.float64)
+        if "stress" in row:
+            row["stress"] = _full_stress(row["stress"])
+        return row
+
+
+#: What every check takes.
+Subject: TypeAlias = "Potential | EnergyModel | BaseCalculator"
+
+
+def as_potential(subject: Subject) -> Potential:
+    """Wrap a model or a calculator; what is a :class:`Potential` already stays as it is."""
+    from muse_lr.model import EnergyModel
+
+    if isinstance(subject, Potential):
+        return subject
+    if isinstance(subject, BaseCalculator):
+        return CalculatorPotential(subject)
+    if isinstance(subject, EnergyModel):
+        return ModelPotential(subject)
+    raise InputError(
+        f"cannot check a {type(subject).__name__}: give an EnergyModel, an ASE calculator or a "
+        "muse_lr.testing.Potential"
+    )
+
+
+def _sums_charges(head: torch.nn.Module) -> bool:
+    from muse_lr.heads.coulomb import CoulombHead
+
+    return isinstance(head, CoulombHead)
+
+
+def _as_array(value: torch.Tensor) -> Array:
+    return value.detach().to("cpu", torch.float64).numpy()
+
+
+def _full_stress(stress: Array) -> Array:
+    """(3, 3) from ASE's (6,) in Voigt order xx, yy, zz, yz, xz, xy."""
+    if stress.shape == (3, 3):
+        return stress
+    xx, yy, zz, yz, xz, xy = stress
+    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -1,0 +1,190 @@
+"""Hypothesis strategies that draw ``ase.Atoms``.
+
+Each draws a few integers and flags and hands them to a builder of
+:mod:`muse_lr.testing.structures`, so that drawing is fast and a failing example shrinks to few
+atoms, the first element and the undistorted lattice (seed 0). Hypothesis comes with the extra
+``test`` and is imported when a strategy is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from muse_lr.errors import InputError
+from muse_lr.testing import structures
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+ELEMENTS = ("H", "C", "O", "Na", "Cl")
+
+
+def _hypothesis() -> ModuleType:
+    try:
+        from hypothesis import strategies
+    except ImportError as error:
+        raise InputError(
+            "muse_lr.testing.strategies needs Hypothesis: pip install 'muse_lr[test]'"
+        ) from error
+    return strategies
+
+
+def _common(
+    elements: Sequence[str], min_atoms: int, max_atoms: int, minimum_distance: float
+) -> dict[str, Any]:
+    """The arguments that every builder takes."""
+    if not elements or not 1 <= min_atoms <= max_atoms or minimum_distance <= 0:
+        raise InputError(
+            "strategies need elements, 1 <= min_atoms <= max_atoms and minimum_distance > 0; got "
+            f"{list(elements)}, {min_atoms}, {max_atoms}, {minimum_distance}"
+        )
+    st = _hypothesis()
+    return {
+        "symbols": st.lists(
+            st.sampled_from(list(elements)), min_size=min_atoms, max_size=max_atoms
+        ),
+        "seed": st.integers(0, 2**16),
+        "minimum_distance": st.just(minimum_distance),
+    }
+
+
+def _charges(charges: Sequence[int]) -> SearchStrategy[int]:
+    return _hypothesis().sampled_from(list(charges))
+
+
+def molecules(
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    min_atoms: int = 1,
+    max_atoms: int = 8,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
+) -> SearchStrategy[Atoms]:
+    """Clusters in open boundaries.
+
+    Parameters
+    ----------
+    elements : sequence of str
+        Elements to draw from; examples shrink towards the first.
+    min_atoms, max_atoms : int
+        Number of atoms, both ends included.
+    minimum_distance : float
+        No two atoms are closer, A; periodic images count.
+    charges : sequence of int
+        Total charges to draw from, put into ``info["total_charge"]``; 0 is left out of info.
+    """
+    common = _common(elements, min_atoms, max_atoms, minimum_distance)
+    return _hypothesis().builds(structures.molecule, **common, charge=_charges(charges))
+
+
+def isolated_atoms(
+    elements: Sequence[str] = ELEMENTS, *, charges: Sequence[int] = (0,)
+) -> SearchStrategy[Atoms]:
+    """Single atoms in open boundaries: structures without an edge."""
+    return molecules(elements, min_atoms=1, max_atoms=1, charges=charges)
+
+
+def crystals(
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    min_atoms: int = 1,
+    max_atoms: int = 8,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
+) -> SearchStrategy[Atoms]:
+    """Cells periodic in three directions.
+
+    Cubic, triclinic, skewed, tiny (an atom then neighbours its own images) and left-handed
+    cells, with atoms inside and outside of them. Parameters as for :func:`molecules`.
+    """
+    st = _hypothesis()
+    return st.builds(
+        structures.crystal,
+        **_common(elements, min_atoms, max_atoms, minimum_distance),
+        triclinic=st.booleans(),
+        skewed=st.booleans(),
+        left_handed=st.booleans(),
+        outside=st.booleans(),
+        charge=_charges(charges),
+    )
+
+
+def slabs(
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    min_atoms: int = 1,
+    max_atoms: int = 8,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
+) -> SearchStrategy[Atoms]:
+    """Two periodic directions and an open one, which may be any of the three cell vectors.
+
+    Parameters as for :func:`molecules`.
+    """
+    st = _hypothesis()
+    return st.builds(
+        structures.slab,
+        **_common(elements, min_atoms, max_atoms, minimum_distance),
+        open_axis=st.sampled_from((2, 1, 0)),
+        vacuum=st.sampled_from((6.0, 20.0)),
+        triclinic=st.booleans(),
+        skewed=st.booleans(),
+        left_handed=st.booleans(),
+        outside=st.booleans(),
+        charge=_charges(charges),
+    )
+
+
+def any_structures(
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    min_atoms: int = 1,
+    max_atoms: int = 8,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
+    with_slabs: bool = True,
+) -> SearchStrategy[Atoms]:
+    """Molecules, crystals and, unless switched off, slabs. Parameters as for :func:`molecules`."""
+    options: dict[str, Any] = {
+        "min_atoms": min_atoms,
+        "max_atoms": max_atoms,
+        "minimum_distance": minimum_distance,
+        "charges": charges,
+    }
+    kinds = [molecules(elements, **options), crystals(elements, **options)]
+    if with_slabs:
+        kinds.append(slabs(elements, **options))
+    return _hypothesis().one_of(*kinds)
+
+
+def mixed_batches(
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    min_structures: int = 2,
+    max_structures: int = 4,
+    max_atoms: int = 6,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
+    with_slabs: bool = True,
+) -> SearchStrategy[list[Atoms]]:
+    """Lists of structures of different boundaries; the first is always an isolated atom.
+
+    Parameters as for :func:`molecules`.
+    """
+    st = _hypothesis()
+    others = any_structures(
+        elements,
+        max_atoms=max_atoms,
+        minimum_distance=minimum_distance,
+        charges=charges,
+        with_slabs=with_slabs,
+    )
+    return st.builds(
+        lambda first, rest: [first, *rest],
+        isolated_atoms(elements, charges=charges),
+        st.lists(others, min_size=max(min_structures - 1, 0), max_size=max_structures - 1),
+    )

@@ -1,0 +1,356 @@
+"""One contract for every backbone, multiscale block, charge model and head of the registry.
+
+The default run takes a pairwise cover of the registry and few drawn structures;
+``MUSE_LR_TEST=full`` takes every combination and many. A new entry of the registry is in both.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import astuple, dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import muse_lr
+from muse_lr import testing
+from muse_lr.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, lookup
+from muse_lr.testing import NotApplicable, strategies
+from muse_lr.testing.pairwise import pairwise_cover
+
+FULL = os.environ.get("MUSE_LR_TEST") == "full"
+ELEMENTS = ("H", "C", "O", "Na", "Cl")
+CUTOFF = 3.5
+FIXED = {"H": 0.4, "C": 0.1, "O": -0.8, "Na": 1.0, "Cl": -1.0}
+MINIMUM = {"minimum_distance": 1.1}
+seeds = st.integers(0, 2**16)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One choice for each slot; None leaves it empty."""
+
+    backbone: str | None
+    multiscale: str | None
+    charges: str | None
+    head: str | None
+
+    def __str__(self) -> str:
+        return "-".join(name or "none" for name in astuple(self))
+
+    @property
+    def configuration(self) -> dict:
+        """A small model with these parts."""
+        charges = {"kind": self.charges}
+        if self.charges == "fixed":
+            charges["by_element"] = FIXED
+        small = {"kind": self.backbone, "cutoff": CUTOFF, "channels": 8, "layers": 2}
+        return {
+            "elements": list(ELEMENTS),
+            "e0": {element: -1.5 - i for i, element in enumerate(ELEMENTS)},
+            "backbone": small if self.backbone else None,
+            "multiscale": {"kind": self.multiscale} if self.multiscale else None,
+            "charges": charges if self.charges else None,
+            "heads": {"head": {"kind": self.head}} if self.head else {},
+        }
+
+    @property
+    def misfit(self) -> bool:
+        """Whether parts declare a need that another slot leaves empty."""
+        needs_backbone = self.multiscale is not None
+        needs_backbone |= (
+            self.charges is not None and lookup("charges", self.charges).needs_features
+        )
+        needs_charges = False
+        if self.head is not None:
+            head = lookup("head", self.head)
+            needs_backbone |= head.needs_features
+            needs_charges = head.needs_density
+        return (needs_backbone and self.backbone is None) or (needs_charges and not self.charges)
+
+    @property
+    def boundaries(self) -> frozenset[str]:
+        """Where its head is right."""
+        everywhere = frozenset({"FFF", "TTF", "TTT"})
+        return everywhere if self.head is None else lookup("head", self.head).boundaries
+
+    @property
+    def total_charges(self) -> tuple[int, ...]:
+        """What structures may state; fixed charges have a sum of their own."""
+        return (0,) if self.charges == "fixed" else (0, 1, -1)
+
+
+SLOTS = [[None, *entries] for entries in (BACKBONES, MULTISCALE, CHARGES, HEADS)]
+EVERY = [Combination(*row) for row in product(*SLOTS)]
+MISFITS = [combination for combination in EVERY if combination.misfit]
+FITTING = [combination for combination in EVERY if not combination.misfit]
+COVER = [
+    Combination(*row) for row in pairwise_cover(SLOTS, lambda row: not Combination(*row).misfit)
+]
+CHOSEN = FITTING if FULL else COVER
+
+each_combination = pytest.mark.parametrize("combination", CHOSEN, ids=str)
+
+
+@cache
+def model_of(combination: Combination) -> muse_lr.EnergyModel:
+    """The model, float64, in evaluation mode, with weights that are not the initial ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = muse_lr.build_model(combination.configuration).to(torch.float64)
+    testing.randomise_weights(model, seed=1)
+    return model.eval()
+
+
+def drawn(data: st.DataObject, combination: Combination, kind: str, **options) -> Atoms:
+    """A structure of the ``kind``: molecules, crystals or slabs."""
+    options = {"elements": ELEMENTS, "charges": combination.total_charges, **MINIMUM, **options}
+    return data.draw(getattr(strategies, kind)(**options))
+
+
+def one_of_each(
+    data: st.DataObject, combination: Combination, *, periodic: bool = False, **options
+) -> list[Atoms]:
+    """A structure of every boundary that the combination supports."""
+    kinds = {"FFF": "molecules", "TTF": "slabs", "TTT": "crystals"}
+    return [
+        drawn(data, combination, kind, **options)
+        for boundary, kind in kinds.items()
+        if boundary in combination.boundaries and not (periodic and boundary == "FFF")
+    ]
+
+
+def mixed(data: st.DataObject, combination: Combination) -> list[Atoms]:
+    """A batch of the boundaries that are supported."""
+    with_slabs = "TTF" in combination.boundaries
+    return drawn(data, combination, "mixed_batches", with_slabs=with_slabs)
+
+
+def test_the_cover_has_every_entry_of_the_registry():
+    for slot, entries in zip(
+        ("backbone", "multiscale", "charges", "head"),
+        (BACKBONES, MULTISCALE, CHARGES, HEADS),
+        strict=True,
+    ):
+        assert {getattr(combination, slot) for combination in COVER} == {None, *entries}
+    assert len(COVER) < len(FITTING)
+
+
+def test_the_cover_has_every_pair():
+    levels = [range(4), "ab", "xyz", (None, 1)]
+    rows = pairwise_cover(levels)
+    for (i, first), (j, second) in product(enumerate(levels), repeat=2):
+        if i != j:
+            assert {(row[i], row[j]) for row in rows} == set(product(first, second))
+    assert len(rows) <= 16
+    assert rows == pairwise_cover(levels)
+    assert all(row[0] != row[3] for row in pairwise_cover([[0, 1]] * 4, lambda r: r[0] != r[3]))
+
+
+@pytest.mark.parametrize("combination", MISFITS, ids=str)
+def test_parts_that_do_not_fit_are_refused_when_built(combination):
+    with pytest.raises(muse_lr.InputError, match=r"needs|reads|backbone"):
+        muse_lr.build_model(combination.configuration)
+
+
+@each_combination
+@given(data=st.data())
+def test_unsupported_boundaries_are_refused(combination, data):
+    model = model_of(combination)
+    refused = [drawn(data, combination, "crystals")]
+    refused[0].pbc = data.draw(st.sampled_from([(1, 0, 0), (0, 1, 0), (0, 0, 1)]))
+    for boundary, kind in (("FFF", "molecules"), ("TTF", "slabs"), ("TTT", "crystals")):
+        if boundary not in combination.boundaries:
+            refused.append(drawn(data, combination, kind))
+    for atoms in refused:
+        with pytest.raises(muse_lr.InputError, match=r"structure 0|one axis"):
+            testing.as_potential(model).evaluate([atoms])
+
+
+@pytest.mark.parametrize("combination", [c for c in CHOSEN if c.charges == "fixed"], ids=str)
+def test_a_stated_charge_that_fixed_charges_do_not_have_is_refused(combination):
+    atoms = Atoms("NaCl", [[0, 0, 0], [2.4, 0, 0]], info={"total_charge": 1})
+    with pytest.raises(muse_lr.InputError, match="total_charge"):
+        testing.as_potential(model_of(combination)).evaluate([atoms])
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_forces(combination, data, seed):
+    for atoms in one_of_each(data, combination):
+        testing.check_forces(model_of(combination), atoms, seed=seed, directions=2)
+
+
+@each_combination
+@given(data=st.data())
+def test_stress(combination, data):
+    for atoms in one_of_each(data, combination, periodic=True):
+        testing.check_stress(model_of(combination), atoms)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_hessian_is_symmetric(combination, data, seed):
+    for atoms in one_of_each(data, combination, max_atoms=5):
+        testing.check_hessian_symmetric(model_of(combination), atoms, seed=seed, pairs=2)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_second_derivatives(combination, data, seed):
+    for atoms in one_of_each(data, combination, max_atoms=5):
+        testing.check_second_derivatives(model_of(combination), atoms, seed=seed)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_force_and_stress_losses_can_train(combination, data, seed):
+    model = model_of(combination)
+    structures = [
+        drawn(data, combination, "crystals", max_atoms=4),
+        drawn(data, combination, "crystals", max_atoms=4),
+    ]
+    if has_parameters(model):
+        testing.check_training_gradient(model, structures, seed=seed)
+    else:
+        with pytest.raises(NotApplicable, match="no parameters"):
+            testing.check_training_gradient(model, structures, seed=seed)
+
+
+@each_combination
+def test_every_parameter_receives_a_gradient(combination):
+    model = model_of(combination)
+    structures = [
+        testing.structures.molecule(ELEMENTS, 1, minimum_distance=1.1),
+        testing.structures.crystal(ELEMENTS, 2, minimum_distance=1.1),
+        testing.structures.molecule(ELEMENTS[:2], 3, charge=combination.total_charges[-1]),
+    ]
+    if has_parameters(model):
+        testing.check_parameters_receive_gradients(model, structures)
+    else:
+        with pytest.raises(NotApplicable, match="no parameters"):
+            testing.check_parameters_receive_gradients(model, structures)
+
+
+@each_combination
+@given(data=st.data())
+def test_a_batch_is_its_structures_one_by_one(combination, data):
+    testing.check_batch(model_of(combination), mixed(data, combination))
+
+
+@each_combination
+@given(data=st.data())
+def test_a_batch_of_crystals_is_its_structures_one_by_one(combination, data):
+    structures = [drawn(data, combination, "crystals", max_atoms=4) for _ in range(3)]
+    testing.check_batch(model_of(combination), structures)
+
+
+@each_combination
+@pytest.mark.parametrize("symmetry", ["translation", "rotation", "reflection"])
+@given(data=st.data(), seed=seeds)
+def test_symmetries(combination, symmetry, data, seed):
+    for atoms in one_of_each(data, combination):
+        getattr(testing, f"check_{symmetry}")(model_of(combination), atoms, seed=seed)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_permutation(combination, data, seed):
+    for atoms in one_of_each(data, combination, min_atoms=2):
+        testing.check_permutation(model_of(combination), atoms, seed=seed)
+
+
+@each_combination
+@pytest.mark.parametrize("description", ["wrapping", "equivalent_cell"])
+@given(data=st.data(), seed=seeds)
+def test_other_descriptions_of_the_same_lattice(combination, description, data, seed):
+    for atoms in one_of_each(data, combination, periodic=True):
+        getattr(testing, f"check_{description}")(model_of(combination), atoms, seed=seed)
+
+
+@each_combination
+@given(data=st.data(), axis=st.integers(0, 2))
+def test_supercells(combination, data, axis):
+    repeats = [2 if i == axis else 1 for i in range(3)]
+    for atoms in one_of_each(data, combination, periodic=True, max_atoms=4):
+        testing.check_supercell(model_of(combination), atoms, repeats=repeats)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_far_copies(combination, data, seed):
+    atoms = drawn(data, combination, "molecules", max_atoms=5)
+    testing.check_far_copies(model_of(combination), atoms, strict=True, seed=seed)
+
+
+@each_combination
+@given(data=st.data(), seed=seeds)
+def test_far_unlike_fragments(combination, data, seed):
+    first = drawn(data, combination, "molecules", max_atoms=4)
+    second = drawn(data, combination, "molecules", max_atoms=4)
+    model = model_of(combination)
+    measurement = testing.check_size_consistency(model, first, second, seed=seed)
+    assert bool(measurement.known) != model.size_consistent
+
+
+@each_combination
+@given(data=st.data())
+def test_charges(combination, data):
+    model = model_of(combination)
+    for atoms in one_of_each(data, combination, min_atoms=2):
+        if combination.charges is None:
+            with pytest.raises(NotApplicable, match="no charges"):
+                testing.check_total_charge(model, atoms)
+            continue
+        charges = testing.as_potential(model).evaluate([atoms], ("charges",)).get("charges")
+        assert np.abs(charges).max() > 1e-4 or not np.ptp(atoms.numbers), "charges must not be 0"
+        if combination.charges == "fixed":
+            atoms.info["total_charge"] = sum(FIXED[symbol] for symbol in atoms.symbols)
+        if lookup("charges", combination.charges).exact_total_charge:
+            testing.check_total_charge(model, atoms)
+
+
+@each_combination
+@given(data=st.data())
+def test_smooth_where_neighbours_come_and_go(combination, data):
+    model = model_of(combination)
+    atoms = drawn(data, combination, "molecules", min_atoms=2, max_atoms=4)
+    path = testing.separation_path(atoms, CUTOFF)
+    assume(min(closest(path(t)) for t in np.linspace(-0.5, 0.5, 21)) > 0.9)
+    testing.check_smooth(model, path, points=30, look_at=(0.0,))
+
+
+@each_combination
+@pytest.mark.parametrize("kind", ["displacement", "strain"])
+@given(data=st.data(), seed=seeds)
+def test_smooth_in_a_crystal(combination, kind, data, seed):
+    atoms = drawn(data, combination, "crystals", min_atoms=2, max_atoms=4, minimum_distance=1.4)
+    half = 0.25 if kind == "displacement" else 0.08
+    path = getattr(testing, f"{kind}_path")(atoms, seed=seed)
+    testing.check_smooth(model_of(combination), path, span=(-half, half), points=30)
+
+
+@each_combination
+def test_save_and_load(combination):
+    kinds = {"FFF": "molecule", "TTF": "slab", "TTT": "crystal"}
+    structures = [
+        getattr(testing.structures, kinds[boundary])(ELEMENTS, seed=4, minimum_distance=1.1)
+        for boundary in sorted(combination.boundaries)
+    ]
+    testing.check_save_load(model_of(combination), structures)
+
+
+def has_parameters(model: torch.nn.Module) -> bool:
+    return next(model.parameters(), None) is not None
+
+
+def closest(atoms: Atoms) -> float:
+    """Smallest distance, A."""
+    return min(neighbor_list("d", atoms, 2.0), default=2.0)
