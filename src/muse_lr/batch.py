@@ -108,7 +108,9 @@ class AtomsBatch(Batch):
             periodic, or a total charge or spin that is no number.
         """
         if not isinstance(structures, (list, tuple)):
-            raise InputError("AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)")
+            raise InputError(
+                "AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)"
+            )
         given = labels if labels is not None else [{}] * len(structures)
         return cls.from_structures(
             [
@@ -120,7 +122,8 @@ class AtomsBatch(Batch):
     @classmethod
     def from_structures(cls, structures: Sequence[AtomsData]) -> AtomsBatch:
         """Join single structures; a label that only some carry is NaN in the others."""
-        names = sorted({key for data in structures for key in data.keys() if key[:6] == "label_"})
+        keys = {key for data in structures for key in data.keys()}  # noqa: SIM118
+        names = sorted(key for key in keys if key.startswith("label_"))
         for data in structures:
             for key in names:
                 if key not in data:

@@ -1,8 +1,8 @@
 """The configuration file: one schema for checking, defaults and documentation.
 
 >>> from muse_lr.config import build_model
->>> model = build_model({"elements": ["Na", "Cl"], "backbone": None,
-...                      "charges": {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}})
+>>> charges = {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}
+>>> model = build_model({"elements": ["Na", "Cl"], "backbone": None, "charges": charges})
 >>> model.cutoff
 6.0
 """
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
+Label = Literal["energy", "forces", "stress", "dipole", "charges"]
 DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
 
 
@@ -117,7 +118,8 @@ class ModelConfig(Strict):
                 check_name(str(name), "head")
                 heads[name] = _part("head", section, name if name in HEADS else None)
             except PartError as error:
-                raise PartError([(f"{name}.{p}" if p else name, m) for p, m in error.problems])
+                inner = [(f"{name}.{p}" if p else name, m) for p, m in error.problems]
+                raise PartError(inner) from error
             except InputError as error:
                 raise PartError([(str(name), str(error))]) from error
         return heads
@@ -200,9 +202,9 @@ class TrainingConfig(Strict):
         None, description="Run directory; default: runs/<name of the configuration>."
     )
     epochs: int = Field(100, ge=1, description="Passes over the training data.")
-    batch: BatchConfig = Field(default_factory=BatchConfig, description="Size of a step.")
-    loss: dict[Literal["energy", "forces", "stress", "dipole", "charges"], float] = Field(
-        default_factory=lambda: {"energy": 1.0, "forces": 10.0},
+    batch: BatchConfig = Field(BatchConfig(), description="Size of a step.")
+    loss: dict[Label, float] = Field(
+        {"energy": 1.0, "forces": 10.0},
         description="Label -> weight. Energies are per atom; see loss_function for the units.",
     )
     loss_function: Literal["huber", "mse"] = Field("huber", description="Loss of each residual.")
@@ -211,7 +213,7 @@ class TrainingConfig(Strict):
     )
     learning_rate: float = Field(2e-3, gt=0, description="Largest learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="See below.")
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="See below.")
     ema: float | None = Field(
         0.99, gt=0, lt=1, description="Decay of the averaged weights that are evaluated and kept."
     )
@@ -226,7 +228,7 @@ class TrainingConfig(Strict):
 
     @field_validator("loss")
     @classmethod
-    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
+    def _weights(cls, value: dict[Label, float]) -> dict[Label, float]:
         if any(weight < 0 for weight in value.values()) or not any(value.values()):
             raise InputError("weights must not be negative, and one must be positive")
         return {label: weight for label, weight in value.items() if weight > 0}
@@ -235,9 +237,9 @@ class TrainingConfig(Strict):
 class Config(Strict):
     """The whole configuration file."""
 
-    model: ModelConfig = Field(default_factory=ModelConfig, description="The energy model.")
+    model: ModelConfig = Field(ModelConfig(), description="The energy model.")
     data: DataConfig = Field(..., description="The data.")
-    training: TrainingConfig = Field(default_factory=TrainingConfig, description="The fit.")
+    training: TrainingConfig = Field(TrainingConfig(), description="The fit.")
 
     @model_validator(mode="before")
     @classmethod

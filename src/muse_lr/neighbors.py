@@ -34,7 +34,7 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
     Raises
     ------
     InputError
-        If a periodic vector is missing or not finite, or the periodic vectors are linearly dependent.
+        If a periodic vector is missing or not finite, or the periodic ones are dependent.
     """
     cell = np.array(cell, dtype=np.float64)
     if not np.isfinite(cell).all():
@@ -43,7 +43,7 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
     if (lengths[pbc] == 0).any():
         axis = int(np.flatnonzero(pbc & (lengths == 0))[0])
         raise InputError(f"periodic along axis {axis} but the cell has no vector there")
-    for axis in np.flatnonzero(~pbc):
+    for axis in np.flatnonzero(~pbc).tolist():
         others = [i for i in range(3) if i != axis]
         if lengths[axis] == 0 or _is_singular(cell):
             cell[axis] = _normal_to(cell[others])

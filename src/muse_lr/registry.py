@@ -49,6 +49,8 @@ def lookup(slot: str, kind: object) -> Any:
     entries = SLOTS[slot]
     if not isinstance(kind, str) or kind not in entries:
         known = ", ".join(entries) or "none yet"
-        raise InputError(f"unknown {slot} kind {kind!r}{nearest(str(kind), entries)}; known: {known}")
+        raise InputError(
+            f"unknown {slot} kind {kind!r}{nearest(str(kind), entries)}; known: {known}"
+        )
     module, name = entries[kind].split(":")
     return getattr(import_module(module), name)

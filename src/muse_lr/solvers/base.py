@@ -1,4 +1,4 @@
-"""What a solver of the electrostatic problem promises, and how its parameters follow from accuracy."""
+"""What a solver of electrostatics promises; its parameters follow from the accuracy."""
 
 from __future__ import annotations
 

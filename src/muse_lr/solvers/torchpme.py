@@ -19,8 +19,9 @@ class TorchPMESolver(Solver):
 
     torch-pme's ``smearing`` is sqrt(2) times our splitting and its potentials are already halved.
     It keeps |k| <= pi / lr_wavelength (its own default resolution is under-converged), so the
-    wavelength is set from our reciprocal cutoff. It works in float64 whatever the model's dtype. Its background is that of point charges; the term
-    Q sum(q sigma^2) that tells Gaussians from points is added here.
+    wavelength is set from our reciprocal cutoff. Its background is that of point charges; the term
+    Q sum(q sigma^2) that tells Gaussians from points is added here. It works in float64 whatever
+    the model's dtype.
     """
 
     def __init__(self, width: float, accuracy: float, cutoff: float) -> None:
