@@ -1,0 +1,243 @@
+"""Predictions beside their references, as arrays, read from ``predictions-<test>.extxyz``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from numpy.typing import NDArray
+
+from muse_lr.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Label:
+    """How the errors of one labelled quantity are reported.
+
+    Attributes
+    ----------
+    unit, scale
+        Unit of the metrics and its size in one unit of the data: metric = scale * error.
+    data_unit
+        Unit of the values themselves (parity plots).
+    per_atom
+        Whether errors are divided by the number of atoms.
+    """
+
+    unit: str
+    scale: float
+    data_unit: str
+    per_atom: bool = False
+
+
+LABELS = {
+    "energy": Label("meV/atom", 1000.0, "eV", per_atom=True),
+    "forces": Label("meV/Å", 1000.0, "eV/Å"),
+    "stress": Label("meV/Å³", 1000.0, "eV/Å³"),
+    "dipole": Label("e\u00a0Å", 1.0, "e\u00a0Å"),
+    "charges": Label("e", 1.0, "e"),
+    "bec": Label("e", 1.0, "e"),
+}
+REFERENCE_INTERACTION = "REF_interaction_energy"
+INTERACTION = "muse_interaction_"
+PART = "muse_part_"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Components of one quantity over the labelled frames of a test set.
+
+    Attributes
+    ----------
+    reference, predicted : Array
+        (n_components,) in the units of the data.
+    frame : NDArray
+        (n_components,) index of the frame of each component.
+    """
+
+    reference: Array
+    predicted: Array
+    frame: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One test set, as one model sees it.
+
+    Attributes
+    ----------
+    name
+        Name of the test set.
+    num_atoms, distance : Array
+        (n_frames,) atoms per frame and ``info["distance"]`` in A, NaN where a frame has none.
+    composition : Array
+        (n_frames, n_elements) number of atoms of each element.
+    scan
+        Label of the scan each frame belongs to, or an empty string.
+    quantities
+        Label -> components; only what is both labelled and predicted.
+    parts, interaction
+        Name -> (n_frames,) in eV, NaN where missing. ``interaction`` holds "reference", "energy"
+        (the model's total) and one entry per part.
+    """
+
+    name: str
+    num_atoms: Array
+    distance: Array
+    composition: Array
+    scan: list[str]
+    quantities: dict[str, Quantity]
+    parts: dict[str, Array]
+    interaction: dict[str, Array]
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.num_atoms)
+
+
+def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predictions:
+    """Read the frames of a test set with the predictions that a run stored in them.
+
+    Parameters
+    ----------
+    path
+        ``predictions-<test>.extxyz``.
+    keys
+        Label -> key of the reference, as in ``data.keys``; ``REF_<label>``, then the label itself,
+        where not named.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be parsed or a prediction has another shape than its reference.
+    """
+    try:
+        frames: list[Atoms] = read(path, index=":", format="extxyz")
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise InputError(f"cannot read {path}: {error}; train or evaluate again") from error
+    keys = dict(keys or {})
+    quantities = {}
+    for label in LABELS:
+        named = [keys[label]] if label in keys else [f"REF_{label}", label]
+        quantity = _quantity(path, frames, label, named)
+        if quantity is not None:
+            quantities[label] = quantity
+    elements = sorted({int(z) for atoms in frames for z in np.unique(atoms.numbers)})
+    composition = [[float((atoms.numbers == z).sum()) for z in elements] for atoms in frames]
+    interaction = _columns(frames, INTERACTION)
+    if interaction and any(REFERENCE_INTERACTION in atoms.info for atoms in frames):
+        interaction = {"reference": _column(frames, REFERENCE_INTERACTION), **interaction}
+    return Predictions(
+        name=path.name.removeprefix("predictions-").removesuffix(".extxyz"),
+        num_atoms=np.array([float(len(atoms)) for atoms in frames]),
+        distance=_column(frames, "distance"),
+        composition=np.asarray(composition, dtype=np.float64).reshape(len(frames), len(elements)),
+        scan=[_scan(atoms) for atoms in frames],
+        quantities=quantities,
+        parts=_columns(frames, PART),
+        interaction=interaction,
+    )
+
+
+def prediction_files(directory: Path) -> dict[str, Path]:
+    """Test set -> file of predictions of a run directory, sorted by name."""
+    files = sorted(directory.glob("predictions-*.extxyz"))
+    return {path.name.removeprefix("predictions-").removesuffix(".extxyz"): path for path in files}
+
+
+def frame_sums(predictions: Predictions, label: str) -> tuple[Array, Array, Array]:
+    """Per frame: summed absolute error, summed squared error and number of components.
+
+    Each (n_frames,), in the unit of the metric: MAE = sum(first) / sum(third) and
+    RMSE = sqrt(sum(second) / sum(third)) over any selection of frames.
+    """
+    quantity, about = predictions.quantities[label], LABELS[label]
+    error = about.scale * (quantity.predicted - quantity.reference)
+    if about.per_atom:
+        error = error / predictions.num_atoms[quantity.frame]
+    frames, size = quantity.frame, predictions.num_frames
+    ones = np.ones_like(error)
+    absolute, squared, count = (
+        np.bincount(frames, weights, minlength=size).astype(np.float64)
+        for weights in (np.abs(error), error**2, ones)
+    )
+    return absolute, squared, count
+
+
+def baseline_energy(predictions: Predictions) -> tuple[Array, str]:
+    """An energy per frame (eV) that makes parity plots readable when subtracted, and its name.
+
+    The isolated-atom part of the model where it is stored, else the least-squares fit of the
+    reference energies to the composition.
+    """
+    if "e0" in predictions.parts:
+        return predictions.parts["e0"], "E0"
+    quantity, fit = predictions.quantities["energy"], np.zeros(predictions.num_frames)
+    composition = predictions.composition[quantity.frame]
+    solution = np.linalg.lstsq(composition, quantity.reference, rcond=None)[0]
+    fit[quantity.frame] = composition @ solution
+    return fit, "composition fit"
+
+
+def _quantity(path: Path, frames: list[Atoms], label: str, keys: list[str]) -> Quantity | None:
+    reference, predicted, frame = [], [], []
+    for i, atoms in enumerate(frames):
+        truth, guess = _value(atoms, *keys), _value(atoms, f"muse_{label}")
+        if truth is None or guess is None:
+            continue
+        if label == "stress":
+            truth, guess = _stress(truth), _stress(guess)
+        if truth.size != guess.size:
+            raise InputError(
+                f"{path}: frame {i}: the reference of {label} has {truth.size} components, "
+                f"muse_{label} has {guess.size}; evaluate again"
+            )
+        known = np.isfinite(truth.ravel())
+        reference.append(truth.ravel()[known])
+        predicted.append(guess.ravel()[known])
+        frame.append(np.full(int(known.sum()), i))
+    if not frame or not sum(map(len, frame)):
+        return None
+    return Quantity(np.concatenate(reference), np.concatenate(predicted), np.concatenate(frame))
+
+
+def _value(atoms: Atoms, *keys: str) -> Array | None:
+    # ASE moves standard keys (energy, forces, stress ...) into a calculator when it reads.
+    results: dict[str, Any] = atoms.calc.results if atoms.calc is not None else {}
+    for key in keys:
+        for source in (atoms.info, atoms.arrays, results):
+            if key in source:
+                return np.asarray(source[key], dtype=np.float64)
+    return None
+
+
+def _stress(value: Array) -> Array:
+    """Six Voigt or nine components as the six of a symmetric tensor (ASE's order)."""
+    if value.size == 9:
+        full = value.reshape(3, 3)
+        full = 0.5 * (full + full.T)
+        return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    return value.ravel()
+
+
+def _scan(atoms: Atoms) -> str:
+    label = str(atoms.info.get("scan", ""))
+    return "" if label in ("", "none", "None") else label
+
+
+def _column(frames: list[Atoms], key: str) -> Array:
+    return np.array([float(atoms.info.get(key, np.nan)) for atoms in frames], dtype=np.float64)
+
+
+def _columns(frames: list[Atoms], prefix: str) -> dict[str, Array]:
+    names: dict[str, None] = {}
+    for atoms in frames:
+        names.update(dict.fromkeys(k for k in atoms.info if k.startswith(prefix)))
+    return {name.removeprefix(prefix): _column(frames, name) for name in names}

@@ -1,0 +1,170 @@
+"""The report of one training run, made from the files in its directory."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from muse_lr import __version__
+from muse_lr.errors import InputError
+from muse_lr.reporting.figures import (
+    distance_errors,
+    interaction_panels,
+    parity_panels,
+    scan_curves,
+)
+from muse_lr.reporting.html import (
+    Block,
+    Cell,
+    Details,
+    Image,
+    Items,
+    Paragraph,
+    Report,
+    Section,
+    Table,
+    write_html,
+)
+from muse_lr.reporting.plots import (
+    error_against_distance,
+    interaction_curves,
+    learning_curves,
+    parity,
+)
+from muse_lr.reporting.predictions import Predictions, prediction_files, read_predictions
+from muse_lr.reporting.runs import read_config, read_curves, read_summary
+from muse_lr.reporting.style import save
+from muse_lr.reporting.wording import duration, metric_heading, metric_order, number
+
+PACKAGES = ("torch", "torch-geometric", "torch-pme", "vesin", "mace-torch", "ase", "numpy")
+
+
+def write_run_report(directory: Path) -> Path:
+    """Write ``plots/*.png`` and ``report.html`` of a run directory; the path of the report.
+
+    Raises
+    ------
+    InputError
+        If a file of the run cannot be read, or the directory is not that of a run.
+    """
+    directory = Path(directory)
+    if not (directory / "config.yaml").is_file():
+        raise InputError(f"{directory} holds no config.yaml: it is not a run directory")
+    config = read_config(directory / "config.yaml")
+    keys = (config.get("data") or {}).get("keys") or {}
+    summary = read_summary(directory)
+    files = prediction_files(directory)
+    order = [name for name in (summary or {}).get("tests", {}) if name in files]
+    order += [name for name in files if name not in order]
+    tests = [read_predictions(files[name], keys) for name in order]
+    report = Report(
+        title=f"Run {directory.resolve().name}",
+        subtitle=f"muse_lr {__version__}, seed {(summary or {}).get('seed', '–')}",
+        sections=[
+            Section("Errors on the test sets", _metric_blocks(summary)),
+            Section("Learning curves", _learning_blocks(directory)),
+            *_prediction_sections(directory, tests),
+            Section("Cost", _cost_blocks(summary)),
+            Section("Configuration", _configuration_blocks(directory, summary)),
+        ],
+    )
+    return write_html(report, directory / "report.html")
+
+
+def metric_table(tests: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row per test set, a column per metric; a dash where a test set lacks the label."""
+    metrics = metric_order({metric for values in tests.values() for metric in values})
+    rows = [
+        [Cell(test), *(Cell(number(values.get(metric))) for metric in metrics)]
+        for test, values in tests.items()
+    ]
+    return Table(["test set", *map(metric_heading, metrics)], rows)
+
+
+def versions(summary: Mapping[str, Any] | None) -> list[str]:
+    """Versions of the run where it recorded them, else those of this environment."""
+    recorded = (summary or {}).get("versions")
+    if isinstance(recorded, dict):
+        return [f"{name} {version}" for name, version in recorded.items()]
+    lines = [f"muse_lr {__version__}", f"Python {platform.python_version()}"]
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return lines + [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
+
+
+def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
+    if summary is None:
+        return [Paragraph("The run is not finished: there are no test errors yet.", warning=True)]
+    if not summary.get("tests"):
+        return [Paragraph("The configuration names no test set (data.test).")]
+    note = "A dash means that the test set carries no such label."
+    return [metric_table(summary["tests"]), Paragraph(note)]
+
+
+def _learning_blocks(directory: Path) -> list[Block]:
+    curves = read_curves(directory)
+    if not curves or not len(next(iter(curves.values()))):
+        return [Paragraph("No epoch was completed.")]
+    figure = learning_curves({directory.resolve().name: [curves]})
+    return [_image(directory, "learning-curves", figure, "Loss and validation errors per epoch.")]
+
+
+def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Section]:
+    sections = []
+    images: list[Block] = [
+        _image(
+            directory,
+            f"parity-{test.name}",
+            parity(parity_panels(test)),
+            f"Test set {test.name}: reference against prediction, {test.num_frames} frames.",
+        )
+        for test in tests
+        if test.quantities
+    ]
+    if images:
+        sections.append(Section("Parity", images))
+    found = {test.name: distance_errors(test) for test in tests}
+    distances = {name: {"model": pair} for name, pair in found.items() if pair is not None}
+    if distances:
+        caption = "Absolute energy error of each frame; the line joins the medians of bins."
+        figure = error_against_distance(distances)
+        image = _image(directory, "error-distance", figure, caption)
+        sections.append(Section("Error against distance", [image]))
+    curves = scan_curves(tests)
+    if curves:
+        caption = "Interaction energy along the scans: the whole model and each of its parts."
+        figure = interaction_curves(interaction_panels(curves))
+        image = _image(directory, "interaction", figure, caption)
+        sections.append(Section("Interaction energy", [image]))
+    return sections
+
+
+def _cost_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
+    if summary is None:
+        return [Paragraph("Known once the run is finished.")]
+    rows = [
+        ("parameters", f"{summary.get('parameters', 0):,}"),
+        ("training time", duration(summary.get("seconds"))),
+        ("epochs (best)", f"{summary.get('epochs', '–')} ({summary.get('best_epoch', '–')})"),
+        ("peak memory (MB)", number(summary.get("peak_memory_mb"))),
+        ("inference (µs/atom)", number(summary.get("inference_us_per_atom"))),
+        ("seed", str(summary.get("seed", "–"))),
+    ]
+    return [Table(["", "value"], [[Cell(name), Cell(value)] for name, value in rows])]
+
+
+def _configuration_blocks(directory: Path, summary: Mapping[str, Any] | None) -> list[Block]:
+    text = (directory / "config.yaml").read_text(encoding="utf-8")
+    blocks: list[Block] = [Items(versions(summary)), Details("config.yaml (resolved)", text)]
+    if summary is not None:
+        blocks.append(Details("summary.json", json.dumps(summary, indent=2, ensure_ascii=False)))
+    return blocks
+
+
+def _image(directory: Path, name: str, figure: Figure, caption: str) -> Image:
+    return Image(save(figure, directory / "plots" / f"{name}.png"), caption)

@@ -1,0 +1,79 @@
+"""What a run directory holds, read back: the summary, the curves and the configuration."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muse_lr.errors import InputError
+from muse_lr.yaml_io import load_yaml
+
+Curves = dict[str, NDArray[np.float64]]
+
+
+def read_summary(directory: Path) -> dict[str, Any] | None:
+    """``summary.json`` of a finished run, or None if the run is not finished.
+
+    Raises
+    ------
+    InputError
+        If the file exists and is not a JSON object.
+    """
+    path = directory / "summary.json"
+    if not path.is_file():
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); remove it and train again") from error
+    if not isinstance(summary, dict):
+        raise InputError(f"{path} is not a JSON object; remove it and train again")
+    return summary if summary.get("status") == "finished" else None
+
+
+def read_curves(directory: Path) -> Curves:
+    """The columns of ``metrics.csv``, each (n_epochs,); empty if the run has written none.
+
+    A last line that was cut off by a kill is left out; empty cells are NaN.
+
+    Raises
+    ------
+    InputError
+        If a cell is not a number.
+    """
+    path = directory / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(handle))
+    if not rows:
+        return {}
+    names, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    try:
+        values = [[float(cell) if cell else np.nan for cell in row] for row in body]
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; remove the run directory and train again") from error
+    table = np.asarray(values, dtype=np.float64).reshape(len(body), len(names))
+    return {name: table[:, i] for i, name in enumerate(names)}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A resolved configuration file as plain dictionaries; empty if there is none."""
+    return load_yaml(path) if path.is_file() else {}
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as ``{"a.b.c": value}``; an empty dictionary is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,66 @@
+"""Numbers, durations and names of metrics as the reports print them."""
+
+from __future__ import annotations
+
+import math
+
+from muse_lr.reporting.predictions import LABELS
+
+MINUS = "−"
+
+
+def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
+    """``value`` with ``digits`` significant digits and no exponent between 1e-4 and 1e6.
+
+    None and NaN are printed as a dash.
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    size = abs(value)
+    if size and not 1e-4 <= size < 1e6:
+        text = f"{size:.{digits - 1}e}"
+    else:
+        rounded = float(f"{size:.{digits}g}")
+        decimals = digits - 1 - math.floor(math.log10(rounded)) if rounded else 0
+        text = f"{rounded:,.{max(decimals, 0)}f}"
+    if value < 0 and float(text.replace(",", "")):
+        return MINUS + text
+    return f"+{text}" if sign and value > 0 else text
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``45 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    total = round(seconds)
+    if total < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"
+
+
+def metric_title(metric: str) -> str:
+    """``forces_mae`` as ``forces MAE``."""
+    label, _, kind = metric.rpartition("_")
+    return f"{label.replace('_', ' ')} {kind.upper()}" if label else metric
+
+
+def metric_unit(metric: str) -> str:
+    """The unit of a metric, or an empty string if it is not one of ours."""
+    label = metric.rpartition("_")[0]
+    return LABELS[label].unit if label in LABELS else ""
+
+
+def metric_heading(metric: str) -> str:
+    """Title and unit of a metric, for the head of a column."""
+    unit = metric_unit(metric)
+    return f"{metric_title(metric)} ({unit})" if unit else metric_title(metric)
+
+
+def metric_order(metrics: set[str]) -> list[str]:
+    """Metrics in the order of the labels, MAE before RMSE, then what is unknown by name."""
+    known = [f"{label}_{kind}" for label in LABELS for kind in ("mae", "rmse")]
+    return [m for m in known if m in metrics] + sorted(metrics.difference(known))
