@@ -1,11 +1,11 @@
 """Compute the ``ion_pairs`` set: wB97X/def2-SVPD of ionic and neutral dimers, 2.5 to 15 A.
 
-Every configuration is planned from one seed, computed with PySCF (density fitting) starting from the
-superposed densities of its charged fragments, and appended as one extended-XYZ frame to
-``part-K.xyz``. Killed runs resume: what is already in a part is skipped.
+Every configuration is planned from one seed, computed with PySCF (density fitting) starting from
+the superposed densities of its charged fragments, and appended as one extended-XYZ frame to
+``part-K.xyz``. Killed runs resume: what is already in a part is skipped. ``assemble.py`` checks
+and splits the parts.
 
     python benchmarks/datasets/ion_pairs.py compute --worker 0 --workers 2 --out build/ion_pairs
-    python benchmarks/datasets/ion_pairs.py assemble --out build/ion_pairs
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ SCANS = [
 NEAR_LIMIT = 7.0
 # Two atoms of different fragments never come closer than the sum of these (A).
 CONTACT = {1: 0.63, 6: 1.35, 7: 1.26, 8: 1.08, 11: 0.90, 17: 1.35}
-SPLITS = ("train", "valid", "test_near", "test_far")
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,7 @@ def _contact_free(first: Atoms, second: Atoms) -> bool:
 def _place(pair, distance, thermal, rng) -> Atoms | None:
     """Two fragments with random orientations, centres of mass ``distance`` apart."""
     parts = [fragment(name) for name in pair]
-    first, second = (
-        Atoms(p.numbers, p.sample(rng, thermal) @ _rotation(rng).T) for p in parts
-    )
+    first, second = (Atoms(p.numbers, p.sample(rng, thermal) @ _rotation(rng).T) for p in parts)
     second.positions += [0, 0, distance]
     return first + second if _contact_free(first, second) else None
 
