@@ -7,6 +7,7 @@ tail, others lose it beyond 6 A.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import zlib
@@ -137,17 +138,17 @@ def write_run(
 
 
 def main() -> int:
-    """``fabricate.py CONFIG --resume``: fails, sleeps or finishes as training.fake tells it."""
-    config = YAML(typ="safe", pure=True).load(Path(sys.argv[1]).read_text())
+    """``fabricate.py CONFIG [WORD]``: fails if WORD is in the path, sleeps in a variant "sleep"."""
+    path = sys.argv[1]
+    config = YAML(typ="safe", pure=True).load(Path(path).read_text())
     directory = Path(config["training"]["directory"])
-    if (directory / "summary.json").exists():
-        return 0
-    behaviour = sys.argv[2] if len(sys.argv) > 3 else ""
-    if behaviour and behaviour in sys.argv[1]:
+    if len(sys.argv) > 2 and sys.argv[2] in path:
         print("a line before")
         print("loss is NaN at step 7", file=sys.stderr)
         return 3
-    if "sleep" in sys.argv[1]:
+    if "/sleep/" in path:
+        directory.mkdir(parents=True)
+        (directory / "pid").write_text(str(os.getpid()))
         time.sleep(60)
     coulomb = (config["model"].get("heads") or {}).get("coulomb") is not None
     write_run(directory, coulomb, config["training"]["seed"], 5, config=config)

@@ -1,0 +1,226 @@
+"""Collect the runs of a study: tidy files, means over seeds, differences to the reference."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muse_lr.ablate.statistics import (
+    Difference,
+    FrameErrors,
+    Mean,
+    mean_interval,
+    paired_difference,
+)
+from muse_lr.ablate.study import Run
+from muse_lr.errors import InputError
+from muse_lr.io import atomic_write
+from muse_lr.reporting.predictions import (
+    Predictions,
+    frame_sums,
+    prediction_files,
+    read_predictions,
+)
+from muse_lr.reporting.runs import Curves, read_config, read_curves, read_summary
+from muse_lr.reporting.wording import metric_order
+
+COSTS = ("parameters", "seconds", "peak_memory_mb", "inference_us_per_atom", "best_epoch")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as it stands: its plan, status and, once finished, what it found."""
+
+    run: Run
+    status: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "finished"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All runs of a study, in the order of its variants and seeds."""
+
+    reference: str
+    records: list[Record]
+
+    @property
+    def variants(self) -> list[str]:
+        """Every variant that has a finished run."""
+        return list(dict.fromkeys(r.run.variant for r in self.records if r.finished))
+
+    def of(self, variant: str) -> list[Record]:
+        """The finished runs of a variant."""
+        return [r for r in self.records if r.finished and r.run.variant == variant]
+
+    @property
+    def tests(self) -> list[str]:
+        """Names of the test sets."""
+        finished = [r for r in self.records if r.finished]
+        return list(dict.fromkeys(test for r in finished for test in r.summary.get("tests", {})))
+
+    def metrics(self, test: str) -> list[str]:
+        """Metrics that any run has on a test set."""
+        finished = [r for r in self.records if r.finished]
+        return metric_order({m for r in finished for m in r.summary["tests"].get(test, {})})
+
+
+def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> Results:
+    """Read what each planned run has left.
+
+    Parameters
+    ----------
+    runs
+        The plan.
+    reference
+        Name of the reference variant.
+    failed
+        Runs that failed in this call; others without a result count as "not run".
+
+    Raises
+    ------
+    InputError
+        If a finished run cannot be read.
+    """
+    lost = {(run.variant, run.seed) for run in failed}
+    records = []
+    for run in runs:
+        summary = read_summary(run.directory)
+        if summary is None:
+            status = "failed" if (run.variant, run.seed) in lost else "not run"
+            records.append(Record(run, status, curves=read_curves(run.directory)))
+            continue
+        config = read_config(run.directory / "config.yaml") or run.config
+        keys = (config.get("data") or {}).get("keys") or {}
+        predictions = {
+            test: read_predictions(path, keys)
+            for test, path in prediction_files(run.directory).items()
+            if test in summary.get("tests", {})
+        }
+        records.append(Record(run, "finished", summary, read_curves(run.directory), predictions))
+    return Results(reference, records)
+
+
+def write_results(results: Results, path: Path) -> Path:
+    """Write the tidy table: variant, seed, test, metric, value."""
+    rows: list[Sequence[Any]] = [
+        (r.run.variant, r.run.seed, test, metric, repr(float(value)))
+        for r in results.records
+        for test, metrics in r.summary.get("tests", {}).items()
+        for metric, value in metrics.items()
+    ]
+    return _write_csv(path, ("variant", "seed", "test", "metric", "value"), rows)
+
+
+def write_runs(results: Results, path: Path) -> Path:
+    """Write one line a run: status and cost."""
+    rows = [
+        (r.run.variant, r.run.seed, r.status, *(r.summary.get(name, "") for name in COSTS))
+        for r in results.records
+    ]
+    return _write_csv(path, ("variant", "seed", "status", *COSTS), rows)
+
+
+def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
+    """Mean over seeds of a metric, for each variant that has it."""
+    found = {}
+    for variant in results.variants:
+        values = [r.summary["tests"].get(test, {}).get(metric) for r in results.of(variant)]
+        known = [float(value) for value in values if value is not None]
+        if known:
+            found[variant] = mean_interval(known)
+    return found
+
+
+def cost(results: Results, variant: str, name: str) -> Mean | None:
+    """Mean over seeds of a cost, or None if no run recorded it."""
+    values = [r.summary[name] for r in results.of(variant) if r.summary.get(name) is not None]
+    return mean_interval([float(value) for value in values]) if values else None
+
+
+@lru_cache(maxsize=256)
+def differences(results: Results, test: str, metric: str) -> dict[str, Difference]:
+    """Paired difference of each variant to the reference; empty without frames to pair.
+
+    Raises
+    ------
+    InputError
+        If two runs were tested on different frames.
+    """
+    reference = {r.run.seed: r for r in results.of(results.reference)}
+    found = {}
+    for variant in results.variants:
+        if variant == results.reference:
+            continue
+        pairs = [(r, reference[r.run.seed]) for r in results.of(variant) if r.run.seed in reference]
+        if not pairs or not all(
+            _labelled(record, test, metric) for pair in pairs for record in pair
+        ):
+            continue
+        first = pairs[0][1]
+        for record in (record for pair in pairs for record in pair):
+            _require_same_frames(record, first, test, metric)
+        ours = _frame_errors([pair[0] for pair in pairs], test, metric)
+        theirs = _frame_errors([pair[1] for pair in pairs], test, metric)
+        found[variant] = paired_difference(ours, theirs)
+    return found
+
+
+def inconsistencies(results: Results, tolerance: float = 1e-3) -> list[str]:
+    """Runs whose predictions do not give the metrics of their summary, one line each."""
+    lines = []
+    for record in results.records:
+        for test, metrics in record.summary.get("tests", {}).items():
+            for metric, value in metrics.items():
+                if not _labelled(record, test, metric):
+                    continue
+                errors = _frame_errors([record], test, metric)
+                recomputed = float(errors.metric(np.ones((len(errors.counts), 1)))[0, 0])
+                if abs(recomputed - value) > tolerance * max(abs(value), 1e-9):
+                    lines.append(
+                        f"{record.run.variant}, seed {record.run.seed}, {test}: {metric} is "
+                        f"{value:.4g} in summary.json and {recomputed:.4g} from the predictions"
+                    )
+    return lines
+
+
+def _labelled(record: Record, test: str, metric: str) -> bool:
+    label, _, kind = metric.rpartition("_")
+    predictions = record.predictions.get(test)
+    return kind in ("mae", "rmse") and predictions is not None and label in predictions.quantities
+
+
+def _frame_errors(records: Sequence[Record], test: str, metric: str) -> FrameErrors:
+    label, _, kind = metric.rpartition("_")
+    sums = [frame_sums(record.predictions[test], label) for record in records]
+    column = 1 if kind == "rmse" else 0
+    return FrameErrors(np.stack([s[column] for s in sums]), sums[0][2], kind == "rmse")
+
+
+def _require_same_frames(record: Record, first: Record, test: str, metric: str) -> None:
+    label = metric.rpartition("_")[0]
+    ours, theirs = (r.predictions[test].quantities[label].reference for r in (record, first))
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=0.0, atol=1e-6):
+        raise InputError(
+            f"{record.run.directory} and {first.run.directory} were tested on different frames of "
+            f"'{test}' ({label} differ): remove the older run directory and run the study again"
+        )
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    with atomic_write(path) as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path

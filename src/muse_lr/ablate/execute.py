@@ -1,0 +1,269 @@
+"""Run a plan: one process a run, several at a time, resumable, with time to go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, TextIO
+
+from muse_lr.ablate.study import Run, comparable
+from muse_lr.config import dump_yaml, load_yaml
+from muse_lr.errors import InputError
+from muse_lr.reporting.runs import flatten, read_curves, read_summary
+from muse_lr.reporting.wording import duration
+
+TRAIN = (sys.executable, "-m", "muse_lr", "train", "{config}", "--resume")
+POLL_SECONDS = 0.5
+REPORT_SECONDS = 30.0
+GRACE_SECONDS = 10.0
+LOG_LINES = 6
+
+
+@dataclass
+class Outcome:
+    """What a call did: runs by how they ended."""
+
+    skipped: list[Run] = field(default_factory=list)
+    finished: list[Run] = field(default_factory=list)
+    failed: list[Run] = field(default_factory=list)
+
+
+@dataclass
+class _Child:
+    run: Run
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    started: float
+    first_epoch: int
+
+
+def check_existing(runs: Sequence[Run]) -> list[Run]:
+    """The finished runs, after making sure that none on disk had another configuration.
+
+    Raises
+    ------
+    InputError
+        If a run directory holds the work of another configuration.
+    """
+    done = []
+    for run in runs:
+        summary = read_summary(run.directory)
+        if summary is None and not (run.directory / "checkpoint.pt").exists():
+            continue
+        changed = _changed_keys(run)
+        if changed:
+            keys = ", ".join(changed[:4]) + (" ..." if len(changed) > 4 else "")
+            raise InputError(
+                f"{run.directory} was made with another configuration ({keys}): "
+                "remove it or use another --out"
+            )
+        if summary is not None:
+            done.append(run)
+    return done
+
+
+def execute(
+    runs: Sequence[Run],
+    jobs: int = 1,
+    command: Sequence[str] = TRAIN,
+    stream: TextIO | None = None,
+) -> Outcome:
+    """Train every run that is not finished, ``jobs`` at a time.
+
+    Parameters
+    ----------
+    runs
+        The plan.
+    jobs
+        Processes at a time; they share the processor's cores.
+    command
+        What trains one run; ``{config}`` stands for the path of its configuration.
+    stream
+        Where progress is printed; standard error if None.
+
+    Raises
+    ------
+    InputError
+        If a directory holds another configuration's run, or nothing can be written.
+    KeyboardInterrupt
+        When interrupted; the children have been ended by then.
+    """
+    done = check_existing(runs)
+    outcome = Outcome(skipped=done)
+    waiting = [run for run in runs if run not in done]
+    progress = _Progress(len(waiting), jobs, stream or sys.stderr)
+    if done:
+        progress.line(f"{len(done)} of {len(runs)} runs are finished already")
+    running: list[_Child] = []
+    with _terminate_is_interrupt():
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running.append(_start(waiting.pop(0), jobs, command))
+                    progress.line(f"started {running[-1].run.name}")
+                for child in [c for c in running if c.process.poll() is not None]:
+                    running.remove(child)
+                    _finish(child, outcome, progress)
+                progress.tick(running, outcome)
+                if running:
+                    time.sleep(POLL_SECONDS)
+        finally:
+            _end(running)
+    return outcome
+
+
+def last_lines(path: Path, count: int = LOG_LINES) -> list[str]:
+    """The last lines of a log that are not empty."""
+    if not path.is_file():
+        return []
+    text = path.read_bytes()[-20_000:].decode("utf-8", errors="replace")
+    return [line.rstrip() for line in text.replace("\r", "\n").splitlines() if line.strip()][
+        -count:
+    ]
+
+
+def child_environment(jobs: int, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a run: its share of the cores as the number of threads.
+
+    A smaller ``OMP_NUM_THREADS`` that the user has set is kept.
+    """
+    env = dict(os.environ if environment is None else environment)
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    threads = max(1, cores // jobs)
+    chosen = env.get("OMP_NUM_THREADS", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        threads = min(threads, int(chosen))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        env[name] = str(threads)
+    return env
+
+
+def _changed_keys(run: Run) -> list[str]:
+    recorded = run.config_path if run.config_path.is_file() else run.directory / "config.yaml"
+    before = flatten(comparable(load_yaml(recorded)))
+    after = flatten(comparable(run.config))
+    missing = object()
+    names = dict.fromkeys((*after, *before))
+    return [name for name in names if before.get(name, missing) != after.get(name, missing)]
+
+
+def _start(run: Run, jobs: int, command: Sequence[str]) -> _Child:
+    dump_yaml(run.config, run.config_path)
+    curves = read_curves(run.directory)
+    first = len(curves.get("epoch", ()))
+    try:
+        log = run.log_path.open("wb")
+    except OSError as error:
+        raise InputError(f"cannot write {run.log_path}: {error.strerror}") from error
+    process = subprocess.Popen(
+        [part.replace("{config}", str(run.config_path)) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=child_environment(jobs),
+        start_new_session=True,  # an interrupt of ours reaches the children through _end only
+    )
+    return _Child(run, process, log, time.monotonic(), first)
+
+
+def _finish(child: _Child, outcome: Outcome, progress: _Progress) -> None:
+    child.log.close()
+    run, code = child.run, child.process.returncode
+    took = duration(time.monotonic() - child.started)
+    if code == 0 and read_summary(run.directory) is not None:
+        outcome.finished.append(run)
+        progress.line(f"finished {run.name} in {took}")
+        return
+    outcome.failed.append(run)
+    reason = f"exit code {code}" if code >= 0 else f"signal {-code}"
+    progress.line(f"FAILED {run.name} after {took} ({reason}); {run.log_path} ends with:")
+    for line in last_lines(run.log_path):
+        progress.line(f"    {line}")
+
+
+def _end(running: list[_Child]) -> None:
+    """Ask the children to stop, then make them; a second interrupt shortens the wait."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        alive = [child for child in running if child.process.poll() is None]
+        for child in alive:
+            os.killpg(child.process.pid, number)
+        limit = time.monotonic() + GRACE_SECONDS
+        with suppress(KeyboardInterrupt):
+            while time.monotonic() < limit and any(c.process.poll() is None for c in alive):
+                time.sleep(0.05)
+    for child in running:
+        child.log.close()
+
+
+@contextmanager
+def _terminate_is_interrupt() -> Iterator[None]:
+    """A polite kill of this process ends the children as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class _Progress:
+    """Lines for what happens and, in between, how far the running ones are."""
+
+    def __init__(self, total: int, jobs: int, stream: TextIO) -> None:
+        self.total = total
+        self.jobs = jobs
+        self.stream = stream
+        self.start = time.monotonic()
+        self.last = self.start
+        self.shown = ""
+
+    def line(self, text: str) -> None:
+        self._clear()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def tick(self, running: Sequence[_Child], outcome: Outcome) -> None:
+        """Rewrite the status line of a terminal, or print one now and then into a file."""
+        terminal = self.stream.isatty()
+        now = time.monotonic()
+        if not running or now - self.last < (1.0 if terminal else REPORT_SECONDS):
+            return
+        self.last = now
+        text = self._status(running, outcome)
+        if terminal:
+            self._clear()
+            self.shown = text[: os.get_terminal_size(self.stream.fileno()).columns - 1]
+            self.stream.write(self.shown)
+            self.stream.flush()
+        else:
+            self.line(text)
+
+    def _clear(self) -> None:
+        if self.shown:
+            self.stream.write("\r" + " " * len(self.shown) + "\r")
+            self.shown = ""
+
+    def _status(self, running: Sequence[_Child], outcome: Outcome) -> str:
+        ended = len(outcome.finished) + len(outcome.failed)
+        work, parts = float(ended), []
+        for child in running:
+            epochs = int(child.run.config["training"]["epochs"])
+            epoch = len(read_curves(child.run.directory).get("epoch", ()))
+            work += max(epoch - child.first_epoch, 0) / epochs
+            parts.append(f"{child.run.name} {epoch}/{epochs}")
+        elapsed = time.monotonic() - self.start
+        left = duration(elapsed * (self.total - work) / work) if work > 0 else "unknown"
+        return f"{ended}/{self.total} runs, time to go {left}: " + ", ".join(parts)

@@ -1,0 +1,133 @@
+"""What all variants of a study had in common, read off the configurations and the runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from muse_lr.ablate.aggregate import Results
+from muse_lr.ablate.study import Run, comparable
+from muse_lr.reporting.html import Cell, Table
+from muse_lr.reporting.runs import flatten
+
+#: What a fair comparison needs to be the same -> prefixes of the keys that decide it.
+TOPICS = {
+    "training, validation and test data": ("data",),
+    "seeds (initial weights, split, data order)": ("training.seed",),
+    "E0s and elements": ("model.e0", "model.elements"),
+    "optimiser and schedule": (
+        "training.learning_rate",
+        "training.weight_decay",
+        "training.schedule",
+        "training.gradient_clip",
+        "training.ema",
+    ),
+    "loss": ("training.loss", "training.loss_function", "training.huber_delta"),
+    "budget": ("training.epochs", "training.batch", "training.early_stopping"),
+    "precision and device": ("training.dtype", "training.device"),
+    "backbone": ("model.backbone",),
+    "multiscale": ("model.multiscale",),
+    "charges": ("model.charges",),
+    "heads": ("model.heads",),
+}
+ABSENT = "absent"
+#: Printed for the keys of a part that a variant does not have.
+NOTHING = "–"
+
+
+def differing_keys(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """Dotted keys whose value is not the same in all variants: key -> variant -> value.
+
+    A part that some variants do not have is one key, with the kind of the part where it is there;
+    its own keys follow if those that have it disagree. The first run of each variant is compared:
+    the seeds are the same for all.
+    """
+    configs: dict[str, Any] = {}
+    for run in runs:
+        configs.setdefault(run.variant, comparable(run.config))
+    return _differences(configs, "")
+
+
+def shared_lines(runs: Sequence[Run]) -> list[str]:
+    """One line per topic: identical for all variants, with its values, or what differs."""
+    different = differing_keys(runs)
+    config = flatten(comparable(runs[0].config))
+    lines = []
+    for topic, prefixes in TOPICS.items():
+        keys = [key for key in different if _under(key, prefixes)]
+        if keys:
+            lines.append(f"{topic}: NOT the same for all variants ({', '.join(keys)})")
+            continue
+        if topic.startswith("seeds"):
+            values = ", ".join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
+        else:
+            values = _short({k: v for k, v in config.items() if _under(k, prefixes)})
+        lines.append(f"{topic}: the same for all variants ({values or 'defaults'})")
+    return lines
+
+
+def recorded_lines(results: Results) -> list[str]:
+    """What the runs recorded of themselves (``fingerprints``), compared seed by seed."""
+    names = {name for r in results.records for name in r.summary.get("fingerprints", {})}
+    lines = []
+    for name in sorted(names):
+        by_seed: dict[int, set[str]] = {}
+        for record in results.records:
+            value = record.summary.get("fingerprints", {}).get(name)
+            if value is not None:
+                by_seed.setdefault(record.run.seed, set()).add(str(value))
+        unequal = [str(seed) for seed, values in by_seed.items() if len(values) > 1]
+        state = f"DIFFERS between variants for seed {', '.join(unequal)}" if unequal else "equal"
+        lines.append(f"{name.replace('_', ' ')}, as recorded by the runs: {state}")
+    return lines
+
+
+def difference_table(runs: Sequence[Run]) -> Table | None:
+    """A row per key that differs, a column per variant; None if nothing does."""
+    different = differing_keys(runs)
+    if not different:
+        return None
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    rows = [
+        [Cell(key), *(Cell(values.get(variant, NOTHING)) for variant in variants)]
+        for key, values in different.items()
+    ]
+    return Table(["key", *variants], rows, "Everything that differs between the variants.")
+
+
+def _under(key: str, prefixes: Sequence[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _differences(values: Mapping[str, Any], key: str) -> dict[str, dict[str, str]]:
+    if all(value == next(iter(values.values())) for value in values.values()):
+        return {}
+    sections = {variant: value for variant, value in values.items() if isinstance(value, dict)}
+    found = {}
+    if len(sections) < len(values):
+        found[key] = {variant: _describe(value) for variant, value in values.items()}
+    names = dict.fromkeys(name for section in sections.values() for name in section)
+    for name in names:
+        inner = {variant: section.get(name, ABSENT) for variant, section in sections.items()}
+        found |= _differences(inner, f"{key}.{name}" if key else name)
+    return found
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("kind", "on"))
+    return ABSENT if value is ABSENT else json.dumps(value, ensure_ascii=False)
+
+
+def _short(values: Mapping[str, Any]) -> str:
+    shown = [f"{key.partition('.')[2]} {_value(value)}" for key, value in values.items()]
+    return ", ".join(shown)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value.rpartition("/")[2]
+    if isinstance(value, list):
+        return " ".join(_value(item) for item in value)
+    return json.dumps(value)

@@ -1,0 +1,196 @@
+"""A study: a base configuration, named overrides, seeds; and the runs that it plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from muse_lr.config import Config, build_model, check_name, expand_path, load_config, load_yaml
+from muse_lr.errors import InputError, nearest
+from muse_lr.schema import Strict, validate
+
+#: What the study itself sets in every run.
+RESERVED_KEYS = ("training.seed", "training.directory")
+#: Files beside the directories of the variants.
+RESERVED_NAMES = ("results.csv", "runs.csv", "report.md", "report.html", "plots")
+
+
+class Study(Strict):
+    """The content of a study file."""
+
+    base: str = Field(..., description="Configuration file that every variant starts from.")
+    reference: str = Field(..., description="Variant that the others are compared with.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Seeds, each at least 0.")
+    variants: dict[str, dict[str, Any]] = Field(
+        ..., min_length=1, description="Name -> dotted key -> value that differs from the base."
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise InputError(f"each seed once, got {list(value)}")
+        if any(seed < 0 for seed in value):
+            raise InputError(f"seeds are 0 or more, got {list(value)}")
+        return value
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _variants(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        for name in value:
+            check_name(str(name), "variant")
+            if name in RESERVED_NAMES:
+                raise InputError(f"variant {name!r}: a file of the report has this name")
+        return {str(name): {} if changes is None else changes for name, changes in value.items()}
+
+    @model_validator(mode="after")
+    def _reference_exists(self) -> Study:
+        if self.reference not in self.variants:
+            known = ", ".join(self.variants)
+            hint = nearest(self.reference, self.variants)
+            raise InputError(f"reference {self.reference!r} is no variant{hint}; known: {known}")
+        return self
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run.
+
+    Attributes
+    ----------
+    directory
+        Where the run writes; the configuration and the log lie beside it.
+    config
+        The resolved configuration as plain data.
+    """
+
+    variant: str
+    seed: int
+    directory: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}/seed-{self.seed}"
+
+    @property
+    def config_path(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.yaml")
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.log")
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    InputError
+        For unknown keys, a reference that is no variant, repeated seeds, impossible names.
+    """
+    return validate(Study, load_yaml(path), str(path))
+
+
+def plan(study: Study, path: Path, out: Path) -> list[Run]:
+    """Every run of a study, variant by variant, each configuration resolved and checked.
+
+    Parameters
+    ----------
+    study
+        The study.
+    path
+        Its file: the base and the data files of overrides are relative to it.
+    out
+        Directory of the study; runs write to ``out/<variant>/seed-<n>``.
+
+    Raises
+    ------
+    InputError
+        If the override of a variant names nothing or gives an invalid configuration, or a data
+        file does not exist.
+    """
+    base = Path(expand_path(study.base, path.parent))
+    load_config(base)  # so that an error of the base is not blamed on a variant
+    runs = []
+    for variant, changes in study.variants.items():
+        for seed in study.seeds:
+            directory = (out / variant / f"seed-{seed}").resolve()
+            config = _resolve(base, path, variant, changes, seed, directory)
+            if seed == study.seeds[0]:
+                _check_usable(config, path, variant)
+            runs.append(Run(variant, seed, directory, config.model_dump(mode="json")))
+    return runs
+
+
+def identical_variants(runs: list[Run]) -> list[tuple[str, str]]:
+    """Pairs of variants whose configurations are the same but for the directory."""
+    seen: dict[str, str] = {}
+    pairs = []
+    for run in runs:
+        if run.seed != runs[0].seed:
+            continue
+        text = json.dumps(comparable(run.config), sort_keys=True)
+        if text in seen:
+            pairs.append((seen[text], run.variant))
+        seen.setdefault(text, run.variant)
+    return pairs
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the directory it writes to."""
+    training = dict(config.get("training") or {})
+    training.pop("directory", None)
+    return {**config, "training": training}
+
+
+def _resolve(
+    base: Path, path: Path, variant: str, changes: Mapping[str, Any], seed: int, directory: Path
+) -> Config:
+    overrides: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key in RESERVED_KEYS:
+            raise InputError(f"{path}: variant {variant!r}: {key} is set by the study; remove it")
+        overrides[key] = _anchored(key, value, path.parent)
+    overrides |= {"training.seed": seed, "training.directory": str(directory)}
+    try:
+        return load_config(base, overrides)
+    except InputError as error:
+        raise InputError(f"{path}: variant {variant!r}: {error}") from error
+
+
+def _anchored(key: str, value: Any, directory: Path) -> Any:
+    """Paths in an override are relative to the study, which names them, not to the base."""
+    if key not in ("data.train", "data.valid", "data.test") and not key.startswith("data.test."):
+        return value
+    if isinstance(value, str):
+        return expand_path(value, directory)
+    if isinstance(value, list):
+        return [_anchored(key, item, directory) for item in value]
+    if isinstance(value, dict):
+        return {name: _anchored(key, item, directory) for name, item in value.items()}
+    return value
+
+
+def _check_usable(config: Config, path: Path, variant: str) -> None:
+    data = config.data
+    files = [*data.train, *(file for files in data.test.values() for file in files)]
+    if isinstance(data.valid, tuple):
+        files += data.valid
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"{path}: variant {variant!r}: there is no data file {file}")
+    if config.model.elements is None:
+        return  # the parts are built once the training data has been read
+    try:
+        build_model(config.model)
+    except InputError as error:
+        raise InputError(f"{path}: variant {variant!r}: {error}") from error

@@ -1,0 +1,138 @@
+"""The tables of a study, for the report and the terminal."""
+
+from __future__ import annotations
+
+from muse_lr.ablate.aggregate import Results, cost, differences, means
+from muse_lr.ablate.statistics import Difference, Mean
+from muse_lr.reporting.html import Cell, Table
+from muse_lr.reporting.wording import duration, metric_heading, number
+
+#: Metrics beside the cost and in the terminal.
+MAIN_METRICS = ("energy_mae", "forces_mae")
+
+
+def accuracy_table(results: Results, test: str) -> Table:
+    """Mean over seeds and 95 % interval of every metric of a test set, a row per variant."""
+    metrics = results.metrics(test)
+    columns = {metric: means(results, test, metric) for metric in metrics}
+    rows = []
+    for variant in results.variants:
+        cells = [mean_cell(columns[metric].get(variant)) for metric in metrics]
+        rows.append([_variant(results, variant), Cell(str(len(results.of(variant)))), *cells])
+    caption = f"Test set {test}: mean over seeds ± half of Student's 95 % interval."
+    return Table(["variant", "seeds", *map(metric_heading, metrics)], rows, caption)
+
+
+def difference_table(results: Results, test: str) -> Table | None:
+    """Paired differences to the reference; bold where the interval excludes zero."""
+    columns = {metric: differences(results, test, metric) for metric in results.metrics(test)}
+    columns = {metric: found for metric, found in columns.items() if found}
+    variants = [v for v in results.variants if any(v in found for found in columns.values())]
+    if not variants:
+        return None
+    rows = [
+        [Cell(variant), *(difference_cell(found.get(variant)) for found in columns.values())]
+        for variant in variants
+    ]
+    caption = (
+        f"Test set {test}: variant minus {results.reference} (and ratio to it), 95 % interval of "
+        "the difference in brackets. Bold: the interval excludes zero. Negative is better."
+    )
+    return Table(["variant", *map(metric_heading, columns)], rows, caption)
+
+
+def cost_table(results: Results) -> Table:
+    """Cost of each variant beside its main errors, means over seeds."""
+    accuracy = [
+        (test, metric)
+        for test in results.tests
+        for metric in MAIN_METRICS
+        if metric in results.metrics(test)
+    ]
+    rows = []
+    for variant in results.variants:
+        cells = [
+            Cell(_count(cost(results, variant, "parameters"))),
+            Cell(duration(_value(cost(results, variant, "seconds")))),
+            Cell(number(_value(cost(results, variant, "peak_memory_mb")))),
+            Cell(number(_value(cost(results, variant, "inference_us_per_atom")))),
+        ]
+        cells += [mean_cell(means(results, t, metric).get(variant)) for t, metric in accuracy]
+        rows.append([_variant(results, variant), *cells])
+    columns = ["variant", "parameters", "training time", "peak memory (MB)", "inference (µs/atom)"]
+    columns += [f"{test}: {metric_heading(metric)}" for test, metric in accuracy]
+    return Table(columns, rows, "Means over seeds.")
+
+
+def compact_table(results: Results) -> Table:
+    """The table of the terminal: main errors with their ratio to the reference, and the cost."""
+    columns = [
+        (test, metric)
+        for test in results.tests
+        for metric in MAIN_METRICS
+        if metric in results.metrics(test)
+    ]
+    paired = {key: differences(results, *key) for key in columns}
+    rows = []
+    for variant in results.variants:
+        cells = []
+        for key in columns:
+            cell = mean_cell(means(results, *key).get(variant))
+            difference = paired[key].get(variant)
+            if difference is not None:
+                text = f"{cell.text} (×{number(difference.ratio, 2)})"
+                cell = Cell(text, difference.excludes_zero)
+            cells.append(cell)
+        time = Cell(number(_value(cost(results, variant, "inference_us_per_atom"))))
+        rows.append([_variant(results, variant), *cells, time])
+    names = [f"{test} {metric_heading(metric)}" for test, metric in columns]
+    return Table(["variant", *names, "µs/atom"], rows)
+
+
+def runs_table(results: Results) -> Table:
+    """Every run with its status, as in runs.csv."""
+    rows = []
+    for record in results.records:
+        summary = record.summary
+        rows.append(
+            [
+                Cell(record.run.variant),
+                Cell(str(record.run.seed)),
+                Cell(record.status, strong=not record.finished),
+                Cell(duration(summary.get("seconds"))),
+                Cell(f"{summary.get('best_epoch', '–')} / {summary.get('epochs', '–')}"),
+            ]
+        )
+    return Table(["variant", "seed", "status", "training time", "best epoch"], rows)
+
+
+def mean_cell(mean: Mean | None) -> Cell:
+    """``12.3 ± 0.4``; no interval for a single seed."""
+    if mean is None:
+        return Cell("–")
+    if mean.half_width is None:
+        return Cell(number(mean.value))
+    return Cell(f"{number(mean.value)} ± {number(mean.half_width, 2)}")
+
+
+def difference_cell(difference: Difference | None) -> Cell:
+    """``−12.3 (×0.23) [−14.0, −10.1]``: in bold if the interval excludes zero."""
+    if difference is None:
+        return Cell("–")
+    value, low, high = (
+        number(v, sign=True) for v in (difference.value, difference.low, difference.high)
+    )
+    text = f"{value} (×{number(difference.ratio, 2)})"
+    return Cell(text, difference.excludes_zero, f"[{low}, {high}]")
+
+
+def _variant(results: Results, variant: str) -> Cell:
+    return Cell(variant, detail="(reference)" if variant == results.reference else "")
+
+
+def _value(mean: Mean | None) -> float | None:
+    return None if mean is None else mean.value
+
+
+def _count(mean: Mean | None) -> str:
+    return "–" if mean is None else f"{mean.value:,.0f}"

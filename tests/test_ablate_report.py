@@ -1,0 +1,251 @@
+"""Aggregation and the report of a study, on fabricated runs; and the command."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from muse_lr.ablate.aggregate import (
+    collect,
+    cost,
+    differences,
+    inconsistencies,
+    means,
+    write_results,
+    write_runs,
+)
+from muse_lr.ablate.execute import Outcome
+from muse_lr.ablate.report import write_study_report
+from muse_lr.ablate.shared import recorded_lines
+from muse_lr.ablate.statistics import Difference
+from muse_lr.ablate.study import Run
+from muse_lr.ablate.tables import compact_table, difference_cell
+from muse_lr.commands import ablate
+from muse_lr.errors import InputError
+from muse_lr.reporting.html import text_table
+
+FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate.py"))))
+VARIANTS = {"short_range": False, "charges": True}
+
+
+def _run(out, variant, seed):
+    directory = out / variant / f"seed-{seed}"
+    heads = {"coulomb": {"kind": "coulomb"} if VARIANTS[variant] else None}
+    training = {"epochs": 5, "seed": seed, "directory": str(directory)}
+    config = {"model": {"heads": heads}, "data": {"keys": {}}, "training": training}
+    return Run(variant, seed, directory, config)
+
+
+def _study(out, seeds=(0, 1)):
+    runs = [_run(out, variant, seed) for variant in VARIANTS for seed in seeds]
+    for run in runs:
+        FAKE.write_run(run.directory, VARIANTS[run.variant], run.seed, 5, config=run.config)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    runs = _study(out)
+    return SimpleNamespace(out=out, runs=runs, results=collect(runs, "short_range"))
+
+
+def _edit_summary(run, **changes):
+    path = run.directory / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_results_are_tidy(study, tmp_path):
+    write_results(study.results, tmp_path / "results.csv")
+    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert list(rows[0]) == ["variant", "seed", "test", "metric", "value"]
+    assert len(rows) == 2 * 2 * 2 * 6  # variants, seeds, tests, metrics
+    row = next(r for r in rows if r["variant"] == "charges" and r["seed"] == "1")
+    summary = json.loads((study.out / "charges" / "seed-1" / "summary.json").read_text())
+    assert float(row["value"]) == summary["tests"][row["test"]][row["metric"]]
+
+
+def test_runs_have_one_line_each_whatever_their_status(study, tmp_path):
+    lost, waiting = _run(tmp_path, "charges", 8), _run(tmp_path, "charges", 9)
+    results = collect([*study.runs, lost, waiting], "short_range", failed=[lost])
+    write_runs(results, tmp_path / "runs.csv")
+    rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert [row["status"] for row in rows] == ["finished"] * 4 + ["failed", "not run"]
+    assert rows[0]["parameters"] == "50000"
+    assert rows[-1]["parameters"] == ""
+    assert set(rows[0]) == {
+        "variant", "seed", "status", "parameters", "seconds", "peak_memory_mb",
+        "inference_us_per_atom", "best_epoch",
+    }  # fmt: skip
+
+
+def test_means_and_differences_have_the_values_of_the_summaries(study):
+    values = {
+        variant: [
+            json.loads((study.out / variant / f"seed-{seed}" / "summary.json").read_text())["tests"]
+            for seed in (0, 1)
+        ]
+        for variant in VARIANTS
+    }
+    for metric in ("energy_mae", "forces_rmse", "dipole_mae"):
+        expected = {v: np.mean([s["far"][metric] for s in seeds]) for v, seeds in values.items()}
+        found = means(study.results, "far", metric)
+        difference = differences(study.results, "far", metric)["charges"]
+        assert found["charges"].value == pytest.approx(expected["charges"])
+        change = expected["charges"] - expected["short_range"]
+        assert difference.value == pytest.approx(change, rel=1e-4)
+        assert difference.low <= difference.value <= difference.high
+    assert differences(study.results, "far", "energy_mae")["charges"].excludes_zero
+    assert inconsistencies(study.results) == []
+    assert cost(study.results, "charges", "seconds").value == pytest.approx(61.5)
+
+
+def test_only_seeds_that_both_have_are_paired(tmp_path):
+    runs = _study(tmp_path)
+    (runs[1].directory / "summary.json").unlink()
+    results = collect(runs, "short_range")
+    assert differences(results, "far", "energy_mae")["charges"].seeds == 1
+    assert means(results, "far", "energy_mae")["short_range"].half_width is None
+
+
+def test_a_summary_that_its_predictions_contradict_is_reported(tmp_path):
+    runs = _study(tmp_path, seeds=(0,))
+    summary = json.loads((runs[0].directory / "summary.json").read_text())
+    summary["tests"]["far"]["energy_mae"] *= 2.0
+    _edit_summary(runs[0], tests=summary["tests"])
+    (line,) = inconsistencies(collect(runs, "short_range"))
+    assert line.startswith("short_range, seed 0, far: energy_mae")
+
+
+def test_runs_on_different_frames_are_not_compared(tmp_path):
+    runs = _study(tmp_path, seeds=(0,))
+    path = runs[0].directory / "predictions-far.extxyz"
+    path.write_text(re.sub(r"REF_energy=-", "REF_energy=-1", path.read_text(), count=1))
+    with pytest.raises(InputError, match="different frames of 'far'"):
+        differences(collect(runs, "short_range"), "far", "energy_mae")
+
+
+def test_fingerprints_that_differ_are_said(tmp_path):
+    runs = _study(tmp_path)
+    for run in runs:
+        e0s = "x" if run.variant == "charges" and run.seed == 1 else "y"
+        _edit_summary(run, fingerprints={"data_order": f"{run.seed}", "e0s": e0s})
+    order, e0s = recorded_lines(collect(runs, "short_range"))
+    assert order == "data order, as recorded by the runs: equal"
+    assert "DIFFERS between variants for seed 1" in e0s
+
+
+def test_a_losing_variant_is_printed_like_a_winning_one():
+    won = difference_cell(Difference(-12.34, -14.0, -10.0, 0.5, 3))
+    lost = difference_cell(Difference(12.34, 10.0, 14.0, 1.5, 3))
+    unclear = difference_cell(Difference(1.0, -1.0, 3.0, 1.1, 3))
+    assert (won.text, won.detail, won.strong) == ("−12.3 (×0.50)", "[−14.0, −10.0]", True)
+    assert (lost.text, lost.detail, lost.strong) == ("+12.3 (×1.5)", "[+10.0, +14.0]", True)
+    assert not unclear.strong
+
+
+def test_the_report_holds_tables_figures_and_what_was_shared(study, tmp_path):
+    path = write_study_report(study.results, "base: x # <script>alert(1)</script>", "s", tmp_path)
+    html = path.read_text(encoding="utf-8")
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<script" not in markdown
+    for text in (html, markdown):
+        for expected in ("Cost beside accuracy", "What was shared", "short_range", "NOT the same"):
+            assert expected in text
+    figures = {p.stem for p in (tmp_path / "plots").iterdir()}
+    assert figures == {
+        "learning-curves", "interaction", "interaction-charges", "error-distance",
+        *(f"parity-{test}-{q}" for test in ("near", "far") for q in ("energy", "forces", "dipole")),
+    }  # fmt: skip
+    assert html.count("data:image/png;base64,") == len(figures)
+    links = re.findall(r"\(<(plots/[^>]+)>\)", markdown)
+    assert len(links) == len(figures)
+    assert all((tmp_path / link).is_file() for link in links)
+
+
+def test_failed_and_missing_runs_stand_on_top_of_the_report(tmp_path):
+    runs = _study(tmp_path, seeds=(0,))
+    lost, waiting = _run(tmp_path, "charges", 8), _run(tmp_path, "charges", 9)
+    lost.log_path.write_text("loss is NaN at <b>step</b> 7\n")
+    results = collect([*runs, lost, waiting], "short_range", failed=[lost])
+    html = write_study_report(results, "", "s", tmp_path).read_text(encoding="utf-8")
+    assert "loss is NaN at &lt;b&gt;step&lt;/b&gt; 7" in html
+    assert "Not run yet: charges/seed-9" in html
+
+
+def test_the_terminal_table_marks_what_differs(study):
+    text = text_table(compact_table(study.results))
+    assert re.search(r"^charges .*\(×0\.01\d\) \*", text, re.MULTILINE)
+    assert "short_range (reference)" in text
+    assert max(map(len, text.splitlines())) < 160
+
+
+def test_the_reference_may_be_missing(study):
+    results = collect([r for r in study.runs if r.variant == "charges"], "short_range")
+    assert differences(results, "far", "energy_mae") == {}
+    assert "charges" in text_table(compact_table(results))
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    base = {"data": {"train": "t.xyz"}, "training": {"epochs": 5}}
+    (tmp_path / "t.xyz").write_text("")
+    (tmp_path / "base.yaml").write_text(json.dumps(base))
+    study = {"base": "base.yaml", "reference": "a", "seeds": [0], "variants": {"a": {}, "b": {}}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(study))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        parser = argparse.ArgumentParser()
+        ablate.add_arguments(parser)
+        return ablate.run(parser.parse_args(["mine.yaml", *arguments]))
+
+    return call
+
+
+def test_plan_prints_the_runs_and_writes_nothing(command, capsys, tmp_path):
+    assert command("--plan") == 0
+    out, err = capsys.readouterr()
+    assert "a/seed-0" in out
+    assert str(Path("runs", "mine", "a", "seed-0")) in out
+    assert "variants a and b are the same" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_command_exits_with_1_when_a_run_failed(command, capsys, tmp_path, monkeypatch):
+    def fake(runs, jobs):
+        assert jobs == 2
+        FAKE.write_run(runs[0].directory, config=runs[0].config)
+        return Outcome(finished=[runs[0]], failed=[runs[1]])
+
+    monkeypatch.setattr("muse_lr.ablate.execute.execute", fake)
+    assert command("--out", "here", "--jobs", "2") == 1
+    out, err = capsys.readouterr()
+    assert "report: here/report.html" in out
+    assert "1 runs failed (b/seed-0)" in err
+    for name in ("results.csv", "runs.csv", "report.md", "report.html"):
+        assert (tmp_path / "here" / name).is_file()
+
+
+def test_the_command_exits_with_130_when_interrupted(command, monkeypatch):
+    def interrupted(runs, jobs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("muse_lr.ablate.execute.execute", interrupted)
+    assert command() == 130
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many"])
+def test_jobs_must_be_positive(command, jobs):
+    with pytest.raises(SystemExit) as caught:
+        command("--jobs", jobs)
+    assert caught.value.code == 2
