@@ -51,6 +51,17 @@ def test_parity_of_one_constant_value_has_a_frame(tmp_path):
     save(figure, tmp_path / "x.png")
 
 
+def test_parity_says_how_many_predictions_are_not_finite(tmp_path):
+    x = np.arange(4.0)
+    some = ParityPanel("some", x, np.array([0.0, 1.0, np.nan, np.inf]), "eV")
+    none = ParityPanel("none", x, np.full(4, np.nan), "eV")
+    figure = parity([some, none])
+    save(figure, tmp_path / "x.png")
+    first, second = _texts(figure)
+    assert "n = 2, 2 not finite" in first
+    assert second == "no finite prediction"
+
+
 def test_the_corner_text_avoids_the_points():
     x = np.linspace(0.0, 1.0, 20)
     above = parity([ParityPanel("", x, np.full(20, 1.0), "eV")]).axes[0].texts[0]

@@ -62,25 +62,44 @@ def test_keys_of_the_configuration_and_keys_that_ase_moves(tmp_path):
     assert usual.reference.tolist() == [7.0]
 
 
-def test_stress_is_compared_in_six_components(tmp_path):
+def test_stress_and_virial_are_compared_as_nine_components(tmp_path):
     path = tmp_path / "predictions-x.extxyz"
     full = np.array([[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]])
-    write(path, [_frame(REF_stress=np.arange(1.0, 7.0), muse_stress=full)], format="extxyz")
+    frames = [
+        _frame(REF_stress=np.arange(1.0, 7.0), muse_stress=full),
+        _frame(REF_virial=-8.0 * full, muse_stress=full),
+        _frame(REF_stress=full, muse_stress=full),
+    ]
+    for atoms in frames[:2]:
+        atoms.set_cell([2, 2, 2])
+        atoms.pbc = True
+    write(path, frames, format="extxyz")
     quantity = read_predictions(path).quantities["stress"]
+    assert len(quantity.reference) == 18  # the open system has no stress
     np.testing.assert_allclose(quantity.predicted, quantity.reference)
 
 
-def test_a_stress_that_the_model_cannot_know_is_no_error(tmp_path):
+def test_dipoles_of_ions_do_not_depend_on_the_origin(tmp_path):
     path = tmp_path / "predictions-x.extxyz"
-    nan = np.full((3, 3), np.nan)
-    write(path, [_frame(REF_stress=nan, muse_stress=np.eye(3))], format="extxyz")
-    assert "stress" not in read_predictions(path).quantities
+    frames = []
+    for origin in (0.0, 50.0):
+        atoms = _frame(REF_dipole=[0, 0, 0.5 + origin], muse_dipole=[0, 0, 0.4 + 1.1 * origin])
+        atoms.info["total_charge"] = 1
+        atoms.positions[:, 2] += origin - 0.5
+        atoms.arrays["muse_charges"] = np.array([0.5, 0.6])
+        frames.append(atoms)
+    write(path, frames, format="extxyz")
+    absolute, _, _ = frame_sums(read_predictions(path), "dipole")
+    np.testing.assert_allclose(absolute, 0.1)
 
 
-def test_components_that_do_not_match_name_the_frame(tmp_path):
+@pytest.mark.parametrize(
+    ("guess", "message"), [(np.ones(2), "shape"), (np.array(["a", "b", "c"]), "numbers are needed")]
+)
+def test_predictions_of_another_shape_name_the_frame(tmp_path, guess, message):
     path = tmp_path / "predictions-x.extxyz"
-    write(path, [_frame(REF_dipole=np.ones(3), muse_dipole=np.ones(2))], format="extxyz")
-    with pytest.raises(InputError, match="frame 0: the reference of dipole has 3"):
+    write(path, [_frame(REF_dipole=np.ones(3), muse_dipole=guess)], format="extxyz")
+    with pytest.raises(InputError, match=f"frame 0: dipole under 'muse_dipole'.*{message}"):
         read_predictions(path)
 
 

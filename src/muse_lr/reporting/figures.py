@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muse_lr.reporting.plots import Curve, InteractionPanel, ParityPanel
-from muse_lr.reporting.predictions import LABELS, Predictions, baseline_energy
+from muse_lr.reporting.predictions import METRIC_UNITS, Predictions, baseline_energy
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def parity_panels(predictions: Predictions) -> list[ParityPanel]:
     """One panel per labelled quantity; the energy is per atom and less its atomic part."""
     panels = []
     for label, quantity in predictions.quantities.items():
-        about, title = LABELS[label], label
+        about, title = METRIC_UNITS[label], label
         x, y, unit = quantity.reference, quantity.predicted, about.data_unit
         if label == "energy":
             baseline, name = baseline_energy(predictions)

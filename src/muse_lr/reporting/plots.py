@@ -193,7 +193,12 @@ def _edges(distance: Array) -> Array:
 
 
 def _parity(ax: Axes, panel: ParityPanel) -> None:
-    x, y = panel.reference, panel.predicted
+    finite = np.isfinite(panel.reference) & np.isfinite(panel.predicted)
+    x, y = panel.reference[finite], panel.predicted[finite]
+    if not len(x):
+        ax.set_title(_shortened(panel.title), loc="left")
+        ax.text(0.5, 0.5, "no finite prediction", transform=ax.transAxes, ha="center")
+        return
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     margin = 0.04 * (high - low) or 0.5
     limits = (low - margin, high + margin)
@@ -218,6 +223,8 @@ def _parity(ax: Axes, panel: ParityPanel) -> None:
     unit = panel.error_unit or panel.unit
     mae, rmse = np.abs(error).mean(), np.sqrt((error**2).mean())
     text = f"MAE {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}\nn = {len(x):,}"
+    if not finite.all():
+        text += f", {(~finite).sum():,} not finite"
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     at: dict[str, Any] = {"x": 0.04, "y": 0.96, "va": "top", "ha": "left"}
     u, v = (x - limits[0]) / (limits[1] - limits[0]), (y - limits[0]) / (limits[1] - limits[0])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.io import read
 from numpy.typing import NDArray
 
+from muse_lr.data.labels import LABELS, applies, has_key, read_label
 from muse_lr.errors import InputError
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Label:
+class MetricUnit:
     """How the errors of one labelled quantity are reported.
 
     Attributes
@@ -37,13 +37,13 @@ class Label:
     per_atom: bool = False
 
 
-LABELS = {
-    "energy": Label("meV/atom", 1000.0, "eV", per_atom=True),
-    "forces": Label("meV/Å", 1000.0, "eV/Å"),
-    "stress": Label("meV/Å³", 1000.0, "eV/Å³"),
-    "dipole": Label("e\u00a0Å", 1.0, "e\u00a0Å"),
-    "charges": Label("e", 1.0, "e"),
-    "bec": Label("e", 1.0, "e"),
+METRIC_UNITS = {
+    "energy": MetricUnit("meV/atom", 1000.0, "eV", per_atom=True),
+    "forces": MetricUnit("meV/Å", 1000.0, "eV/Å"),
+    "stress": MetricUnit("meV/Å³", 1000.0, "eV/Å³"),
+    "dipole": MetricUnit("e\u00a0Å", 1.0, "e\u00a0Å"),
+    "charges": MetricUnit("e", 1.0, "e"),
+    "bec": MetricUnit("e", 1.0, "e"),
 }
 REFERENCE_INTERACTION = "REF_interaction_energy"
 INTERACTION = "muse_interaction_"
@@ -110,8 +110,7 @@ def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predi
     path
         ``predictions-<test>.extxyz``.
     keys
-        Label -> key of the reference, as in ``data.keys``; ``REF_<label>``, then the label itself,
-        where not named.
+        Label -> key of the reference, as in ``data.keys``; the first usual key where not named.
 
     Raises
     ------
@@ -124,8 +123,8 @@ def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predi
         raise InputError(f"cannot read {path}: {error}; train or evaluate again") from error
     keys = dict(keys or {})
     quantities = {}
-    for label in LABELS:
-        named = [keys[label]] if label in keys else [f"REF_{label}", label]
+    for label in METRIC_UNITS:
+        named = [keys[label]] if label in keys else LABELS[label].keys
         quantity = _quantity(path, frames, label, named)
         if quantity is not None:
             quantities[label] = quantity
@@ -158,7 +157,7 @@ def frame_sums(predictions: Predictions, label: str) -> tuple[Array, Array, Arra
     Each (n_frames,), in the unit of the metric: MAE = sum(first) / sum(third) and
     RMSE = sqrt(sum(second) / sum(third)) over any selection of frames.
     """
-    quantity, about = predictions.quantities[label], LABELS[label]
+    quantity, about = predictions.quantities[label], METRIC_UNITS[label]
     error = about.scale * (quantity.predicted - quantity.reference)
     if about.per_atom:
         error = error / predictions.num_atoms[quantity.frame]
@@ -186,19 +185,21 @@ def baseline_energy(predictions: Predictions) -> tuple[Array, str]:
     return fit, "composition fit"
 
 
-def _quantity(path: Path, frames: list[Atoms], label: str, keys: list[str]) -> Quantity | None:
+def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) -> Quantity | None:
     reference, predicted, frame = [], [], []
     for i, atoms in enumerate(frames):
-        truth, guess = _value(atoms, *keys), _value(atoms, f"muse_{label}")
-        if truth is None or guess is None:
+        key = next((key for key in keys if has_key(atoms, key)), None)
+        if key is None or not has_key(atoms, f"muse_{label}") or not applies(label, atoms):
             continue
-        if label == "stress":
-            truth, guess = _stress(truth), _stress(guess)
-        if truth.size != guess.size:
-            raise InputError(
-                f"{path}: frame {i}: the reference of {label} has {truth.size} components, "
-                f"muse_{label} has {guess.size}; evaluate again"
-            )
+        try:
+            truth = read_label(atoms, label, key)
+            guess = read_label(atoms, label, f"muse_{label}")
+        except InputError as error:
+            raise InputError(f"{path}: frame {i}: {error}; train or evaluate again") from error
+        assert truth is not None
+        assert guess is not None
+        if label == "dipole":
+            truth, guess = _about_centre(atoms, truth, guess)
         known = np.isfinite(truth.ravel())
         reference.append(truth.ravel()[known])
         predicted.append(guess.ravel()[known])
@@ -208,23 +209,12 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: list[str]) -> Q
     return Quantity(np.concatenate(reference), np.concatenate(predicted), np.concatenate(frame))
 
 
-def _value(atoms: Atoms, *keys: str) -> Array | None:
-    # ASE moves standard keys (energy, forces, stress ...) into a calculator when it reads.
-    results: dict[str, Any] = atoms.calc.results if atoms.calc is not None else {}
-    for key in keys:
-        for source in (atoms.info, atoms.arrays, results):
-            if key in source:
-                return np.asarray(source[key], dtype=np.float64)
-    return None
-
-
-def _stress(value: Array) -> Array:
-    """Six Voigt or nine components as the six of a symmetric tensor (ASE's order)."""
-    if value.size == 9:
-        full = value.reshape(3, 3)
-        full = 0.5 * (full + full.T)
-        return full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    return value.ravel()
+def _about_centre(atoms: Atoms, truth: Array, guess: Array) -> tuple[Array, Array]:
+    """Dipoles about the centre of the positions: under a net charge the origin carries weight."""
+    centre = atoms.positions.mean(0)
+    charge = float(atoms.info.get("total_charge", 0.0))
+    predicted_charge = float(np.sum(atoms.arrays.get("muse_charges", charge / len(atoms))))
+    return truth - charge * centre, guess - predicted_charge * centre
 
 
 def _scan(atoms: Atoms) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from muse_lr.reporting.predictions import LABELS
+from muse_lr.reporting.predictions import METRIC_UNITS
 
 MINUS = "−"
 
@@ -51,7 +51,7 @@ def metric_title(metric: str) -> str:
 def metric_unit(metric: str) -> str:
     """The unit of a metric, or an empty string if it is not one of ours."""
     label = metric.rpartition("_")[0]
-    return LABELS[label].unit if label in LABELS else ""
+    return METRIC_UNITS[label].unit if label in METRIC_UNITS else ""
 
 
 def metric_heading(metric: str) -> str:
@@ -62,5 +62,5 @@ def metric_heading(metric: str) -> str:
 
 def metric_order(metrics: set[str]) -> list[str]:
     """Metrics in the order of the labels, MAE before RMSE, then what is unknown by name."""
-    known = [f"{label}_{kind}" for label in LABELS for kind in ("mae", "rmse")]
+    known = [f"{label}_{kind}" for label in METRIC_UNITS for kind in ("mae", "rmse")]
     return [m for m in known if m in metrics] + sorted(metrics.difference(known))
