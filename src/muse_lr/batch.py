@@ -139,15 +139,17 @@ class AtomsBatch(Batch):
 
 
 def atoms_to_data(
-    atoms: Atoms, cutoff: float, labels: Mapping[str, NDArray[np.float64]] | None = None
+    atoms: Atoms, cutoff: float | None, labels: Mapping[str, NDArray[np.float64]] | None = None
 ) -> AtomsData:
-    """One structure with its neighbour list, as :meth:`AtomsBatch.from_ase` takes it."""
+    """One structure of :meth:`AtomsBatch.from_ase`; without edges if ``cutoff`` is None."""
     positions = atoms.get_positions()
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
         raise InputError(f"the position of atom {atom} is not finite")
     cell = complete_cell(atoms.cell.array, atoms.pbc)
-    edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
+    edge_index, edge_shift = np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)
+    if cutoff is not None:
+        edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
     numbers = atoms.get_atomic_numbers()
     stated = atoms.info.get("total_charge")
     charge = _number(stated, "total_charge") if stated is not None else 0.0

@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Fitting a model to data: losses, schedule, checkpoints and the loop."""

@@ -1,0 +1,7 @@
+"""``python -m muse_lr`` is ``muse-lr``."""
+
+import sys
+
+from muse_lr.cli import main
+
+sys.exit(main())

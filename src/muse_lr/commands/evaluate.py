@@ -1,0 +1,59 @@
+"""``muse-lr evaluate``: errors and predictions of a model on data."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "errors and predictions of a model on labelled structures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", help="model file (model.pt)")
+    parser.add_argument("data", nargs="+", help="structures with labels")
+    parser.add_argument("--out", default="evaluation", metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--keys",
+        action="append",
+        default=[],
+        metavar="LABEL=KEY",
+        help="key of a label in the files, e.g. --keys energy=REF_energy; may be repeated",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument("--graphs", type=int, default=16, help="structures in a batch")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from pathlib import Path
+
+    from muse_lr.config import BatchConfig, parse_assignment
+    from muse_lr.data.dataset import Dataset
+    from muse_lr.data.labels import LABELS
+    from muse_lr.data.reading import read_frames
+    from muse_lr.io import write_json
+    from muse_lr.reporting.figures import parity_panels
+    from muse_lr.reporting.plots import parity
+    from muse_lr.reporting.predictions import read_predictions
+    from muse_lr.reporting.style import save
+    from muse_lr.schema import validate
+    from muse_lr.serialization import load_model
+    from muse_lr.train.evaluate import evaluate, write_predictions
+
+    out = Path(args.out)
+    keys = {label: str(key) for label, key in map(parse_assignment, args.keys)}
+    model = load_model(args.model, device=args.device)
+    frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
+    dataset = Dataset.from_frames(frames, model.cutoff)
+    batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
+    found = evaluate(model, dataset, batch)
+    write_json(out / "metrics.json", found.metrics)
+    predictions = out / "predictions.extxyz"
+    write_predictions(found.frames, predictions)
+    panels = parity_panels(read_predictions(predictions, keys))
+    if panels:
+        save(parity(panels), out / "parity.png")
+    for name, value in found.metrics.items():
+        print(f"{name:>14}  {value:.5g}")
+    print(f"{len(frames)} structures; predictions and plots: {out}")
+    return 0

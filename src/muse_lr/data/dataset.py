@@ -1,0 +1,90 @@
+"""Frames as tensors with their neighbour lists, split and batched reproducibly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from muse_lr.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.data.reading import Frame
+from muse_lr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Structures ready to be batched.
+
+    Attributes
+    ----------
+    structures : list of AtomsData
+    frames : list of Frame
+        What they were made from, in the same order.
+    """
+
+    structures: list[AtomsData]
+    frames: list[Frame]
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    @classmethod
+    def from_frames(cls, frames: Sequence[Frame], cutoff: float) -> Dataset:
+        """Build the neighbour lists of frames up to ``cutoff`` (A)."""
+        structures = []
+        for frame in frames:
+            try:
+                structures.append(atoms_to_data(frame.atoms, cutoff, frame.labels))
+            except InputError as error:
+                raise InputError(f"{frame.source}: {error}") from error
+        return cls(structures, list(frames))
+
+    def batch(self, indices: Sequence[int]) -> AtomsBatch:
+        """The structures of ``indices`` as one batch."""
+        return AtomsBatch.from_structures([self.structures[i] for i in indices])
+
+    def batches(self, order: Sequence[int], graphs: int, edges: int | None) -> list[list[int]]:
+        """Cut ``order`` into batches of at most ``graphs`` structures and ``edges`` edges.
+
+        A structure that alone exceeds ``edges`` has a batch of its own.
+        """
+        batches: list[list[int]] = []
+        filled = 0
+        for index in order:
+            size = self.structures[index].edge_index.shape[1]
+            full = edges is not None and filled + size > edges
+            if not batches or len(batches[-1]) == graphs or full:
+                batches.append([])
+                filled = 0
+            batches[-1].append(int(index))
+            filled += size
+        return batches
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of the training data in an epoch: it depends on nothing but seed and epoch."""
+    permutation: list[int] = np.random.default_rng([seed, epoch]).permutation(count).tolist()
+    return permutation
+
+
+def split_frames(
+    frames: Sequence[Frame], share: float, seed: int
+) -> tuple[list[Frame], list[Frame]]:
+    """Draw a share of the frames for validation: (rest, validation), each in file order."""
+    count = max(1, round(share * len(frames)))
+    if count >= len(frames):
+        raise InputError(
+            f"data.valid: {len(frames)} frames are too few to set aside {share:g} of them; "
+            "give files for data.valid"
+        )
+    chosen = set(np.random.default_rng([seed, 0]).permutation(len(frames))[:count].tolist())
+    rest = [frame for i, frame in enumerate(frames) if i not in chosen]
+    return rest, [frame for i, frame in enumerate(frames) if i in chosen]
+
+
+def elements_of(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """The chemical symbols in the frames, by atomic number."""
+    numbers = sorted({int(z) for frame in frames for z in frame.atoms.numbers})
+    return tuple(chemical_symbols[z] for z in numbers)

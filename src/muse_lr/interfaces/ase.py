@@ -1,0 +1,149 @@
+"""The ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator as ASECalculator
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from muse_lr.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.errors import InputError
+from muse_lr.serialization import load_model
+
+if TYPE_CHECKING:
+    from muse_lr.model import EnergyModel
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Calculator(ASECalculator):
+    """Energies, forces, stress, charges and dipoles of a model for ASE.
+
+    ``results`` has ASE's own names and ``energy_parts``, a dictionary of the named energies in
+    eV. The neighbour list is built with a skin and kept until an atom has moved half of it; edges
+    in the skin contribute nothing, so rebuilding changes no energy.
+
+    Parameters
+    ----------
+    model : EnergyModel, str or Path
+        A model, of which a copy is made, or a model file.
+    device : str
+    dtype : {"float64", "float32"}
+        Precision of the copy.
+    skin : float
+        A.
+
+    Notes
+    -----
+    ``atoms.info["total_charge"]`` and ``atoms.info["spin"]`` are read at every call, and a change
+    of them recomputes.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "charges",
+        "dipole",
+    ]
+
+    def __init__(
+        self,
+        model: EnergyModel | str | Path,
+        device: str = "cpu",
+        dtype: str = "float64",
+        skin: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r}: float32 or float64 is needed")
+        if skin < 0:
+            raise InputError(f"skin {skin} A: it must not be negative")
+        own = load_model(model) if isinstance(model, (str, Path)) else deepcopy(model)
+        self.model = own.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+        self.skin = skin
+        self._list: AtomsData | None = None
+        self._cell = np.zeros((3, 3))
+        self._state: tuple[Any, Any] | None = None
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """ASE's list of what changed, to which the charge and spin in ``info`` are added."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if _charge_and_spin(atoms) != self._state:
+            changes.append("info")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute everything that the model has for these atoms; see ASE."""
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        if "stress" in properties and not atoms.pbc.any():
+            raise PropertyNotImplementedError("an open system has no stress")
+        self._state = _charge_and_spin(atoms)
+        batch = AtomsBatch.from_structures([self._structure(atoms)]).to(self.model.device)
+        compute = ["forces"]
+        if atoms.pbc.any():
+            compute.append("stress")
+        if self.model.charges is not None:
+            compute += ["charges", "dipole"]
+        output = self.model(batch, compute, create_graph=False)
+        energy = float(output.energy[0].detach())
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energy_parts": {k: float(v[0].detach()) for k, v in output.energy_parts.items()},
+            "forces": _numpy(output.forces),
+        }
+        if output.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(output.stress[0]))
+        if output.charges is not None and output.dipole is not None:
+            self.results["charges"] = _numpy(output.charges)
+            self.results["dipole"] = _numpy(output.dipole[0])
+
+    def _structure(self, atoms: Atoms) -> AtomsData:
+        """The structure with a neighbour list that still holds, or a new one."""
+        old = self._list
+        if old is None or not self._holds(old, atoms):
+            self._list = atoms_to_data(atoms, self.model.cutoff + self.skin)
+            self._cell = atoms.cell.array.copy()
+            return self._list
+        fresh = atoms_to_data(atoms, None)
+        fresh.edge_index, fresh.edge_shift = old.edge_index, old.edge_shift
+        return fresh
+
+    def _holds(self, old: AtomsData, atoms: Atoms) -> bool:
+        if len(atoms) != old.num_nodes or self.skin == 0:
+            return False
+        same = (
+            np.array_equal(old.numbers.numpy(), atoms.numbers)
+            and np.array_equal(old.pbc[0].numpy(), atoms.pbc)
+            and np.array_equal(self._cell, atoms.cell.array)
+        )
+        if not same:
+            return False
+        moved = atoms.positions - old.positions.numpy()
+        return bool(np.square(moved).sum(1).max(initial=0.0) < (self.skin / 2) ** 2)
+
+
+def _charge_and_spin(atoms: Atoms) -> tuple[Any, Any]:
+    return atoms.info.get("total_charge"), atoms.info.get("spin")
+
+
+def _numpy(values: torch.Tensor | None) -> np.ndarray[Any, np.dtype[np.float64]]:
+    assert values is not None
+    array: np.ndarray[Any, np.dtype[np.float64]] = values.detach().cpu().double().numpy()
+    return array

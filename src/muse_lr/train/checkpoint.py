@@ -1,0 +1,104 @@
+"""What a killed run needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.io import atomic_write
+from muse_lr.serialization import read_tensors
+
+FORMAT = "muse_lr checkpoint"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """The state of a run at the end of an epoch.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Finished so far.
+    best_epoch : int
+    best_loss : float
+        Of the validation data.
+    seconds : float
+        Spent so far, over all starts.
+    history : list of dict
+        A row for each epoch, as in metrics.csv.
+    best_state : dict
+        Averaged weights of the best epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: Path,
+    progress: Progress,
+    model: dict[str, Any],
+    optimizer: dict[str, Any],
+    average: dict[str, Tensor],
+    schedule: dict[str, float],
+    config: dict[str, Any],
+) -> None:
+    """Write the checkpoint, whole or not at all; random states are tensors."""
+    data = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "progress": dict(vars(progress)),
+        "model": model,
+        "optimizer": optimizer,
+        "average": average,
+        "schedule": schedule,
+        "config": config,
+        "random_state": torch.get_rng_state(),
+    }
+    with atomic_write(path, "wb") as handle:
+        torch.save(data, handle)
+
+
+def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint and refuse one of another configuration.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, of another version, or of another configuration; the error names the
+        first key that differs.
+    """
+    data = read_tensors(path, FORMAT, FORMAT_VERSION)
+    different = _first_difference(data["config"], config)
+    if different:
+        raise InputError(
+            f"{path} belongs to another configuration ({different} differs): train into another "
+            "training.directory, or restore the configuration"
+        )
+    data["progress"] = Progress(**data["progress"])
+    torch.set_rng_state(data["random_state"])
+    return data
+
+
+def _first_difference(old: Any, new: Any, path: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in old or key not in new:
+                return inner
+            found = _first_difference(old[key], new[key], inner)
+            if found:
+                return found
+        return ""
+    return "" if old == new else path

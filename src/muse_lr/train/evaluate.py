@@ -1,0 +1,155 @@
+"""Predictions and errors of a model over a data set."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.config import BatchConfig, TrainingConfig
+from muse_lr.data.dataset import Dataset
+from muse_lr.io import atomic_write
+from muse_lr.model import EnergyModel
+from muse_lr.train.losses import computed
+from muse_lr.train.metrics import Metrics
+from muse_lr.train.ranks import Ranks
+
+#: Labels whose errors are measured wherever they are there.
+MEASURED = ("energy", "forces", "stress", "dipole", "charges")
+
+
+@dataclass
+class Evaluation:
+    """What a model says of a data set.
+
+    Attributes
+    ----------
+    metrics : dict of str to float
+        ``{label}_mae`` and ``{label}_rmse``.
+    frames : list of ase.Atoms
+        The structures with their info and arrays, and the predictions beside them.
+    """
+
+    metrics: dict[str, float]
+    frames: list[Atoms]
+
+
+def measurable(model: EnergyModel, dataset: Dataset) -> tuple[str, ...]:
+    """The labels that the data carries and the model can be compared with."""
+    carried = {label for frame in dataset.frames for label in frame.labels}
+    possible = set(MEASURED) if model.charges is not None else {"energy", "forces", "stress"}
+    return tuple(label for label in MEASURED if label in carried & possible)
+
+
+def measure(
+    model: EnergyModel,
+    dataset: Dataset,
+    labels: Sequence[str],
+    config: TrainingConfig,
+    ranks: Ranks | None = None,
+) -> Metrics:
+    """Errors over a data set; with ``ranks`` each of them takes a share."""
+    metrics = Metrics(labels, config)
+    indices = list(range(len(dataset)))
+    if ranks is not None:
+        indices = ranks.share(indices)
+    batch_config = config.batch
+    for chosen in dataset.batches(indices, batch_config.graphs, batch_config.edges):
+        batch = dataset.batch(chosen).to(model.device)
+        metrics.add(model(batch, computed(labels), create_graph=False), batch)
+    if ranks is not None:
+        metrics.sums = ranks.sum(metrics.sums)
+    return metrics
+
+
+def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) -> Evaluation:
+    """Predict every structure of a data set and compare with its labels."""
+    model.eval()
+    labels = measurable(model, dataset)
+    metrics = Metrics(labels, TrainingConfig(batch=batch_config))
+    compute = ["forces"]
+    if bool(torch.cat([s.pbc for s in dataset.structures]).any()):
+        compute.append("stress")
+    if model.charges is not None:
+        compute += ["dipole", "charges"]
+    frames: list[Atoms] = []
+    order = range(len(dataset))
+    for chosen in dataset.batches(order, batch_config.graphs, batch_config.edges):
+        batch = dataset.batch(chosen).to(model.device)
+        output = model(batch, compute, create_graph=False)
+        metrics.add(output, batch)
+        pointers = batch.ptr.tolist()
+        for row, index in enumerate(chosen):
+            atoms = dataset.frames[index].atoms.copy()
+            span = slice(pointers[row], pointers[row + 1])
+            atoms.info["muse_energy"] = float(output.energy[row].detach())
+            for name, values in output.energy_parts.items():
+                atoms.info[f"muse_part_{name}"] = float(values[row].detach())
+            assert output.forces is not None
+            atoms.arrays["muse_forces"] = output.forces[span].detach().cpu().numpy()
+            if output.stress is not None and atoms.pbc.any():
+                atoms.info["muse_stress"] = output.stress[row].detach().cpu().numpy()
+            if output.charges is not None and output.dipole is not None:
+                atoms.arrays["muse_charges"] = (
+                    output.charges[span].detach().cpu().numpy().astype(np.float64)
+                )
+                atoms.info["muse_dipole"] = output.dipole[row].detach().cpu().numpy()
+            frames.append(atoms)
+    add_interaction_energies(model, frames, batch_config.graphs)
+    return Evaluation(metrics.results(), frames)
+
+
+@torch.no_grad()
+def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms], graphs: int) -> None:
+    """E(dimer) - E(first) - E(second), in total and by part, where a frame is a dimer.
+
+    A dimer says in ``info["size_first"]`` how many of its atoms are the first fragment, and in
+    ``info["fragment_total_charges"]`` the total charges of the two, if they are not neutral.
+    """
+    dimers = [atoms for atoms in frames if "size_first" in atoms.info]
+    if not dimers:
+        return
+    monomers = [part for atoms in dimers for part in fragments(atoms)]
+    parts: list[dict[str, float]] = []
+    for start in range(0, len(monomers), graphs):
+        chunk = monomers[start : start + graphs]
+        batch = AtomsBatch.from_ase(chunk, cutoff=model.cutoff).to(model.device)
+        found = {name: v.tolist() for name, v in model(batch).energy_parts.items()}
+        parts += [{name: v[i] for name, v in found.items()} for i in range(len(chunk))]
+    for i, atoms in enumerate(dimers):
+        total = 0.0
+        for name in parts[2 * i]:
+            alone = parts[2 * i][name] + parts[2 * i + 1][name]
+            difference = atoms.info[f"muse_part_{name}"] - alone
+            atoms.info[f"muse_interaction_{name}"] = difference
+            total += difference
+        atoms.info["muse_interaction_energy"] = total
+
+
+def fragments(atoms: Atoms) -> list[Atoms]:
+    """The two fragments of a dimer, with their total charges where the dimer states them."""
+    size = int(atoms.info["size_first"])
+    parts = []
+    for index, part in enumerate((slice(0, size), slice(size, None))):
+        fragment = Atoms(atoms.numbers[part], atoms.positions[part], cell=atoms.cell, pbc=atoms.pbc)
+        if "fragment_total_charges" in atoms.info:
+            charges = atoms.info["fragment_total_charges"]
+            fragment.info["total_charge"] = float(charges[index])
+        parts.append(fragment)
+    return parts
+
+
+def write_predictions(frames: Sequence[Atoms], path: Path) -> None:
+    """Write structures with their predictions as extended XYZ, atomically."""
+    from ase.io import write
+
+    text = io.StringIO()
+    write(text, list(frames), format="extxyz")
+    with atomic_write(path) as handle:
+        handle.write(text.getvalue())

@@ -1,0 +1,102 @@
+"""After the last epoch: the tests, the cost, the summary and the report."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from muse_lr import __version__
+from muse_lr.config import Config
+from muse_lr.data.dataset import Dataset
+from muse_lr.errors import InputError
+from muse_lr.io import write_json
+from muse_lr.model import EnergyModel
+from muse_lr.train.checkpoint import Progress
+from muse_lr.train.evaluate import evaluate, write_predictions
+from muse_lr.train.setup import Setup
+
+
+def read_finished(directory: Path, config: Config) -> bool:
+    """Whether the directory holds a finished run."""
+    path = directory / "summary.json"
+    if not path.is_file():
+        return False
+    try:
+        status = json.loads(path.read_text(encoding="utf-8")).get("status")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: remove it and use --resume") from error
+    return bool(status == "finished")
+
+
+def finish(
+    model: EnergyModel,
+    setup: Setup,
+    progress: Progress,
+    directory: Path,
+    report: Callable[[str], None],
+) -> None:
+    """Evaluate the tests and write predictions, summary and report; the summary comes last."""
+    from muse_lr.reporting.run_report import write_run_report
+
+    training = setup.config.training
+    tests: dict[str, dict[str, float]] = {}
+    for name, dataset in setup.test.items():
+        found = evaluate(model, dataset, training.batch)
+        tests[name] = found.metrics
+        write_predictions(found.frames, directory / f"predictions-{name}.extxyz")
+        errors = "  ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
+        report(f"test {name}: {errors}")
+    summary: dict[str, Any] = {
+        "status": "finished",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": progress.seconds,
+        "peak_memory_mb": peak_memory_mb(model.device),
+        "inference_us_per_atom": inference_time(model, setup.valid),
+        "seed": training.seed,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best_epoch": progress.best_epoch,
+        "notes": setup.notes,
+        "train_frames": len(setup.train),
+        "valid_frames": len(setup.valid),
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "muse_lr": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "tests": tests,
+    }
+    write_json(directory / "summary.json", summary)
+    report(f"report: {write_run_report(directory)}")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory of this process (on a GPU: of the device) so far, MB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def inference_time(model: EnergyModel, dataset: Dataset, repeats: int = 5) -> float:
+    """Median time of energies and forces of one batch of 8 structures, microseconds per atom."""
+    chosen = list(range(min(8, len(dataset))))
+    batch = dataset.batch(chosen).to(model.device)
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        forces = model(batch, ("forces",), create_graph=False).forces
+        assert forces is not None
+        forces.sum().item()  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[repeats // 2] * 1e6 / batch.positions.shape[0]

@@ -1,0 +1,279 @@
+"""The training loop; ``torchrun`` may start it on several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from muse_lr.config import Config, dump_yaml
+from muse_lr.data.dataset import epoch_order
+from muse_lr.errors import InputError
+from muse_lr.model import EnergyModel
+from muse_lr.serialization import save_model
+from muse_lr.train.average import WeightAverage
+from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from muse_lr.train.evaluate import measure
+from muse_lr.train.finish import finish, read_finished
+from muse_lr.train.losses import computed, label_counts, weighted_loss
+from muse_lr.train.ranks import Ranks
+from muse_lr.train.record import Record, silent
+from muse_lr.train.schedule import Schedule
+from muse_lr.train.setup import Setup, prepare
+
+
+def train(config: Config, resume: bool = False, report: Callable[[str], None] = silent) -> Path:
+    """Fit a model; the run directory.
+
+    Parameters
+    ----------
+    config : Config
+        From :func:`muse_lr.config.load_config`.
+    resume : bool
+        Continue the run in the directory where its last epoch ended; the result is that of an
+        uninterrupted run. A finished run is left as it is.
+    report : callable
+        Called with a line of progress at a time.
+
+    Raises
+    ------
+    InputError
+        For input that cannot be used, or a directory that already holds a run.
+    """
+    ranks = Ranks()
+    assert config.training.directory is not None  # filled in when the file was resolved
+    directory = Path(config.training.directory)
+    if not ranks.first:
+        report = silent
+    try:
+        if resume and read_finished(directory, config):
+            report(f"{directory} is finished already")
+            return directory
+        setup = prepare(config, report)
+        _claim(directory, resume)
+        for note in setup.notes:
+            report(f"note: {note}")
+        run = Run(setup, directory, ranks, report)
+        if resume and run.checkpoint.exists():
+            run.restore()
+        run.fit()
+        run.finish()
+    finally:
+        ranks.close()
+    return directory
+
+
+def _claim(directory: Path, resume: bool) -> None:
+    if not resume and directory.is_dir() and any(directory.iterdir()):
+        raise InputError(
+            f"{directory} exists: continue it with --resume, remove it, or choose another "
+            "training.directory"
+        )
+
+
+class Run:
+    """One fit: model, optimiser, schedule, averaged weights and what was recorded.
+
+    Parameters
+    ----------
+    setup : Setup
+    directory : Path
+    ranks : Ranks
+    report : callable
+    """
+
+    def __init__(
+        self, setup: Setup, directory: Path, ranks: Ranks, report: Callable[[str], None]
+    ) -> None:
+        self.setup, self.directory, self.ranks, self.report = setup, directory, ranks, report
+        self.config = setup.config.training
+        self.labels = tuple(self.config.loss)
+        self.checkpoint = directory / "checkpoint.pt"
+        self.model = setup.model.to(ranks.device(self.config.device))
+        self.optimizer = torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            amsgrad=True,
+        )
+        self.average = WeightAverage(self.model, self.config.ema)
+        batches = self._batches(1)
+        self.schedule = Schedule(
+            self.config.schedule,
+            self.config.learning_rate,
+            len(batches) * self.config.epochs,
+        )
+        self.progress = Progress()
+        self.record = Record(directory, self.config.tensorboard and ranks.first)
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        data, batch = self.setup.train, self.config.batch
+        order = epoch_order(len(data), self.config.seed, epoch)
+        return data.batches(order, batch.graphs, batch.edges)
+
+    def restore(self) -> None:
+        """Continue from the checkpoint."""
+        data = load_checkpoint(self.checkpoint, self._config_dump())
+        self.progress = data["progress"]
+        self.model.load_state_dict(data["model"])
+        self.optimizer.load_state_dict(data["optimizer"])
+        self.average.load(data["average"])
+        self.schedule.state = data["schedule"]
+        self.report(f"resumed after epoch {self.progress.epoch}")
+
+    def fit(self) -> None:
+        """All epochs that are left."""
+        if self.ranks.first:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            dump_yaml(self._config_dump(), self.directory / "config.yaml")
+            self.record.open(self.progress.history)
+        start, spent = time.monotonic(), self.progress.seconds
+        first = self.progress.epoch
+        while self.progress.epoch < self.config.epochs and not self._stopped_early():
+            epoch = self.progress.epoch + 1
+            train_loss = self._train_epoch(epoch)
+            with self.average.applied():
+                self.model.eval()
+                metrics = measure(
+                    self.model, self.setup.valid, self.labels, self.config, self.ranks
+                )
+            valid_loss = metrics.loss()
+            if not valid_loss < float("inf"):
+                raise InputError(
+                    f"the validation loss of epoch {epoch} is not finite: lower "
+                    "training.learning_rate or training.gradient_clip"
+                )
+            self.progress.epoch = epoch
+            self.progress.seconds = spent + time.monotonic() - start
+            self._remember(train_loss, valid_loss, metrics.results("valid_"))
+            self._report_epoch(start, epoch - first)
+        self.record.close()
+
+    def _stopped_early(self) -> bool:
+        patience = self.config.early_stopping
+        return patience is not None and (self.progress.epoch - self.progress.best_epoch >= patience)
+
+    def _train_epoch(self, epoch: int) -> float:
+        self.model.train()
+        total, steps = 0.0, 0
+        for indices in self._batches(epoch):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.schedule.rate(self.progress.step)
+            total += self._step(indices)
+            steps += 1
+            self.progress.step += 1
+            self.average.update(self.progress.step)
+        return total / steps
+
+    def _step(self, indices: list[int]) -> float:
+        self.optimizer.zero_grad()
+        chosen = self.ranks.share(indices)
+        counts = torch.zeros(len(self.labels), dtype=torch.float64, device=self.model.device)
+        batch = self.setup.train.batch(chosen).to(self.model.device) if chosen else None
+        if batch is not None:
+            counts += label_counts(batch, self.labels)
+        counts = self.ranks.sum(counts)
+        known = dict(zip(self.labels, counts.tolist(), strict=True))
+        loss = counts.new_zeros(())
+        if batch is not None:
+            output = self.model(batch, computed(self.labels))
+            loss = weighted_loss(output, batch, self.config, known)
+            if loss.requires_grad:
+                loss.backward()
+            if self.progress.step == 0:
+                check_gradients(self.model)
+        self.ranks.sum_gradients(self.model.parameters())
+        value = float(self.ranks.sum(loss.detach().clone()))
+        if not value < float("inf"):
+            sources = ", ".join(self.setup.train.frames[i].source for i in indices[:8])
+            raise InputError(
+                f"the loss is not finite in step {self.progress.step + 1}, with {sources}: lower "
+                "training.learning_rate or training.gradient_clip, or check the data"
+            )
+        if self.config.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        return value
+
+    def _remember(self, train_loss: float, valid_loss: float, metrics: dict[str, float]) -> None:
+        progress = self.progress
+        self.schedule.end_epoch(valid_loss)
+        if valid_loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = valid_loss, progress.epoch
+            progress.best_state = {k: v.clone() for k, v in self.average.values.items()}
+        row = {
+            "epoch": progress.epoch,
+            "seconds": round(progress.seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "valid_loss": valid_loss,
+            **metrics,
+        }
+        progress.history.append(row)
+        if self.ranks.first:
+            save_checkpoint(
+                self.checkpoint,
+                progress,
+                self.model.state_dict(),
+                self.optimizer.state_dict(),
+                self.average.values,
+                self.schedule.state,
+                self._config_dump(),
+            )
+            self.record.add(row)
+
+    def _report_epoch(self, start: float, done: int) -> None:
+        row, total = self.progress.history[-1], self.config.epochs
+        left = (time.monotonic() - start) / done * (total - self.progress.epoch)
+        errors = "  ".join(
+            f"{label} {row[f'valid_{label}_mae']:.4g}"
+            for label in self.labels
+            if f"valid_{label}_mae" in row
+        )
+        self.report(
+            f"epoch {self.progress.epoch}/{total}  loss {row['train_loss']:.4g}  valid: {errors}  "
+            f"best {self.progress.best_epoch}  {_duration(left)} to go"
+        )
+
+    def finish(self) -> None:
+        """The best averaged weights become the model; test it and write everything down."""
+        own = self.model.state_dict()
+        best = {k: v.to(self.model.device) for k, v in self.progress.best_state.items()}
+        self.model.load_state_dict({**own, **best})
+        self.model.eval()
+        if self.ranks.first:
+            save_model(self.model, self.directory / "model.pt")
+            finish(self.model, self.setup, self.progress, self.directory, self.report)
+        self.ranks.wait()
+
+    def _config_dump(self) -> dict[str, object]:
+        return self.setup.config.model_dump(mode="json")
+
+
+def check_gradients(model: EnergyModel) -> None:
+    """Refuse to train a model some of whose parameters the loss does not reach.
+
+    Raises
+    ------
+    InputError
+        That names them.
+    """
+    lost = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    if lost:
+        raise InputError(
+            f"the loss does not depend on {len(lost)} parameters ({', '.join(lost[:5])}"
+            f"{', ...' if len(lost) > 5 else ''}): they would never be trained; add a loss term or "
+            "a head that reads them, or take the part out"
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

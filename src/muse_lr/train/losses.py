@@ -1,0 +1,79 @@
+"""Residuals of the labels, and the loss and the metrics made of them.
+
+Every residual is per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3),
+dipoles per atom (e A), charges (e). A label that a structure lacks is NaN and counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.config import TrainingConfig
+from muse_lr.model import ModelOutput
+
+#: What the model has to compute for each label.
+COMPUTES = {"forces": "forces", "stress": "stress", "dipole": "dipole", "charges": "charges"}
+
+
+def computed(labels: Sequence[str]) -> tuple[str, ...]:
+    """What to ask the model for, so that ``labels`` can be compared."""
+    return tuple(COMPUTES[label] for label in labels if label in COMPUTES)
+
+
+def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
+    """Predicted minus reference of the components that are labelled, flat, float64.
+
+    Dipoles are about the origin; under a net charge they are compared about the centre of
+    the positions, so that the choice of origin carries no weight.
+    """
+    reference = getattr(batch, f"label_{label}")
+    predicted = getattr(output, label)
+    if label == "dipole":
+        centre = torch.zeros_like(reference).index_add(0, batch.batch, batch.positions)
+        centre = centre / batch.nodes_per_graph[:, None]
+        assert output.density is not None  # the model refuses dipoles without charges
+        predicted = predicted - output.density.total_charge()[:, None] * centre
+        reference = reference - batch.total_charge[:, None] * centre
+    difference = predicted.double() - reference
+    if label in ("energy", "dipole"):
+        atoms = batch.nodes_per_graph.view(-1, *(1,) * (difference.dim() - 1))
+        difference = difference / atoms
+    return difference[torch.isfinite(reference)]
+
+
+def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
+    """Squared error, or Huber's loss scaled so that it is the squared error near zero."""
+    if config.loss_function == "mse":
+        return difference.square()
+    delta = config.huber_delta
+    return 2 * torch.nn.functional.huber_loss(
+        difference, torch.zeros_like(difference), reduction="none", delta=delta
+    )
+
+
+def label_counts(batch: AtomsBatch, labels: Sequence[str]) -> Tensor:
+    """(n_labels,) number of labelled components, float64."""
+    counts = [torch.isfinite(getattr(batch, f"label_{label}")).sum() for label in labels]
+    return torch.stack(counts).double()
+
+
+def weighted_loss(
+    output: ModelOutput,
+    batch: AtomsBatch,
+    config: TrainingConfig,
+    counts: Mapping[str, float],
+) -> Tensor:
+    """sum over labels of weight x sum of penalties / count.
+
+    ``counts`` are those of the whole step, of which this batch may be one rank's share.
+    """
+    total = output.energy.new_zeros(())
+    for label, weight in config.loss.items():
+        if counts[label] > 0:
+            difference = residuals(output, batch, label)
+            total = total + weight * penalty(difference, config).sum() / counts[label]
+    return total

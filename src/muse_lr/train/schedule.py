@@ -1,0 +1,55 @@
+"""The learning rate over time."""
+
+from __future__ import annotations
+
+import math
+
+from muse_lr.config import ScheduleConfig
+
+
+class Schedule:
+    """Warm-up, then a cosine, drops on a plateau, or a constant.
+
+    Parameters
+    ----------
+    config : ScheduleConfig
+    peak : float
+        Largest learning rate.
+    total_steps : int
+        Steps of the whole run.
+
+    Attributes
+    ----------
+    state : dict
+        What a resumed run needs: the share left by the drops and the plateau's memory.
+    """
+
+    def __init__(self, config: ScheduleConfig, peak: float, total_steps: int) -> None:
+        self.config = config
+        self.peak = peak
+        self.total_steps = total_steps
+        self.state: dict[str, float] = {"share": 1.0, "best": math.inf, "waited": 0}
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        config = self.config
+        warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+        if config.kind == "cosine":
+            span = max(1, self.total_steps - config.warmup_steps)
+            progress = min(1.0, max(0.0, (step - config.warmup_steps) / span))
+            share = config.final + (1 - config.final) * (1 + math.cos(math.pi * progress)) / 2
+        else:
+            share = self.state["share"]
+        return self.peak * warm * share
+
+    def end_epoch(self, valid_loss: float) -> None:
+        """Drop the rate where the validation loss has not gained for long (plateau)."""
+        if self.config.kind != "plateau":
+            return
+        if valid_loss < self.state["best"]:
+            self.state.update(best=valid_loss, waited=0)
+            return
+        self.state["waited"] += 1
+        if self.state["waited"] >= self.config.patience:
+            dropped = self.state["share"] * self.config.factor
+            self.state.update(share=max(dropped, self.config.final), waited=0)

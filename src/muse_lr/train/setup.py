@@ -1,0 +1,154 @@
+"""From a configuration to data sets and a model, everything checked before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from muse_lr.config import Config, ModelConfig
+from muse_lr.data.composition import fit_composition
+from muse_lr.data.dataset import Dataset, elements_of, split_frames
+from muse_lr.data.labels import LABELS
+from muse_lr.data.reading import Frame, read_frames
+from muse_lr.errors import InputError
+from muse_lr.model import EnergyModel
+
+
+@dataclass
+class Setup:
+    """What the loop works on.
+
+    Attributes
+    ----------
+    config : Config
+        With the elements, E0s and everything else that the data decided.
+    model : EnergyModel
+    train, valid : Dataset
+    test : dict of str to Dataset
+    notes : list of str
+        What a user should know.
+    """
+
+    config: Config
+    model: EnergyModel
+    train: Dataset
+    valid: Dataset
+    test: dict[str, Dataset]
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -> Setup:
+    """Read the data, fit the E0s, build the model and refuse what does not fit.
+
+    Parameters
+    ----------
+    config : Config
+        As resolved from a file.
+    report : callable, optional
+        Called with a line for each stage.
+    """
+    training = config.training
+    train_frames, valid_frames, test_frames = _read(config)
+    elements = config.model.elements or elements_of(
+        [*train_frames, *valid_frames, *(f for part in test_frames.values() for f in part)]
+    )
+    notes: list[str] = []
+    torch.manual_seed(training.seed)
+    section = config.model.model_copy(update={"elements": elements})
+    section = _fill_neighbors(section, train_frames)
+    model = EnergyModel(section)
+    if model.config.e0 is None and "energy" in training.loss:
+        model.set_e0(_fit_e0(train_frames, model.elements, notes))
+    model.to(getattr(torch, training.dtype))
+    _check_targets(config, model, notes)
+    report(f"neighbour lists, cutoff {model.cutoff:g} A")
+    datasets = [Dataset.from_frames(f, model.cutoff) for f in (train_frames, valid_frames)]
+    tests = {
+        name: Dataset.from_frames(frames, model.cutoff) for name, frames in test_frames.items()
+    }
+    for dataset in [*datasets, *tests.values()]:
+        _check_structures(model, dataset)
+    config = config.model_copy(update={"model": model.config})
+    return Setup(config, model, datasets[0], datasets[1], tests, notes)
+
+
+def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Frame]]]:
+    data, wanted = config.data, tuple(config.training.loss)
+    elements = config.model.elements
+
+    def labelled(files: Sequence[str]) -> list[Frame]:
+        return read_frames(
+            files, data.keys, required=wanted, partial=data.partial, elements=elements
+        )
+
+    train = labelled(data.train)
+    if isinstance(data.valid, float):
+        train, valid = split_frames(train, data.valid, config.training.seed)
+    else:
+        valid = labelled(data.valid)
+    # A test set may lack labels: the metric is then left out.
+    test = {
+        name: read_frames(files, data.keys, partial=tuple(LABELS), elements=elements)
+        for name, files in data.test.items()
+    }
+    return train, valid, test
+
+
+def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
+    """Give a backbone that asks for it the average number of neighbours in the data."""
+    backbone = section.backbone
+    if backbone is None or getattr(backbone, "avg_num_neighbors", 0.0) is not None:
+        return section
+    chosen = np.random.default_rng(0).permutation(len(frames))[:100]
+    sample = Dataset.from_frames([frames[i] for i in chosen], backbone.cutoff)
+    edges = sum(s.edge_index.shape[1] for s in sample.structures)
+    average = edges / max(1, sum(s.num_nodes for s in sample.structures))
+    filled = backbone.model_copy(update={"avg_num_neighbors": float(average) or 1.0})
+    return section.model_copy(update={"backbone": filled})
+
+
+def _fit_e0(
+    frames: Sequence[Frame], elements: tuple[str, ...], notes: list[str]
+) -> dict[str, float]:
+    labelled = [frame for frame in frames if "energy" in frame.labels]
+    energies = np.array([float(frame.labels["energy"]) for frame in labelled])
+    fit = fit_composition([frame.atoms for frame in labelled], energies)
+    if fit is None:
+        raise InputError("data.train: no frame has an energy, so no E0s can be fitted")
+    if fit.rank < len(fit.e0):
+        notes.append(
+            f"the E0s of {', '.join(fit.e0)} are not unique (rank {fit.rank}): the least-norm "
+            "solution is used; give model.e0 if isolated atoms matter"
+        )
+    missing = [element for element in elements if element not in fit.e0]
+    if missing:
+        notes.append(f"no training frame contains {', '.join(missing)}: E0 = 0 there")
+    return {element: fit.e0.get(element, 0.0) for element in elements}
+
+
+def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None:
+    for label in ("dipole", "charges"):
+        if label in config.training.loss and model.charges is None:
+            raise InputError(f"training.loss.{label} needs charges, but model.charges is null")
+    read = [h for h in model.heads.values() if h.needs_density]
+    if (
+        model.charges is not None
+        and not read
+        and not {"dipole", "charges"} & {*config.training.loss}
+    ):
+        notes.append("model.charges: no head and no loss reads the charges; they stay untrained")
+        model.charges.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError("the model has no parameters to train: give it a backbone")
+
+
+def _check_structures(model: EnergyModel, dataset: Dataset) -> None:
+    for index, frame in enumerate(dataset.frames):
+        try:
+            model.check(dataset.batch([index]))
+        except InputError as error:
+            text = str(error).replace("structure 0", "the structure", 1)
+            raise InputError(f"{frame.source}: {text}") from error
