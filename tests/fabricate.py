@@ -149,7 +149,7 @@ def main() -> int:
     if "/sleep/" in path:
         directory.mkdir(parents=True)
         (directory / "pid").write_text(str(os.getpid()))
-        time.sleep(60)
+        time.sleep(300)
     coulomb = (config["model"].get("heads") or {}).get("coulomb") is not None
     write_run(directory, coulomb, config["training"]["seed"], 5, config=config)
     return 0

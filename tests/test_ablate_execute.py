@@ -97,12 +97,14 @@ def test_a_study_that_was_moved_is_still_finished(tmp_path):
 def test_an_interrupt_ends_the_children(tmp_path, number):
     directory = tmp_path / "sleep" / "seed-0"
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(directory), str(SCRIPT)])
-    pid = directory / "pid"
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit and not (pid.is_file() and pid.read_text()):
-        time.sleep(0.05)
-    driver.send_signal(number)
-    assert driver.wait(30) == 130
+    try:
+        pid = directory / "pid"
+        while driver.poll() is None and not (pid.is_file() and pid.read_text()):
+            time.sleep(0.05)
+        driver.send_signal(number)
+        assert driver.wait(120) == 130
+    finally:
+        driver.kill()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

@@ -133,14 +133,28 @@ def test_runs_on_different_frames_are_not_compared(tmp_path):
         differences(collect(runs, "short_range"), "far", "energy_mae")
 
 
-def test_fingerprints_that_differ_are_said(tmp_path):
+def test_fingerprints_and_e0s_that_differ_are_said(tmp_path):
     runs = _study(tmp_path)
     for run in runs:
-        e0s = "x" if run.variant == "charges" and run.seed == 1 else "y"
-        _edit_summary(run, fingerprints={"data_order": f"{run.seed}", "e0s": e0s})
+        _edit_summary(run, fingerprints={"data_order": f"{run.seed}"})
     order, e0s = recorded_lines(collect(runs, "short_range"))
-    assert order == "data order, as recorded by the runs: equal"
-    assert "DIFFERS between variants for seed 1" in e0s
+    assert order == "data order, as recorded by the runs: equal for all variants"
+    assert e0s == "E0s, as found in the predictions: equal for all variants"
+    _edit_summary(runs[0], fingerprints={"data_order": "other"})
+    path = runs[-1].directory / "predictions-far.extxyz"
+    path.write_text(re.sub(r"muse_part_e0=-", "muse_part_e0=-1", path.read_text(), count=1))
+    order, e0s = recorded_lines(collect(runs, "short_range"))
+    assert "DIFFER between variants for seed 0" in order
+    assert "DIFFER between variants for seed 1" in e0s
+
+
+def test_notes_of_the_runs_are_printed_once(tmp_path):
+    runs = _study(tmp_path, seeds=(0,))
+    for run in runs:
+        _edit_summary(run, notes=["test far has no <stress>"])
+    results = collect(runs, "short_range")
+    write_study_report(results, "", "s", tmp_path)
+    assert (tmp_path / "report.md").read_text().count("test far has no &lt;stress&gt;") == 1
 
 
 def test_a_losing_variant_is_printed_like_a_winning_one():

@@ -71,6 +71,14 @@ def test_markdown_escapes_html_links_and_columns(tmp_path):
     assert "(<plots/%3Cb%3E.png>)" in text
 
 
+def test_markdown_leaves_ordinary_names_and_intervals_readable(tmp_path):
+    table = Table(["variant", "x"], [[Cell("short_range"), Cell("+1.0 [−1.0, +2.0]")]])
+    report = Report("t", "s", [Section("x", [table, Paragraph("# no heading")])])
+    text = write_markdown(report, tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| short_range | +1.0 [−1.0, +2.0] |" in text
+    assert "\n\\# no heading" in text
+
+
 def test_a_missing_figure_is_named(tmp_path):
     report = Report("t", "s", [Section("x", [Image(tmp_path / "gone.png", "caption")])])
     with pytest.raises(InputError, match=r"gone\.png"):

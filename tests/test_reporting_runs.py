@@ -142,6 +142,13 @@ def test_scans_are_joined_over_test_sets_and_sorted(tmp_path):
     assert len(lines["energy"].x) == 13  # 7 and 7 points that share the one at 7 A
 
 
+def test_a_model_that_sees_nothing_is_drawn_at_zero(tmp_path):
+    path = tmp_path / "predictions-x.extxyz"
+    blind = {"scan": "s", "muse_interaction_energy": 0.0, "muse_interaction_backbone": 0.0}
+    write(path, [_frame(distance=d, **blind) for d in (8.0, 9.0)], format="extxyz")
+    assert set(scan_curves([read_predictions(path)])["s"]) == {"energy"}
+
+
 def test_mean_curve_keeps_shared_points_and_their_range():
     first = Curve(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
     second = Curve(np.array([2.0, 3.0]), np.array([4.0, 9.0]))

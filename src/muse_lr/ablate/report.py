@@ -110,7 +110,10 @@ def _accuracy_blocks(results: Results) -> list[Block]:
         text += "With one seed the spread over seeds is unknown: only frames are drawn again."
     elif seeds < 5:
         text += f"With {seeds} seeds the spread over seeds is known roughly: read them with care."
-    return [*blocks, Paragraph(text)]
+    notes = [str(note) for r in results.records for note in r.summary.get("notes", [])]
+    text += " A dash: the test set lacks the label or the variant cannot predict it."
+    unique = list(dict.fromkeys(notes))
+    return [*blocks, Paragraph(text), *([Items(unique)] if unique else [])]
 
 
 def _figure_sections(results: Results, out: Path) -> list[Section]:
@@ -143,7 +146,7 @@ def _interaction_blocks(results: Results, out: Path) -> list[Block]:
         return []
     caption = (
         "Interaction energy of the scans: reference and every variant (mean over seeds, band: "
-        "range over seeds). Curves that fail leave the frame."
+        "range over seeds). Curves that fail badly leave the frame."
     )
     blocks: list[Block] = [_image(out, "interaction", interaction_curves(panels), caption)]
     for variant, found in curves.items():

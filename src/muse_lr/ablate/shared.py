@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.study import Run, comparable
 from muse_lr.reporting.html import Cell, Table
@@ -31,6 +33,13 @@ TOPICS = {
     "charges": ("model.charges",),
     "heads": ("model.heads",),
 }
+#: What a null stands for.
+DEFAULT_MEANINGS = {
+    "model.e0": "E0s by least squares over the training data",
+    "model.elements": "elements of the training data",
+}
+#: Largest difference (eV per frame) between equal E0s, which are written with few digits.
+E0_TOLERANCE = 1e-4
 ABSENT = "absent"
 #: Printed for the keys of a part that a variant does not have.
 NOTHING = "–"
@@ -68,19 +77,53 @@ def shared_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def recorded_lines(results: Results) -> list[str]:
-    """What the runs recorded of themselves (``fingerprints``), compared seed by seed."""
+    """What the runs themselves show to be shared, compared seed by seed.
+
+    The E0s are compared by the energies of the isolated atoms in the predictions; anything else
+    by the ``fingerprints`` that a run recorded in its summary.
+    """
     names = {name for r in results.records for name in r.summary.get("fingerprints", {})}
-    lines = []
-    for name in sorted(names):
-        by_seed: dict[int, set[str]] = {}
-        for record in results.records:
-            value = record.summary.get("fingerprints", {}).get(name)
-            if value is not None:
-                by_seed.setdefault(record.run.seed, set()).add(str(value))
-        unequal = [str(seed) for seed, values in by_seed.items() if len(values) > 1]
-        state = f"DIFFERS between variants for seed {', '.join(unequal)}" if unequal else "equal"
-        lines.append(f"{name.replace('_', ' ')}, as recorded by the runs: {state}")
+    lines = [
+        _state(f"{name.replace('_', ' ')}, as recorded by the runs", _unequal(results, name))
+        for name in sorted(names)
+    ]
+    parts = [_unequal_e0s(results, test) for test in results.tests]
+    if any(found is not None for found in parts):
+        seeds = sorted({seed for found in parts for seed in found or []})
+        lines.append(_state("E0s, as found in the predictions", seeds))
     return lines
+
+
+def _state(what: str, unequal: Sequence[int]) -> str:
+    if unequal:
+        return f"{what}: DIFFER between variants for seed {', '.join(map(str, unequal))}"
+    return f"{what}: equal for all variants"
+
+
+def _unequal(results: Results, name: str) -> list[int]:
+    """Seeds for which the variants recorded different fingerprints."""
+    by_seed: dict[int, set[str]] = {}
+    for record in results.records:
+        value = record.summary.get("fingerprints", {}).get(name)
+        if value is not None:
+            by_seed.setdefault(record.run.seed, set()).add(str(value))
+    return sorted(seed for seed, values in by_seed.items() if len(values) > 1)
+
+
+def _unequal_e0s(results: Results, test: str) -> list[int] | None:
+    """Seeds for which the atomic energies of the test frames differ; None without any."""
+    by_seed: dict[int, list[np.ndarray]] = {}
+    for record in results.records:
+        predictions = record.predictions.get(test)
+        if predictions is not None and "e0" in predictions.parts:
+            by_seed.setdefault(record.run.seed, []).append(predictions.parts["e0"])
+    if not by_seed:
+        return None
+    return [
+        seed
+        for seed, (first, *others) in by_seed.items()
+        if any(e0.shape != first.shape or np.abs(e0 - first).max() > E0_TOLERANCE for e0 in others)
+    ]
 
 
 def difference_table(runs: Sequence[Run]) -> Table | None:
@@ -121,7 +164,12 @@ def _describe(value: Any) -> str:
 
 
 def _short(values: Mapping[str, Any]) -> str:
-    shown = [f"{key.partition('.')[2]} {_value(value)}" for key, value in values.items()]
+    shown = []
+    for key, value in values.items():
+        if key in DEFAULT_MEANINGS and value is None:
+            shown.append(DEFAULT_MEANINGS[key])
+        elif value not in ([], {}):
+            shown.append(f"{key.partition('.')[2]} {_value(value)}")
     return ", ".join(shown)
 
 

@@ -100,10 +100,13 @@ def runs_table(results: Results) -> Table:
                 Cell(str(record.run.seed)),
                 Cell(record.status, strong=not record.finished),
                 Cell(duration(summary.get("seconds"))),
-                Cell(f"{summary.get('best_epoch', '–')} / {summary.get('epochs', '–')}"),
+                Cell(str(summary.get("epochs", "–"))),
+                Cell(str(summary.get("steps", "–"))),
+                Cell(str(summary.get("best_epoch", "–"))),
             ]
         )
-    return Table(["variant", "seed", "status", "training time", "best epoch"], rows)
+    columns = ["variant", "seed", "status", "training time", "epochs", "steps", "best epoch"]
+    return Table(columns, rows)
 
 
 def mean_cell(mean: Mean | None) -> Cell:

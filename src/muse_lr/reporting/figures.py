@@ -55,7 +55,7 @@ def scan_curves(tests: Sequence[Predictions]) -> dict[str, dict[str, Curve]]:
     curves: dict[str, dict[str, Curve]] = {}
     for scan in scans:
         found = {name: _scan_curve(tests, scan, name) for name in names}
-        found = {name: curve for name, curve in found.items() if _interacts(curve)}
+        found = {name: curve for name, curve in found.items() if _worth_drawing(name, curve)}
         if any(name != "reference" for name in found):
             curves[scan] = found
     return curves
@@ -97,5 +97,7 @@ def _scan_curve(tests: Sequence[Predictions], scan: str, name: str) -> Curve:
     return Curve(np.asarray(x), np.asarray([points[d] for d in x]))
 
 
-def _interacts(curve: Curve) -> bool:
-    return len(curve.x) > 1 and bool((np.abs(curve.y) > NEGLIGIBLE).any())
+def _worth_drawing(name: str, curve: Curve) -> bool:
+    if len(curve.x) < 2:
+        return False
+    return name in ("reference", "energy") or bool((np.abs(curve.y) > NEGLIGIBLE).any())

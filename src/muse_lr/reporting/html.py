@@ -19,7 +19,7 @@ from muse_lr.errors import InputError
 from muse_lr.io import atomic_write
 
 # What Markdown would read as markup; underscores inside words and lone brackets it leaves alone.
-_MARKDOWN = re.compile(r"[\\`*|~]|^[#+-]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")
+_MARKDOWN = re.compile(r"[\\`*|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,10 @@ def _escape(text: str) -> str:
 def _markdown(block: Block, directory: Path) -> list[str]:
     match block:
         case Paragraph():
-            return [f"**{_escape(block.text)}**" if block.warning else _escape(block.text)]
+            text = _escape(block.text)
+            # At the start of a line these make a heading or a list.
+            text = f"\\{text}" if text.startswith(("#", "+", "-")) else text
+            return [f"**{text}**" if block.warning else text]
         case Items():
             return [f"- {_escape(line)}" for line in block.lines]
         case Image():

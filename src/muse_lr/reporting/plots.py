@@ -145,8 +145,8 @@ def error_against_distance(series: Mapping[str, Mapping[str, tuple[Array, Array]
 def interaction_curves(panels: Sequence[InteractionPanel], columns: int = 3) -> Figure:
     """Interaction energy along the distance, one panel per scan.
 
-    The frame follows the reference where there is one, so that a curve which fails does not hide
-    the others: it leaves the frame.
+    The frame follows the reference where there is one, so that a curve which fails badly does not
+    hide the others: it leaves the frame.
     """
     figure, axes = grid(len(panels), columns, 3.0, 2.7)
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
@@ -286,9 +286,13 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _frame_reference(ax: Axes, panel: InteractionPanel) -> None:
+    """Limits that hold the reference and zero, and the curves up to about its span beyond."""
     assert panel.reference is not None
     values = panel.reference.y[np.isfinite(panel.reference.y)]
-    if len(values) > 1:
-        low, high = min(values.min(), 0.0), max(values.max(), 0.0)
-        margin = 0.35 * (high - low) or 0.1
-        ax.set_ylim(low - margin, high + margin)
+    if len(values) < 2:
+        return
+    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+    span = (high - low) or 0.1
+    drawn = np.concatenate([values, *(curve.y for curve in panel.curves.values())])
+    drawn = np.clip(drawn[np.isfinite(drawn)], low - 1.2 * span, high + 1.2 * span)
+    ax.set_ylim(min(low, drawn.min()) - 0.1 * span, max(high, drawn.max()) + 0.1 * span)

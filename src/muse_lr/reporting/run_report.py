@@ -87,6 +87,12 @@ def metric_table(tests: Mapping[str, Mapping[str, float]]) -> Table:
     return Table(["test set", *map(metric_heading, metrics)], rows)
 
 
+def note_blocks(summary: Mapping[str, Any]) -> list[Block]:
+    """The notes that a run left in its summary, if any."""
+    notes = [str(note) for note in summary.get("notes", [])]
+    return [Items(notes)] if notes else []
+
+
 def versions(summary: Mapping[str, Any] | None) -> list[str]:
     """Versions of the run where it recorded them, else those of this environment."""
     recorded = (summary or {}).get("versions")
@@ -102,8 +108,8 @@ def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
         return [Paragraph("The run is not finished: there are no test errors yet.", warning=True)]
     if not summary.get("tests"):
         return [Paragraph("The configuration names no test set (data.test).")]
-    note = "A dash means that the test set carries no such label."
-    return [metric_table(summary["tests"]), Paragraph(note)]
+    note = "A dash means that the test set lacks the label or the model cannot predict it."
+    return [metric_table(summary["tests"]), Paragraph(note), *note_blocks(summary)]
 
 
 def _learning_blocks(directory: Path) -> list[Block]:
