@@ -320,6 +320,24 @@ def test_read_file_exposes_what_it_holds(tmp_path: Path) -> None:
     assert MaceBackbone.default_elements(MaceConfig()) is None
 
 
+def test_file_of_an_early_version(tmp_path: Path) -> None:
+    """The first published models lack what was added since."""
+    model = copy.deepcopy(mace_model())
+    added = ("heads", "apply_cutoff", "edge_irreps", "use_agnostic_product", "cueq_config")
+    added += ("oeq_config", "radial_MLP", "num_heads", "use_so3", "use_reduced_cg")
+    for module in model.modules():
+        for name in added:
+            vars(module).pop(name, None)
+    model.atomic_energies_fn.atomic_energies = model.atomic_energies_fn.atomic_energies[0]
+    model.scale_shift.scale = model.scale_shift.scale[0]
+    model.scale_shift.shift = model.scale_shift.shift[0]
+    torch.save(model, tmp_path / "early.model")
+    atoms = structures()["crystal"]
+    energy, forces = energy_and_forces(load(tmp_path / "early.model"), atoms)
+    expected = mace_energy_and_forces(mace_model(), atoms)
+    torch.testing.assert_close((energy, forces), expected, atol=1e-11, rtol=1e-11)
+
+
 class Payload:
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -342,6 +360,10 @@ class PolarMACE(nn.Module):
     """Only the name of mace-torch's."""
 
 
+class OtherReadout(nn.Module):
+    """A block that nobody knows."""
+
+
 def test_unsupported_files_are_refused(tmp_path: Path) -> None:
     def refused(saved: object, match: str) -> None:
         torch.save(saved, tmp_path / "x.model")
@@ -357,6 +379,9 @@ def test_unsupported_files_are_refused(tmp_path: Path) -> None:
     mixed = copy.deepcopy(mace_model())
     mixed.interactions[1].avg_num_neighbors = 3.0
     refused(mixed, "layers with different")
+    renamed = copy.deepcopy(mace_model())
+    renamed.readouts[1].__class__ = OtherReadout
+    refused(renamed, "readout 'OtherReadout' is not supported")
     changed = copy.deepcopy(mace_model())
     changed.readouts[1].non_linearity.acts[0].cst *= 2
     refused(changed, "does not give mace-torch's own energies")
@@ -377,6 +402,8 @@ def test_keys_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
     assert load(tmp_path / "saved.model", cutoff=4.0).cutoff == 4.0
     with pytest.raises(ValidationError):
         MaceConfig(cut_off=3.0)
+    with pytest.raises(ValidationError, match="harmonics up to max_ell = 1"):
+        MaceConfig(max_l=2, max_ell=1)
 
 
 @pytest.mark.parametrize("name", ["mp-0-medium", "mh-1"])

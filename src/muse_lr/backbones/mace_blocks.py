@@ -7,11 +7,11 @@ and equal mace-torch's for atoms.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import BackboneConfig
@@ -96,6 +96,14 @@ class MaceConfig(BackboneConfig):
     pair_repulsion: bool = Field(
         False, description="Whether mace's ZBL pair repulsion is part of the backbone's energy."
     )
+
+    @model_validator(mode="after")
+    def _orders_can_be_made(self) -> Self:
+        if self.max_l > self.max_ell:
+            raise ValueError(
+                f"max_l is {self.max_l}, but edges have harmonics up to max_ell = {self.max_ell}"
+            )
+        return self
 
 
 def highest_order(config: MaceConfig, layer: int) -> int:

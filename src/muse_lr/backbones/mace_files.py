@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from ase.data import chemical_symbols
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from muse_lr.backbones.mace_blocks import GATES, MaceConfig
@@ -287,7 +288,14 @@ def _read_config(model: nn.Module, path: Path, n_heads: int) -> MaceConfig:
         values["readout"] = type(last).__name__
         values["readout_channels"] = last.hidden_irreps.count(o3.Irrep(0, 1)) // n_heads
         values["gate"] = _gate(last, path)
-    return MaceConfig(**values)
+    try:
+        return MaceConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: {where} {first['input']!r} is not supported: {first['msg']}"
+        ) from error
 
 
 def _choice(module: object, names: dict[str, Any], path: Path) -> Any:
