@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Reference data: reading and checking files, data sets, batches."""

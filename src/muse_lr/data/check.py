@@ -1,0 +1,291 @@
+"""What is in a file of reference data, and what is wrong with it: all of it, not the first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from muse_lr.data.composition import CompositionFit, fit_composition
+from muse_lr.data.formats import Unreadable, scan_file
+from muse_lr.data.labels import (
+    LABELS,
+    applies,
+    available_keys,
+    bad_value,
+    check_label_names,
+    conflicting,
+    has_key,
+    read_label,
+)
+from muse_lr.data.reading import find_keys, missing_key, state_charge
+from muse_lr.data.structures import boundary, find_problems, is_finite_number
+from muse_lr.data.suspicions import find_duplicates, find_suspicions
+from muse_lr.data.units_check import unit_hints
+from muse_lr.errors import InputError
+
+#: Outliers are beyond so many robust standard deviations and so many eV/atom.
+OUTLIER_SCORE = 12.0
+OUTLIER_ENERGY = 0.02
+#: Fewer frames for each determined E0 say nothing about outliers.
+FEWEST_FRAMES = 4
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or suspicious.
+
+    Attributes
+    ----------
+    severity : str
+        "error": the file cannot be trained on as it is; "warning": look at it.
+    kind : str
+        A short name, the same for all findings of one sort.
+    message : str
+    frame, atom : int or None
+        Counted from 0; None if the file, or the frame, as a whole is meant.
+    size : float
+        How bad it is among findings of its kind; the worst is printed first.
+    """
+
+    severity: Severity
+    kind: str
+    message: str
+    frame: int | None = None
+    atom: int | None = None
+    size: float = 0.0
+
+
+@dataclass
+class CheckReport:
+    """Statistics and findings of one file.
+
+    Attributes
+    ----------
+    path : Path
+    n_frames : int
+        That could be parsed.
+    sizes : (int, int)
+        Fewest and most atoms of a frame.
+    elements, boundaries : dict of str to int
+        Atoms by element, frames by boundary (FFF, TTF, TTT).
+    total_charges, spins : dict of str to int
+        Frames by stated value.
+    labels : dict of str to (str, int)
+        Label -> its key and how many frames carry it.
+    keys : dict of str to int
+        All other keys and how many frames carry them.
+    energy_range : (float, float) or None
+        Lowest and highest energy, eV/atom.
+    fit : CompositionFit or None
+    force_rms, force_max : float or None
+        Of the components, and of the vectors, eV/A.
+    findings : list of Finding
+    """
+
+    path: Path
+    n_frames: int = 0
+    sizes: tuple[int, int] = (0, 0)
+    elements: dict[str, int] = field(default_factory=dict)
+    boundaries: dict[str, int] = field(default_factory=dict)
+    total_charges: dict[str, int] = field(default_factory=dict)
+    spins: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, tuple[str, int]] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+    energy_range: tuple[float, float] | None = None
+    fit: CompositionFit | None = None
+    force_rms: float | None = None
+    force_max: float | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that make the file unusable as it is."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """The findings that deserve a look."""
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+    def __str__(self) -> str:
+        from muse_lr.data.check_text import format_report
+
+        return format_report(self)
+
+
+def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> CheckReport:
+    """Read a file and look for everything that is wrong with it.
+
+    Parameters
+    ----------
+    path : str or Path
+    keys : mapping, optional
+        Label -> key in the file; default: the first usual key that is present.
+
+    Raises
+    ------
+    InputError
+        Only if ``keys`` names no label; all else is in the report.
+    """
+    keys = dict(keys or {})
+    check_label_names(list(keys), "keys")
+    report = CheckReport(Path(path))
+    structures: dict[int, Atoms] = {}
+    index = 0
+    for item in scan_file(path):
+        if isinstance(item, Unreadable):
+            report.findings.append(Finding("error", "unreadable", item.message, item.frame))
+            index += item.frame is not None
+        else:
+            structures[index] = item
+            index += 1
+    found = find_keys(structures.values(), keys)
+    values = {frame: _check_frame(report, frame, a, found) for frame, a in structures.items()}
+    _count(report, structures, found)
+    if structures:
+        _check_presence(report, structures, keys, found)
+        _check_energies(report, structures, values)
+    report.findings.sort(key=lambda finding: (finding.severity, -finding.size))
+    return report
+
+
+def _check_frame(
+    report: CheckReport, frame: int, atoms: Atoms, keys: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """The good labels of a frame; problems go into the report."""
+    try:
+        state_charge(atoms)
+    except InputError as error:
+        report.findings.append(Finding("error", "charge", str(error), frame))
+    problems = list(find_problems(atoms))
+    for problem in problems:
+        finding = Finding("error", problem.kind, problem.message, frame, problem.atom)
+        report.findings.append(finding)
+    values: dict[str, NDArray[np.float64]] = {}
+    for label, key in keys.items():
+        if not applies(label, atoms) or not has_key(atoms, key):
+            continue
+        try:
+            value = read_label(atoms, label, key)
+        except InputError as error:
+            report.findings.append(Finding("error", f"{label} value", str(error), frame))
+            continue
+        bad = bad_value(value, label) if value is not None else None
+        if bad is not None:
+            report.findings.append(Finding("error", f"{label} value", bad[0], frame, bad[1]))
+        elif value is not None:
+            values[label] = value
+        if conflicting(atoms, key):
+            text = f"two different values under {key!r}: its own, and one of a calculator"
+            report.findings.append(Finding("error", f"{label} conflict", text, frame))
+    if not problems:
+        for kind, message, size in find_suspicions(atoms, values):
+            report.findings.append(Finding("warning", kind, message, frame, size=size))
+    return values
+
+
+def _count(report: CheckReport, structures: Mapping[int, Atoms], keys: Mapping[str, str]) -> None:
+    everything = list(structures.values())
+    report.n_frames = len(everything)
+    if not everything:
+        return
+    sizes = [len(atoms) for atoms in everything]
+    report.sizes = (min(sizes), max(sizes))
+    numbers = np.concatenate([atoms.numbers for atoms in everything])
+    symbols = Atoms(numbers=np.unique(numbers)).get_chemical_symbols()
+    counts = np.unique(numbers, return_counts=True)[1]
+    report.elements = {s: int(n) for s, n in zip(symbols, counts, strict=True)}
+    report.boundaries = dict(Counter(boundary(atoms) for atoms in everything))
+    for name, counter in (("total_charge", report.total_charges), ("spin", report.spins)):
+        stated = [a.info[name] for a in everything if is_finite_number(a.info.get(name))]
+        counter.update(Counter(f"{float(v):g}" for v in sorted(stated)))
+    present = Counter(key for atoms in everything for key in available_keys(atoms))
+    report.labels = {label: (key, present[key]) for label, key in keys.items() if present[key]}
+    used = set(keys.values()) | {"total_charge", "spin"}
+    report.keys = {key: n for key, n in sorted(present.items()) if key not in used}
+
+
+def _check_presence(
+    report: CheckReport,
+    structures: Mapping[int, Atoms],
+    named: Mapping[str, str],
+    keys: Mapping[str, str],
+) -> None:
+    add = report.findings.append
+    for label in LABELS:
+        concerned = {i: atoms for i, atoms in structures.items() if applies(label, atoms)}
+        key = keys.get(label)
+        lacking = [i for i, a in concerned.items() if key is None or not has_key(a, key)]
+        if key is not None and len(lacking) < len(concerned):
+            for i in lacking:
+                text = missing_key(concerned[i], label, key)
+                add(Finding("error", f"mixed {label}", f"mixed labels: {text}", i))
+        elif label in named and concerned:
+            text = missing_key(next(iter(concerned.values())), label, named[label])
+            add(Finding("error", f"missing {label}", f"on all frames: {text}"))
+        elif label == "energy":
+            there = ", ".join(report.keys) or "none"
+            text = f"no energy under a usual key; name it with --keys energy=KEY; keys: {there}"
+            add(Finding("error", "missing energy", text))
+        elif label == "forces":
+            add(Finding("warning", "missing forces", "there are no forces"))
+
+
+def _check_energies(
+    report: CheckReport,
+    structures: Mapping[int, Atoms],
+    values: Mapping[int, Mapping[str, NDArray[np.float64]]],
+) -> None:
+    """Outliers, undetermined E0s, units, duplicates."""
+    broken = {finding.frame for finding in report.errors}
+    indices = [i for i in structures if i not in broken]
+    atoms = [structures[i] for i in indices]
+    energies = np.array([float(values[i].get("energy", np.nan)) for i in indices])
+    forces = [values[i].get("forces") for i in indices]
+    known = np.flatnonzero(np.isfinite(energies))
+    report.fit = fit_composition([atoms[k] for k in known], energies[known])
+    for fit in filter(None, [report.fit]):
+        sizes = np.array([len(atoms[k]) for k in known])
+        per_atom = energies[known] / sizes
+        report.energy_range = (float(per_atom.min()), float(per_atom.max()))
+        report.findings += _outliers(fit, [indices[k] for k in known])
+    stacked = [f for f in forces if f is not None]
+    if stacked:
+        together = np.concatenate(stacked)
+        report.force_rms = float(np.sqrt(np.mean(together**2)))
+        report.force_max = float(np.linalg.norm(together, axis=1).max())
+    unique = report.fit is not None and report.fit.rank == len(report.fit.e0)
+    e0 = report.fit.e0 if report.fit is not None and unique else {}
+    for text in unit_hints(atoms, energies, forces, e0):
+        report.findings.append(Finding("warning", "units", text))
+    for severity, position, text in find_duplicates(atoms, energies, indices):
+        report.findings.append(Finding(severity, "duplicate", text, indices[position]))
+
+
+def _outliers(fit: CompositionFit, frames: list[int]) -> Iterator[Finding]:
+    if fit.rank < len(fit.e0):
+        text = (
+            f"the compositions have rank {fit.rank} for {len(fit.e0)} elements: E0s from least "
+            "squares are not unique; give model.e0 if energies of other compositions matter"
+        )
+        yield Finding("warning", "rank", text)
+    if len(frames) < FEWEST_FRAMES * fit.rank:
+        return
+    center = float(np.median(fit.residuals))
+    for k in range(len(frames)):
+        excess = float(fit.residuals[k]) - center
+        if fit.scores[k] > OUTLIER_SCORE and abs(excess) > OUTLIER_ENERGY:
+            text = (
+                f"the energy is an outlier: {excess:+.3g} eV/atom from what the composition "
+                f"explains, {fit.scores[k]:.0f} robust standard deviations"
+            )
+            yield Finding("warning", "energy outlier", text, frames[k], size=abs(excess))

@@ -1,0 +1,101 @@
+"""A check report as text for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from muse_lr.data.formats import printable
+from muse_lr.data.labels import LABELS
+
+if TYPE_CHECKING:
+    from muse_lr.data.check import CheckReport, Finding
+
+#: How many frames of one kind of finding are named, and how many keys are listed.
+NAMED_FRAMES = 6
+NAMED_KEYS = 24
+
+
+def format_report(report: CheckReport) -> str:
+    """Statistics first, then errors and warnings, each kind once with the frames it is in."""
+    rows = list(_statistics(report)) if report.n_frames else []
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [printable(report.path)]
+    lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.severity, finding.kind), []).append(finding)
+    lines.append(_summary(groups))
+    for (severity, _), findings in groups.items():
+        lines += _format_group(severity, findings)
+    return "\n".join(lines)
+
+
+def _statistics(report: CheckReport) -> Iterable[tuple[str, str]]:
+    low, high = report.sizes
+    atoms = sum(report.elements.values())
+    yield "frames", f"{report.n_frames:,}"
+    yield "atoms", f"{low if low == high else f'{low} to {high}'} a frame, {atoms:,} in all"
+    yield "elements", _counted(report.elements)
+    yield "boundaries", _counted(report.boundaries)
+    yield "total charge", _stated(report.total_charges, report.n_frames, "not stated: 0")
+    yield "spin", _stated(report.spins, report.n_frames, "not stated: the lowest possible")
+    for label, (key, count) in report.labels.items():
+        share = "all frames" if count == report.n_frames else f"{count:,} frames"
+        yield label, f"{printable(key)}, on {share}{_range(report, label)}"
+    if report.fit is not None:
+        e0 = ", ".join(f"{symbol} {value:.6g}" for symbol, value in report.fit.e0.items())
+        rank = f"rank {report.fit.rank} of {len(report.fit.e0)}"
+        yield "E0 fit", f"residual {1000 * report.fit.rms:.3g} meV/atom rms, {rank}"
+        yield "", f"{e0} eV"
+    others = [
+        printable(key) if count == report.n_frames else f"{printable(key)} ({count:,})"
+        for key, count in report.keys.items()
+    ]
+    if others:
+        more = f" and {len(others) - NAMED_KEYS} more" if len(others) > NAMED_KEYS else ""
+        yield "other keys", ", ".join(others[:NAMED_KEYS]) + more
+
+
+def _range(report: CheckReport, label: str) -> str:
+    if label == "energy" and report.energy_range is not None:
+        low, high = report.energy_range
+        return f"; {low:.6g} to {high:.6g} eV/atom"
+    if label == "forces" and report.force_rms is not None:
+        return f"; {report.force_rms:.3g} rms, {report.force_max:.3g} largest, eV/A"
+    return f"; {LABELS[label].unit}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _stated(counts: Mapping[str, int], n_frames: int, otherwise: str) -> str:
+    stated = [f"{value} on {count:,}" for value, count in counts.items()]
+    if len(stated) == 1 and sum(counts.values()) == n_frames:
+        return next(iter(counts))
+    if sum(counts.values()) < n_frames:
+        silent = n_frames - sum(counts.values())
+        stated.append(f"{otherwise} on {silent:,}" if stated else otherwise)
+    return ", ".join(stated)
+
+
+def _summary(groups: Iterable[tuple[str, str]]) -> str:
+    counts = Counter(severity for severity, _ in groups)
+    parts = [f"{n} {severity}{'s' * (n > 1)}" for severity, n in sorted(counts.items())]
+    return ", ".join(parts) + ":" if parts else "Nothing wrong was found."
+
+
+def _format_group(severity: str, findings: list[Finding]) -> list[str]:
+    first = findings[0]
+    where = "" if first.frame is None else f"frame {first.frame}: "
+    lines = [f"  {severity:<8} {where}{first.message}"]
+    if len(findings) > 1:
+        frames = list(dict.fromkeys(str(f.frame) for f in findings[1:] if f.frame is not None))
+        if frames:
+            more = f" and {len(frames) - NAMED_FRAMES:,} more" * (len(frames) > NAMED_FRAMES)
+            lines.append(f"{'':<11}the same in frames {', '.join(frames[:NAMED_FRAMES])}{more}")
+        else:
+            lines += [f"  {severity:<8} {finding.message}" for finding in findings[1:]]
+    return lines

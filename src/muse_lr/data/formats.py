@@ -1,0 +1,252 @@
+"""Files into structures: extended XYZ, ASE databases, and whatever else ASE reads.
+
+Extended XYZ is split into frames here and each one is given to ASE's parser, because ASE stops
+silently at a blank line, cannot say which frame is broken, and seeks in compressed files, which
+decompresses them again and again.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickle
+import sqlite3
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.db
+import ase.io
+from ase import Atoms
+from ase.io import ParseError
+from ase.io.extxyz import read_xyz
+from ase.io.formats import UnknownFileTypeError
+
+from muse_lr.errors import InputError
+
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+    ".bz2": bz2.decompress,
+}
+
+#: What the parsers raise on malformed input; ASE has no common base class for it.
+MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    ParseError,
+    RuntimeError,
+    StopIteration,
+    SyntaxError,
+    TypeError,
+    UnknownFileTypeError,
+    ValueError,
+    json.JSONDecodeError,
+    lzma.LZMAError,
+    pickle.UnpicklingError,
+    sqlite3.Error,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A place in a file that is no structure.
+
+    Attributes
+    ----------
+    message : str
+        What is wrong.
+    frame : int or None
+        Index of the frame from 0, None if the file as a whole is meant.
+    """
+
+    message: str
+    frame: int | None = None
+
+
+def printable(text: object) -> str:
+    """``text`` on one line, control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def place(path: str | Path, frame: int | None) -> str:
+    """``"file.xyz, frame 12"``; frames are counted from 0, as in ASE."""
+    return printable(path) if frame is None else f"{printable(path)}, frame {frame}"
+
+
+def read_atoms(path: str | Path) -> list[Atoms]:
+    """All structures of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Extended XYZ (plain, .gz, .xz, .bz2), an ASE database (.db; its key-value pairs and data
+        go into ``atoms.info``) or anything else that ``ase.io.read`` knows.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, empty, truncated or malformed.
+    """
+    structures = []
+    for item in scan_file(path):
+        if isinstance(item, Unreadable):
+            raise InputError(f"{place(path, item.frame)}: {item.message}")
+        structures.append(item)
+    return structures
+
+
+def scan_file(path: str | Path) -> Iterator[Atoms | Unreadable]:
+    """The structures of a file in order, and what could not be read in their place."""
+    path = Path(path)
+    problem = _not_a_file(path)
+    if problem is not None:
+        yield Unreadable(problem)
+        return
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else ""
+    if suffixes and suffixes[-1] in (".xyz", ".extxyz"):
+        yield from _scan_extxyz(path, compression)
+    elif suffixes and suffixes[-1] == ".db" and not compression:
+        yield from _read_all(path, _read_database)
+    else:
+        yield from _read_all(path, _read_other)
+
+
+def _not_a_file(path: Path) -> str | None:
+    """Why a path cannot be read at all, if so."""
+    try:
+        if path.is_dir():
+            return "this is a directory: name a file"
+        if path.exists() and not path.is_file():
+            return "this is not a regular file"
+        with open(path, "rb") as handle:
+            return None if handle.read(1) else "the file is empty"
+    except OSError as error:
+        return f"cannot read this file: {error.strerror}"
+    except ValueError:  # a null character in the name
+        return "this is not a file name"
+
+
+def _scan_extxyz(path: Path, compression: str) -> Iterator[Atoms | Unreadable]:
+    try:
+        content = path.read_bytes()
+        if compression:
+            content = COMPRESSED[compression](content)
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        yield Unreadable("this is not a text file, so no extended XYZ file")
+    except EOFError:
+        yield Unreadable(f"the {compression} file is truncated: it ends early")
+    except (lzma.LZMAError, zlib.error, ValueError, OSError) as error:
+        if "ended before the end-of-stream" in str(error):
+            yield Unreadable(f"the {compression} file is truncated: it ends early")
+        else:
+            yield Unreadable(f"not a valid {compression} file ({_first_line(error)})")
+    else:
+        yield from _split_frames(text)
+
+
+def _split_frames(text: str) -> Iterator[Atoms | Unreadable]:
+    """Cut an extended XYZ file into frames and parse each."""
+    lines = text.split("\n")
+    cut_line = len(lines) - 1 if lines[-1].strip() else None  # no newline at the end of the file
+    last = max((i for i, line in enumerate(lines) if line.strip()), default=-1)
+    if last < 0:
+        yield Unreadable("the file is empty")
+    start = frame = 0
+    while start <= last:
+        size = _frame_size(lines[start])
+        if size is None:
+            what = repr(lines[start][:40]) if lines[start].strip() else "a blank line"
+            message = f"line {start + 1} is {what} where the number of atoms of a frame belongs"
+            yield Unreadable(message, frame)
+            return
+        if size == 0:
+            yield Unreadable("the frame has no atoms", frame)
+            return
+        end = start + 2 + size
+        if end > last + 1:
+            found = max(last - start - 1, 0)
+            yield Unreadable(f"truncated: the file ends after {found} of {size} atoms", frame)
+            return
+        while end <= last and lines[end].lstrip().startswith("VEC"):
+            end += 1
+        if cut_line is not None and end == cut_line + 1 and _is_cut(lines[start + 2 : end]):
+            yield Unreadable("truncated: the last line of the file is incomplete", frame)
+            return
+        yield _parse_frame("\n".join(lines[start:end]) + "\n", frame)
+        start, frame = end, frame + 1
+
+
+def _frame_size(line: str) -> int | None:
+    try:
+        size = int(line)
+    except ValueError:
+        return None
+    return size if size >= 0 else None
+
+
+def _is_cut(rows: list[str]) -> bool:
+    """Whether the last row has fewer columns, or fewer decimals than all the others agree on."""
+    *complete, final = [row.split() for row in rows]
+    if not complete:
+        return False
+    if len(final) < len(complete[0]):
+        return True
+    decimals = {len(row[-1].partition(".")[2]) for row in complete if row}
+    # Few decimals may be written by hand, each number as it comes.
+    return min(decimals) == max(decimals) > 3 and len(final[-1].partition(".")[2]) < min(decimals)
+
+
+def _parse_frame(text: str, frame: int) -> Atoms | Unreadable:
+    try:
+        return next(read_xyz(io.StringIO(text), 0))
+    except MALFORMED as error:
+        return Unreadable(f"malformed: {_first_line(error)}", frame)
+
+
+def _read_all(path: Path, read: Callable[[str], list[Atoms]]) -> Iterator[Atoms | Unreadable]:
+    try:
+        structures = read(os.path.abspath(path))
+    except MALFORMED as error:
+        yield Unreadable(f"malformed or truncated, or not a format of ASE: {_first_line(error)}")
+        return
+    if not structures:
+        yield Unreadable("there are no structures in this file")
+    for frame, atoms in enumerate(structures):
+        yield atoms if len(atoms) else Unreadable("the frame has no atoms", frame)
+
+
+def _read_database(path: str) -> list[Atoms]:
+    structures = []
+    with ase.db.connect(path, type="db") as database:
+        for row in database.select():
+            atoms = row.toatoms(add_additional_information=True)
+            extra = atoms.info
+            atoms.info = {**extra.get("data", {}), **extra.get("key_value_pairs", {})}
+            structures.append(atoms)
+    return structures
+
+
+def _read_other(path: str) -> list[Atoms]:
+    structures = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
+    return list(structures) if isinstance(structures, list) else [structures]
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return printable(text[0][:160]) if text else type(error).__name__

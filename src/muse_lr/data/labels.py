@@ -1,0 +1,195 @@
+"""Reference values of a structure: their names, shapes, units and usual keys.
+
+========  ============  =========================================================
+label     shape         unit and convention
+========  ============  =========================================================
+energy    ()            eV, of the whole structure
+forces    (n, 3)        eV/A
+stress    (3, 3)        eV/A^3, ASE's sign: tension positive
+dipole    (3,)          e A
+charges   (n,)          e
+bec       (n, 3, 3)     e, Born effective charges dmu_b/dr_a, row a, column b
+========  ============  =========================================================
+
+A stress may be given as 3 x 3, 9 or 6 numbers (Voigt, ASE's order xx, yy, zz, yz, xz, xy), or as
+a virial in eV under a key that contains "virial": stress = -virial / volume. Born charges may
+be given as 9 numbers an atom, row by row.
+
+A key is looked for in ``atoms.arrays``, then in ``atoms.info``, then in the results of the
+calculator, where ASE's reader of extended XYZ puts energy, forces, stress, dipole and charges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from muse_lr.data.formats import printable
+from muse_lr.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Label:
+    """One kind of reference value.
+
+    Attributes
+    ----------
+    per_atom : bool
+        One row per atom, or one value per structure.
+    shape : tuple of int
+        Of one row.
+    keys : tuple of str
+        Default keys, tried in this order.
+    unit : str
+    """
+
+    per_atom: bool
+    shape: tuple[int, ...]
+    keys: tuple[str, ...]
+    unit: str
+
+
+LABELS: dict[str, Label] = {
+    "energy": Label(
+        False,
+        (),
+        ("REF_energy", "energy", "dft_energy", "DFT_energy", "total_energy", "TotEnergy"),
+        "eV",
+    ),
+    "forces": Label(
+        True, (3,), ("REF_forces", "forces", "force", "dft_forces", "DFT_forces"), "eV/A"
+    ),
+    "stress": Label(
+        False,
+        (3, 3),
+        ("REF_stress", "stress", "REF_virial", "REF_virials", "virial", "virials"),
+        "eV/A^3",
+    ),
+    "dipole": Label(False, (3,), ("REF_dipole", "dipole"), "e A"),
+    "charges": Label(True, (), ("REF_charges", "charges"), "e"),
+    "bec": Label(True, (3, 3), ("REF_bec", "bec"), "e"),
+}
+
+VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+
+
+def check_label_names(names: Sequence[str], what: str) -> None:
+    """Refuse names that are no labels; ``what`` says where they come from."""
+    for name in names:
+        if name not in LABELS:
+            known = ", ".join(LABELS)
+            raise InputError(f"{what}: {name!r} is no label{nearest(name, LABELS)}; known: {known}")
+
+
+def has_key(atoms: Atoms, key: str) -> bool:
+    """Whether a structure carries anything under this key."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    return key in atoms.arrays or key in atoms.info or results.get(key) is not None
+
+
+def available_keys(atoms: Atoms) -> list[str]:
+    """Every key of a structure under which a label may be, sorted."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    found = {key for key, value in results.items() if value is not None}
+    found |= {str(key) for key in atoms.info}
+    found |= set(atoms.arrays) - {"numbers", "positions"}
+    return sorted(found)
+
+
+def applies(label: str, atoms: Atoms) -> bool:
+    """Whether a label has a meaning for a structure: an open system has no stress."""
+    return label != "stress" or bool(atoms.pbc.any())
+
+
+def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:
+    """The values of a label in the package's shape, or None if the structure lacks the key.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    label : str
+        A key of :data:`LABELS`.
+    key : str
+        The name under which the structure carries it.
+
+    Raises
+    ------
+    InputError
+        If the value is no number or has another shape; NaN passes.
+    """
+    if not has_key(atoms, key):
+        return None
+    if key in atoms.arrays:
+        raw = atoms.arrays[key]
+    elif key in atoms.info:
+        raw = atoms.info[key]
+    else:
+        raw = atoms.calc.results[key]
+    return _shaped(_numbers(raw, label, key), atoms, label, key)
+
+
+def conflicting(atoms: Atoms, key: str) -> bool:
+    """Whether the calculator has another value under ``key`` than arrays or info, which win."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    own = atoms.arrays.get(key, atoms.info.get(key))
+    if own is None or results.get(key) is None:
+        return False
+    first, second = np.asarray(own), np.asarray(results[key])
+    if first.dtype.kind not in "iuf" or first.shape != second.shape:
+        return True
+    return not np.allclose(first, second, rtol=1e-6, atol=1e-8, equal_nan=True)
+
+
+def bad_value(values: NDArray[np.float64], label: str) -> tuple[str, int | None] | None:
+    """What is not finite in a label and at which atom, or None if all is well."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return None
+    if not LABELS[label].per_atom:
+        return f"the {label} is {_kind(values[~finite])}", None
+    atom = int(np.flatnonzero(~finite.reshape(len(values), -1).all(1))[0])
+    return f"the {label} of atom {atom} are {_kind(values[~finite])}", atom
+
+
+def _kind(values: NDArray[np.float64]) -> str:
+    return "NaN" if np.isnan(values).any() else "infinite"
+
+
+def _numbers(raw: Any, label: str, key: str) -> NDArray[np.float64]:
+    try:
+        values = np.asarray(raw)
+    except ValueError:  # rows of different lengths
+        values = np.asarray(None)
+    if values.dtype.kind not in "iuf":
+        text = printable(repr(raw))[:40]
+        raise InputError(f"{label} under {key!r} is {text}: numbers are needed")
+    return values.astype(np.float64)
+
+
+def _shaped(values: NDArray[np.float64], atoms: Atoms, label: str, key: str) -> NDArray[np.float64]:
+    spec = LABELS[label]
+    shape = (len(atoms), *spec.shape) if spec.per_atom else spec.shape
+    if label == "stress":
+        if values.shape == (6,):
+            values = values[VOIGT]
+        elif values.shape == (9,):
+            values = values.reshape(3, 3)
+        if values.shape == shape and "virial" in key.lower():
+            values = -values / _volume(atoms, key)
+    elif values.size == np.prod(shape) and (spec.per_atom or values.squeeze().shape == shape):
+        values = values.reshape(shape)
+    if values.shape != shape:
+        raise InputError(f"{label} under {key!r} has shape {values.shape}, not {shape}")
+    return values
+
+
+def _volume(atoms: Atoms, key: str) -> float:
+    volume = abs(np.linalg.det(atoms.cell.array))
+    if volume == 0:
+        raise InputError(f"a virial under {key!r} but a cell without volume: give a stress")
+    return float(volume)

@@ -1,0 +1,224 @@
+"""A first configuration for a file of reference data, as commented YAML."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from muse_lr.data.check import CheckReport, check_file
+from muse_lr.data.formats import printable, read_atoms
+from muse_lr.data.labels import LABELS
+from muse_lr.errors import InputError
+from muse_lr.neighbors import complete_cell, neighbor_list
+from muse_lr.registry import lookup
+
+CUTOFF = 5.0
+#: A batch holds about so many atoms, and a training takes about so many steps.
+BATCH_ATOMS = 400
+STEPS = 20_000
+SAMPLED_FRAMES = 16
+WEIGHTS = {"energy": "1", "forces": "10", "stress": "10"}
+
+#: Text that YAML 1.2 reads as itself without quotes.
+PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+RESERVED = {"true", "false", "null", "yes", "no", "on", "off", ".nan", ".inf"}
+
+
+def make_configuration(
+    path: str | Path,
+    tests: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
+    base: str | Path = ".",
+) -> str:
+    """The text of a configuration that trains on a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Training data; it is checked first.
+    tests : mapping, optional
+        Name -> file of test sets.
+    keys : mapping, optional
+        Label -> key in the file, where it is not a usual one.
+    base : str or Path
+        Directory of the configuration: relative paths start there.
+
+    Raises
+    ------
+    InputError
+        If the data has errors, other than labels that only some frames carry, which become
+        ``data.partial``; or if a test set cannot be read or has other elements.
+    """
+    report = check_file(path, keys)
+    partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
+    serious = [f for f in report.errors if not f.kind.startswith("mixed ")]
+    if serious:
+        where = "" if serious[0].frame is None else f", frame {serious[0].frame}"
+        more = f" (and {len(serious) - 1} more: muse-lr data check)" if len(serious) > 1 else ""
+        raise InputError(f"{printable(path)}{where}: {serious[0].message}{more}")
+    if "TFF" in report.boundaries:
+        raise InputError(f"{printable(path)}: structures with one periodic axis are not supported")
+    for name, file in (tests or {}).items():
+        _check_test(name, file, report)
+    lines = [
+        *_header(report),
+        *_model_section(report),
+        *_data_section(report, tests or {}, partial, Path(base)),
+        *_training_section(report, read_atoms(path)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def quote(text: str) -> str:
+    """``text`` as a YAML scalar on one line that is read back as the same text."""
+    if PLAIN.fullmatch(text) and text.lower() not in RESERVED and not text.startswith("-"):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
+def _check_test(name: str, file: str, report: CheckReport) -> None:
+    for frame, atoms in enumerate(read_atoms(file)):
+        for symbol in set(atoms.get_chemical_symbols()) - set(report.elements):
+            raise InputError(
+                f"test {name}: {printable(file)}, frame {frame} contains {symbol}, "
+                "which the training data does not"
+            )
+
+
+def _header(report: CheckReport) -> list[str]:
+    low, high = report.sizes
+    size = str(low) if low == high else f"{low} to {high}"
+    boundaries = ", ".join(f"{n} {name}" for name, n in report.boundaries.items())
+    lines = [
+        f"# Written by muse-lr init for {printable(report.path.name)}:",
+        f"# {report.n_frames} frames of {size} atoms; boundaries: {boundaries}.",
+    ]
+    if report.warnings:
+        kinds = dict.fromkeys(finding.kind for finding in report.warnings)
+        lines.append(f"# Warnings of muse-lr data check: {', '.join(kinds)}.")
+    return lines
+
+
+def _model_section(report: CheckReport) -> list[str]:
+    lines = ["", "model:", f"  elements: [{', '.join(report.elements)}]", *_e0_lines(report)]
+    charges = {float(q) for q in report.total_charges}
+    state = [name for name, there in (("total_charge", charges), ("spin", report.spins)) if there]
+    hint = "" if charges <= {0.0} else "; total charges here: " + ", ".join(report.total_charges)
+    lines += [
+        "  backbone:                  # short-ranged description of the atoms",
+        "    kind: painn              # painn | mace | null",
+        f"    cutoff: {CUTOFF}              # A",
+        "    channels: 64             # width of the features",
+        "    layers: 3                # message passing: the receptive field is layers x cutoff",
+        f"    # embed: [{', '.join(state) or 'total_charge'}]   # let the atoms see the state of "
+        f"the whole structure{hint}",
+        "  multiscale: null           # what carries information across scales",
+        "  charges:                   # atomic charges, made once and read by every head",
+        "    kind: conserved          # conserved (exact total charge) | latent | fixed | null",
+        "    width: 1.0               # A, Gaussian width",
+        "  heads:                     # name -> energy term; {} for none",
+    ]
+    unsupported = sorted(set(report.boundaries) - lookup("head", "coulomb").boundaries)
+    coulomb = "{kind: coulomb, accuracy: 1.0e-6}"
+    if unsupported:
+        boundaries = ", ".join(unsupported)
+        lines.append(f"    coulomb: null            # {coulomb} does not support {boundaries} yet")
+    else:
+        lines.append(f"    coulomb: {coulomb}")
+    return [*lines, "    # repulsion: {kind: zbl}  # keeps atoms apart where the data is silent"]
+
+
+def _e0_lines(report: CheckReport) -> list[str]:
+    fit = report.fit
+    if fit is None:
+        return []
+    unique = fit.rank == len(fit.e0)
+    values = ", ".join(f"{symbol}: {value:.4f}" for symbol, value in fit.e0.items())
+    lines = [
+        f"  # E0 check: least squares leaves {1000 * fit.rms:.3g} meV/atom rms; the compositions "
+        f"have rank {fit.rank} of {len(fit.e0)}.",
+    ]
+    if not unique:
+        lines.append(
+            "  # So the E0s below are not unique: give energies of isolated atoms if you can."
+        )
+    return [*lines, f"  # e0: {{{values}}}   # eV; default: such a fit"]
+
+
+def _data_section(
+    report: CheckReport, tests: Mapping[str, str], partial: list[str], base: Path
+) -> list[str]:
+    keys = ", ".join(f"{label}: {quote(key)}" for label, (key, _) in report.labels.items())
+    share = 0.1 if report.n_frames >= 20 else round(min(0.5, 2 / max(report.n_frames, 4)), 2)
+    lines = [
+        "",
+        "data:                        # paths are relative to this file",
+        f"  train: [{quote(_relative(report.path, base))}]",
+        f"  valid: {share}                 # share of the training frames, or files",
+    ]
+    if tests:
+        lines.append("  test:")
+        lines += [
+            f"    {quote(name)}: [{quote(_relative(Path(file), base))}]"
+            for name, file in tests.items()
+        ]
+    else:
+        lines.append("  test: {}                   # name -> files")
+    lines.append(f"  keys: {{{keys}}}")
+    text = f"  partial: [{', '.join(partial)}]"
+    return [*lines, f"{text:<28} # labels that only some frames carry"]
+
+
+def _relative(path: Path, base: Path) -> str:
+    """Absolute paths stay so; others are written as seen from ``base``."""
+    if path.is_absolute():
+        return str(path)
+    return Path(os.path.relpath(path, base)).as_posix()
+
+
+def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]:
+    mean = sum(report.elements.values()) / report.n_frames
+    graphs = int(np.clip(round(BATCH_ATOMS / mean), 1, 32))
+    edges = _round_up(1.25 * graphs * _edges_per_frame(structures))
+    steps = math.ceil(0.9 * report.n_frames / graphs)
+    epochs = int(np.clip(round(STEPS / steps, -1), 20, 500))
+    present = [label for label in WEIGHTS if label in report.labels]
+    loss = ", ".join(f"{label}: {WEIGHTS[label]}" for label in present)
+    others = [label for label in ("dipole", "charges") if label in report.labels]
+    also = f"; add {' and '.join(others)} to train on them too" if others else ""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", report.path.name.split(".")[0]).strip("-") or "run"
+    return [
+        "",
+        "training:",
+        f"  directory: runs/{stem}",
+        f"  epochs: {epochs:<18} # {steps} steps each",
+        f"  batch: {{graphs: {graphs}, edges: {edges}}}   # at most, whichever comes first",
+        f"  loss: {{{loss}}}   # weights{also}",
+        "  learning_rate: 2.0e-3",
+        "  seed: 0",
+        "  dtype: float32",
+    ]
+
+
+def _edges_per_frame(structures: list[Atoms]) -> int:
+    """The most edges of a sample of frames, at the cutoff of the configuration."""
+    stride = max(1, len(structures) // SAMPLED_FRAMES)
+    counts = [1]
+    for atoms in structures[::stride]:
+        cell = complete_cell(atoms.cell.array, atoms.pbc)
+        edge_index, _ = neighbor_list(atoms.positions, cell, atoms.pbc, CUTOFF)
+        counts.append(edge_index.shape[1])
+    return max(counts)
+
+
+def _round_up(value: float) -> int:
+    """To two significant digits."""
+    unit = 10 ** max(0, math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit

@@ -1,0 +1,188 @@
+"""The configuration that init writes loads, builds a model, and says what the data is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from muse_lr.commands import init as command
+from muse_lr.config import build_model, load_config
+from muse_lr.data.scaffold import make_configuration, quote
+from muse_lr.errors import InputError
+from muse_lr.yaml_io import parse_yaml
+
+
+def frames(count: int = 24, stress: bool = False) -> list[Atoms]:
+    """Labelled molecules, or crystals with a stress."""
+    rng = np.random.default_rng(0)
+    result = []
+    for k in range(count):
+        atoms = molecule(("H2O", "NH3")[k % 2])
+        atoms.rattle(0.05, seed=k)
+        if stress:
+            atoms.set_cell([8, 8, 8])
+            atoms.pbc = True
+            atoms.info["REF_stress"] = np.zeros(9)
+        forces = rng.normal(size=(len(atoms), 3))
+        atoms.arrays["REF_forces"] = forces - forces.mean(0)
+        atoms.info.update(REF_energy=-10.0 * len(atoms) + rng.normal(), total_charge=k % 2)
+        result.append(atoms)
+    return result
+
+
+def init(*arguments: str) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
+
+
+def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "train.xyz", frames())
+    ase.io.write(tmp_path / "far.xyz", frames(2))
+    output = tmp_path / "configs" / "water.yaml"
+    train, far = str(tmp_path / "train.xyz"), str(tmp_path / "far.xyz")
+    assert init(train, "--test", f"far={far}", "-o", str(output)) == 0
+    config = load_config(output)
+    assert config.model.elements == ("H", "N", "O")
+    assert config.data.train == (train,)
+    assert config.data.test == {"far": (far,)}
+    assert config.data.keys == {"energy": "REF_energy", "forces": "REF_forces"}
+    assert config.data.partial == ()
+    assert set(config.training.loss) == {"energy", "forces"}
+    text = output.read_text()
+    assert "# E0 check: least squares leaves" in text
+    assert "rank 2 of 3" in text
+    assert "total charges here: 0, 1" in text
+    model = build_model(output)
+    assert model.cutoff >= 5.0
+
+
+def test_relative_paths_start_at_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    ase.io.write(tmp_path / "sub" / "train.xyz", frames())
+    monkeypatch.chdir(tmp_path / "sub")
+    init("train.xyz", "-o", "../config.yaml")
+    config = load_config(tmp_path / "config.yaml")
+    assert config.data.train == (str(tmp_path / "sub" / "train.xyz"),)
+    assert "train: [sub/train.xyz]" in (tmp_path / "config.yaml").read_text()
+
+
+def test_printing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ase.io.write(tmp_path / "train.xyz", frames(stress=True))
+    assert init(str(tmp_path / "train.xyz")) == 0
+    data = parse_yaml(capsys.readouterr().out, "printed")
+    assert set(data["training"]["loss"]) == {"energy", "forces", "stress"}
+    assert data["model"]["heads"]["coulomb"]["kind"] == "coulomb"
+
+
+def test_boundaries_that_the_coulomb_head_lacks(tmp_path: Path) -> None:
+    from muse_lr.registry import lookup
+
+    slabs = frames()
+    for atoms in slabs:
+        atoms.set_cell([8, 8, 8])
+        atoms.pbc = (True, True, False)
+    ase.io.write(tmp_path / "train.xyz", slabs)
+    data = parse_yaml(make_configuration(tmp_path / "train.xyz"), "text")
+    supported = "TTF" in lookup("head", "coulomb").boundaries
+    assert (data["model"]["heads"]["coulomb"] is not None) == supported
+
+
+def test_labels_on_some_frames_become_partial(tmp_path: Path) -> None:
+    mixed = frames()
+    del mixed[3].arrays["REF_forces"]
+    ase.io.write(tmp_path / "train.xyz", mixed)
+    data = parse_yaml(make_configuration(tmp_path / "train.xyz"), "text")
+    assert data["data"]["partial"] == ["forces"]
+
+
+def test_named_keys_and_energies_alone(tmp_path: Path) -> None:
+    odd = frames()
+    for atoms in odd:
+        atoms.info["E dft: #1"] = atoms.info.pop("REF_energy")
+        del atoms.arrays["REF_forces"]
+    ase.io.write(tmp_path / "train.traj", odd)
+    with pytest.raises(InputError, match="no energy"):
+        make_configuration(tmp_path / "train.traj")
+    data = parse_yaml(
+        make_configuration(tmp_path / "train.traj", keys={"energy": "E dft: #1"}), "text"
+    )
+    assert data["data"]["keys"] == {"energy": "E dft: #1"}
+    assert set(data["training"]["loss"]) == {"energy"}
+
+
+def test_bad_input_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    bad = frames()
+    bad[5].positions[0] = np.nan
+    bad[7].positions[1] = bad[7].positions[0]
+    ase.io.write(tmp_path / "bad.xyz", bad)
+    output = tmp_path / "config.yaml"
+    with pytest.raises(InputError, match=r"bad\.xyz, frame 5: .* \(and 1 more"):
+        init(str(tmp_path / "bad.xyz"), "-o", str(output))
+    assert not output.exists()
+    ase.io.write(tmp_path / "good.xyz", frames())
+    ase.io.write(tmp_path / "test.xyz", [molecule("CH4")])
+    good, test = str(tmp_path / "good.xyz"), str(tmp_path / "test.xyz")
+    with pytest.raises(InputError, match=r"test far: .* contains C"):
+        init(good, "--test", f"far={test}")
+    with pytest.raises(InputError, match="allowed"):
+        init(good, "--test", f"../x={good}")
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        init(good, "--test", good)
+
+
+def test_an_existing_file_is_kept(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "train.xyz", frames())
+    output = tmp_path / "config.yaml"
+    output.write_text("mine")
+    with pytest.raises(InputError, match="exists"):
+        init(str(tmp_path / "train.xyz"), "-o", str(output))
+    assert output.read_text() == "mine"
+
+
+HOSTILE = [
+    "a b.xyz",
+    "a: {b}.xyz",
+    "- x",
+    "#x",
+    "true",
+    "No",
+    "1e-6",
+    "a]\nmodel: evil",
+    'quo"te\\',
+    "\x7f\x85\u2028",
+    "!!python/object:os.system",
+    "é😀",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_names_are_quoted(text: str) -> None:
+    assert parse_yaml(f"x: [{quote(text)}]", "text") == {"x": [text]}
+
+
+def test_a_hostile_file_name_stays_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "a\ntraining: {epochs: 1}\n#<script>.xyz"
+    ase.io.write(path, frames(), format="extxyz")
+    data = parse_yaml(make_configuration(path), "text")
+    assert data["data"]["train"] == [str(path)]
+    assert data["training"]["epochs"] > 1
+
+
+def test_a_configuration_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("-data.xyz", frames(4), format="extxyz")
+    text = make_configuration("-data.xyz")
+    assert parse_yaml(text, "text")["data"]["train"] == ["-data.xyz"]
+    assert parse_yaml(text, "text")["data"]["valid"] == 0.5
