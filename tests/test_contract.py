@@ -68,12 +68,14 @@ class Combination:
         needs_backbone |= (
             self.charges is not None and lookup("charges", self.charges).needs_features
         )
-        needs_charges = False
-        if self.head is not None:
-            head = lookup("head", self.head)
-            needs_backbone |= head.needs_features
-            needs_charges = head.needs_density
-        return (needs_backbone and self.backbone is None) or (needs_charges and not self.charges)
+        needs_backbone |= self.head is not None and lookup("head", self.head).needs_features
+        lacks_charges = self.reads_charges and self.charges is None
+        return lacks_charges or (needs_backbone and self.backbone is None)
+
+    @property
+    def reads_charges(self) -> bool:
+        """Whether its head reads the charge density."""
+        return self.head is not None and lookup("head", self.head).needs_density
 
     @property
     def boundaries(self) -> frozenset[str]:
@@ -232,11 +234,14 @@ def test_every_parameter_receives_a_gradient(combination):
         testing.structures.crystal(ELEMENTS, 2, minimum_distance=1.1),
         testing.structures.molecule(ELEMENTS[:2], 3, charge=combination.total_charges[-1]),
     ]
+    labels = ["energy", "forces"]
+    if combination.charges and not combination.reads_charges:
+        labels.append("charges")  # no energy reads them, but a loss on them can train them
     if has_parameters(model):
-        testing.check_parameters_receive_gradients(model, structures)
+        testing.check_parameters_receive_gradients(model, structures, labels=labels)
     else:
         with pytest.raises(NotApplicable, match="no parameters"):
-            testing.check_parameters_receive_gradients(model, structures)
+            testing.check_parameters_receive_gradients(model, structures, labels=labels)
 
 
 @each_combination
