@@ -44,6 +44,7 @@ MALFORMED = (
     EOFError,
     ImportError,
     LookupError,
+    NameError,
     OSError,
     ParseError,
     RuntimeError,
@@ -225,6 +226,7 @@ def _read_all(path: Path, read: Callable[[str], list[Atoms]]) -> Iterator[Atoms 
     except MALFORMED as error:
         yield Unreadable(f"malformed or truncated, or not a format of ASE: {_first_line(error)}")
         return
+    structures = [atoms for atoms in structures if atoms is not None]
     if not structures:
         yield Unreadable("there are no structures in this file")
     for frame, atoms in enumerate(structures):
