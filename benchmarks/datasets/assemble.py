@@ -125,9 +125,11 @@ def check_all(frames: Sequence[Atoms]) -> None:
 
 
 def check_pair(atoms: Atoms) -> None:
-    """Refuse a pair whose charge or distance contradicts its fragments."""
+    """Refuse a pair whose charge or distance contradicts its fragments; note their charges."""
     name = atoms.info["name"]
-    charge = sum(CHARGES[part] for part in fragment_names(atoms))
+    charges = [CHARGES[part] for part in fragment_names(atoms)]
+    atoms.info["fragment_total_charges"] = np.array(charges)
+    charge = sum(charges)
     if charge != atoms.info["total_charge"]:
         raise DataError(f"{name}: total charge {atoms.info['total_charge']}, fragments {charge}")
     if abs(_centre_distance(atoms) - atoms.info["distance"]) > SAME_GEOMETRY:
