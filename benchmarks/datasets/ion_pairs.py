@@ -149,7 +149,13 @@ def _mean_field(numbers, positions, charge):
 
 
 def _converge(mf, guess=None) -> float:
-    energy = mf.kernel(dm0=guess)
+    """Converge on a coarse grid first: the last iterations decide the result, not the way there."""
+    level, tolerance = mf.grids.level, mf.conv_tol
+    mf.grids.level, mf.conv_tol = 1, 1e-5
+    mf.kernel(dm0=guess)
+    mf.grids.reset()
+    mf.grids.level, mf.conv_tol = level, tolerance
+    energy = mf.kernel(dm0=mf.make_rdm1())
     if not mf.converged:
         mf = mf.newton()
         energy = mf.kernel(dm0=mf.make_rdm1())
