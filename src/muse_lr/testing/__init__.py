@@ -1,10 +1,13 @@
 """Property tests for interatomic potentials: ours, and any ASE calculator.
 
->>> from hypothesis import given
->>> from muse_lr.testing import check_forces, strategies
->>> @given(atoms=strategies.molecules(["H", "O"]))
-... def test_forces(atoms):
-...     check_forces(my_calculator, atoms)
+In a test of one's own::
+
+    from hypothesis import given
+    from muse_lr.testing import check_forces, strategies
+
+    @given(atoms=strategies.molecules(["H", "O"]))
+    def test_forces(atoms):
+        check_forces(my_calculator, atoms)
 
 Structures come from :mod:`muse_lr.testing.strategies` (Hypothesis, extra ``test``) or from
 :mod:`muse_lr.testing.structures` by an integer seed, checks from :mod:`muse_lr.testing.checks`.
