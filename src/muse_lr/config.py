@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
+#: Names of energies that are no head's.
+RESERVED_NAMES = ("e0", "backbone", "multiscale", "energy", "reference")
 Label = Literal["energy", "forces", "stress", "dipole", "charges"]
 DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
 
@@ -112,7 +114,7 @@ class ModelConfig(Strict):
             raise PartError([("", "a mapping of names to heads is needed")])
         heads = {}
         for name, section in value.items():
-            if name in ("e0", "backbone", "multiscale"):
+            if name in RESERVED_NAMES:
                 raise PartError([(str(name), "this name is taken by a part of the energy")])
             try:
                 check_name(str(name), "head")
@@ -260,6 +262,15 @@ def expand_path(path: str, base: Path) -> str:
     return str((base / path).resolve())
 
 
+def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
+    """The same section, a backbone's file of weights relative to ``base`` made absolute."""
+    file = getattr(model.backbone, "file", None)
+    if model.backbone is None or file is None:
+        return model
+    backbone = model.backbone.model_copy(update={"file": expand_path(file, base)})
+    return model.model_copy(update={"backbone": backbone})
+
+
 def _reference_data() -> Path:
     if os.environ.get("MUSE_LR_DATA"):
         return Path(os.environ["MUSE_LR_DATA"]).resolve()
@@ -282,10 +293,12 @@ def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Confi
     }
     if isinstance(data.valid, tuple):
         changes["valid"] = tuple(expand_path(p, base) for p in data.valid)
+    model = resolve_files(config.model, base)
     directory = config.training.directory
     where = expand_path(directory, base) if directory else str(Path("runs", name).resolve())
     return config.model_copy(
         update={
+            "model": model,
             "data": data.model_copy(update=changes),
             "training": config.training.model_copy(update={"directory": where}),
         }
@@ -380,4 +393,5 @@ def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyM
     name = "" if isinstance(source, Mapping) else str(source)
     raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
     section = raw.get("model", {}) if set(raw) & set(Config.model_fields) else raw
-    return EnergyModel(validate(ModelConfig, section, name))
+    base = Path(name).parent if name else Path()
+    return EnergyModel(resolve_files(validate(ModelConfig, section, name), base))

@@ -97,6 +97,7 @@ class EnergyModel(nn.Module):
             self.backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
         self.charges = self._build_charges(config)
         self.heads = self._build_heads(config)
+        self._freeze_idle_parameters()
         self._dtype_marker: Tensor
         # Says the dtype of a model without parameters.
         self.register_buffer("_dtype_marker", torch.zeros(()), persistent=False)
@@ -106,10 +107,10 @@ class EnergyModel(nn.Module):
         self.register_buffer("_element_index", index, persistent=False)
         effective = {} if self.backbone is None else {"backbone": self.backbone.config}
         self.config = config.model_copy(update={"elements": elements, **effective})
-        given = (
-            config.e0 if config.e0 is not None else getattr(self.backbone, "atomic_energies", None)
-        )
-        self.set_e0(given)
+        own = None if self.backbone is None else self.backbone.atomic_energies
+        self.set_e0(config.e0 if config.e0 is not None else own)
+        if self.backbone is not None:  # weights from a file bring their precision
+            self.to(next(self.backbone.parameters()).dtype)
 
     def _build_charges(self, config: ModelConfig) -> ChargeModel | None:
         if config.charges is None:
@@ -145,6 +146,14 @@ class EnergyModel(nn.Module):
                 raise InputError(f"head {name!r} needs features but model.backbone is null")
             heads[name] = head(section, context)
         return heads
+
+    def _freeze_idle_parameters(self) -> None:
+        """Parameters that act on nothing anybody reads are not trained, and say so."""
+        readers = [self.charges, *self.heads.values()]
+        if self.backbone is None or any(r is not None and r.reads_tensors for r in readers):
+            return
+        for name in self.backbone.tensor_parameters:
+            self.backbone.get_parameter(name).requires_grad_(False)
 
     def set_e0(self, e0: dict[str, float] | None) -> None:
         """Set the energies of the isolated atoms, eV; None means zero for all.

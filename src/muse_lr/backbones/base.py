@@ -50,6 +50,9 @@ class Backbone(nn.Module, ABC):
         Channels of the invariant output features.
     tensor_channels : dict of int to int
         l -> channels of the equivariant output features.
+    tensor_parameters : tuple of str
+        Names of the parameters that act on the equivariant output features alone, and so are idle
+        where nobody reads those.
     size_consistent : bool
         Whether far apart copies have the sum of their energies.
     """
@@ -61,6 +64,7 @@ class Backbone(nn.Module, ABC):
     layers: int
     scalar_channels: int
     tensor_channels: dict[int, int]
+    tensor_parameters: tuple[str, ...] = ()
     size_consistent: bool
 
     @classmethod

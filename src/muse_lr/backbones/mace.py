@@ -97,9 +97,18 @@ class MaceBackbone(Backbone):
         }
         self.register_state_dict_post_hook(_drop_constants)
         self.register_load_state_dict_pre_hook(_add_constants)
+        dtype = torch.get_default_dtype()
         if file is not None:
             self._load(file, str(file.path))
-        self.to(torch.get_default_dtype())
+            # The precision of given weights is kept.
+            dtype = next(v.dtype for v in file.state.values() if v.is_floating_point())
+        self.to(dtype)
+        last = f"products.{config.layers - 1}.symmetric_contractions.contractions."
+        self.tensor_parameters = tuple(
+            name
+            for name, _ in self.named_parameters()
+            if name.startswith(last) and not name.startswith(f"{last}0.")
+        )
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:

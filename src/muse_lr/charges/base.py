@@ -53,12 +53,15 @@ class ChargeModel(nn.Module, ABC):
         Whether the charges of a fragment are those it has alone.
     needs_features : bool
         Whether it reads features of a backbone.
+    reads_tensors : bool
+        Whether it reads those of l > 0.
     """
 
     Config: ClassVar[type[ChargesConfig]]
     exact_total_charge: ClassVar[bool]
     size_consistent: ClassVar[bool]
     needs_features: ClassVar[bool] = True
+    reads_tensors: ClassVar[bool] = False
 
     def __init__(self, config: ChargesConfig, elements: tuple[str, ...]) -> None:
         super().__init__()

@@ -60,6 +60,8 @@ class Head(nn.Module, ABC):
         Schema of its section in the configuration.
     needs_density, needs_features : bool
         What must be there; checked when the model is built.
+    reads_tensors : bool
+        Whether it reads features of l > 0.
     boundaries : frozenset of str
         The boundaries in which it is right; others are refused.
     long_range : bool
@@ -71,6 +73,7 @@ class Head(nn.Module, ABC):
     Config: ClassVar[type[HeadConfig]]
     needs_density: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
+    reads_tensors: ClassVar[bool] = False
     boundaries: ClassVar[frozenset[Boundary]] = ALL_BOUNDARIES
     long_range: ClassVar[bool] = False
     size_consistent: ClassVar[bool] = True

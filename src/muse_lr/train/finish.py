@@ -14,17 +14,17 @@ from typing import Any
 import torch
 
 from muse_lr import __version__
-from muse_lr.config import Config
 from muse_lr.data.dataset import Dataset
 from muse_lr.errors import InputError
 from muse_lr.io import write_json
 from muse_lr.model import EnergyModel
+from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.checkpoint import Progress
 from muse_lr.train.evaluate import evaluate, write_predictions
 from muse_lr.train.setup import Setup
 
 
-def read_finished(directory: Path, config: Config) -> bool:
+def read_finished(directory: Path) -> bool:
     """Whether the directory holds a finished run."""
     path = directory / "summary.json"
     if not path.is_file():
@@ -44,8 +44,6 @@ def finish(
     report: Callable[[str], None],
 ) -> None:
     """Evaluate the tests and write predictions, summary and report; the summary comes last."""
-    from muse_lr.reporting.run_report import write_run_report
-
     training = setup.config.training
     tests: dict[str, dict[str, float]] = {}
     for name, dataset in setup.test.items():

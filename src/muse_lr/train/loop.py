@@ -12,6 +12,7 @@ from muse_lr.config import Config, dump_yaml
 from muse_lr.data.dataset import epoch_order
 from muse_lr.errors import InputError
 from muse_lr.model import EnergyModel
+from muse_lr.reporting.run_report import write_run_report
 from muse_lr.serialization import save_model
 from muse_lr.train.average import WeightAverage
 from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -48,8 +49,10 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
     if not ranks.first:
         report = silent
     try:
-        if resume and read_finished(directory, config):
+        if resume and read_finished(directory):
             report(f"{directory} is finished already")
+            if not (directory / "report.html").is_file():
+                write_run_report(directory)
             return directory
         setup = prepare(config, report)
         _claim(directory, resume)

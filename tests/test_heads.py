@@ -1,0 +1,73 @@
+"""The ZBL repulsion against its published form, and the protocol of the heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
+
+import muse_lr
+from muse_lr.heads.repulsion import screened_repulsion
+
+ZBL_ONLY = {"elements": ["C", "O"], "backbone": None, "charges": None, "heads": {"zbl": {}}}
+
+
+def test_screened_repulsion_is_the_published_one():
+    """Z. B. L. (1985) for C-O at 0.5 A, evaluated by hand from the printed constants."""
+    z1, z2, r = 6, 8, 0.5
+    a = 0.88534 * 0.529177210903 / (z1**0.23 + z2**0.23)
+    x = r / a
+    phi = (
+        0.18175 * np.exp(-3.19980 * x)
+        + 0.50986 * np.exp(-0.94229 * x)
+        + 0.28022 * np.exp(-0.40290 * x)
+        + 0.02817 * np.exp(-0.20162 * x)
+    )
+    expected = 14.3996454784 * z1 * z2 / r * phi
+    found = screened_repulsion(*(torch.tensor(float(v), dtype=torch.float64) for v in (r, z1, z2)))
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_repulsion_ends_at_the_bond_length():
+    model = muse_lr.build_model(ZBL_ONLY).to(torch.float64)
+    bond = covalent_radii[atomic_numbers["C"]] + covalent_radii[atomic_numbers["O"]]
+    distances = np.array([0.4, 0.5, 0.8, 0.99, 1.0, 1.2]) * bond
+    dimers = [Atoms("CO", [[0, 0, 0], [0, 0, d]]) for d in distances]
+    energy = model(muse_lr.AtomsBatch.from_ase(dimers, cutoff=model.cutoff)).energy
+    full = screened_repulsion(
+        torch.tensor(distances), torch.full((6,), 6.0).double(), torch.full((6,), 8.0).double()
+    )
+    torch.testing.assert_close(energy[:2], full[:2])
+    assert bool((energy[2:4] > 0).all())
+    assert bool((energy[4:] == 0).all())
+
+
+def test_parts_sum_to_the_energy():
+    model = muse_lr.build_model({"elements": ["C", "O"], "heads": {"coulomb": {}, "zbl": {}}})
+    dimer = Atoms("CO", [[0, 0, 0], [0, 0, 0.9]])
+    out = model(muse_lr.AtomsBatch.from_ase([dimer], cutoff=model.cutoff), ("forces",))
+    assert list(out.energy_parts) == ["e0", "backbone", "coulomb", "zbl"]
+    assert float(sum(out.energy_parts.values())) == pytest.approx(float(out.energy), abs=1e-12)
+
+
+def test_a_null_head_is_switched_off():
+    model = muse_lr.build_model({"elements": ["C"], "heads": {"coulomb": None, "zbl": {}}})
+    assert list(model.heads) == ["zbl"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"charges": None}, "'coulomb' needs charges"),
+        ({"backbone": None}, "reads features"),
+        ({"charges": {"l_max": 1}}, "multipoles are not supported yet"),
+        ({"heads": {"energy": {"kind": "zbl"}}}, "name is taken"),
+        ({"heads": {"../x": {"kind": "zbl"}}}, "only letters"),
+        ({"charges": {"kind": "fixed", "by_element": {"C": 1}}}, "no charge for O"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(section, message):
+    with pytest.raises(muse_lr.InputError, match=message):
+        muse_lr.build_model({"elements": ["C", "O"], **section})
