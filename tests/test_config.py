@@ -99,8 +99,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_paths_are_relative_to_the_file_and_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSE_LR_DATA", str(tmp_path / "data"))
     (tmp_path / "c.yaml").write_text(
-        "data: {train: here.xyz, test: {t: '${MUSE_LR_DATA}/t.xyz'}}\n"
-        "training: {directory: out}\n"
+        "data: {train: here.xyz, test: {t: '${MUSE_LR_DATA}/t.xyz'}}\ntraining: {directory: out}\n"
     )
     config = load_config(tmp_path / "c.yaml", {"training.epochs": 3})
     assert config.data.train == (str(tmp_path / "here.xyz"),)

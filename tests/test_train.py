@@ -156,9 +156,7 @@ def test_all_losses_train(tmp_path):
         ({"data.valid": 0.01}, None),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_anything_is_written(
-    tmp_path, overrides, message
-):
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path, overrides, message):
     config = write_run(tmp_path)
     if message is None:
         train(load_config(config, overrides))

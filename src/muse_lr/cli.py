@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if args.debug:
+            raise
+        print(f"muse-lr: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

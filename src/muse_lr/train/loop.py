@@ -129,7 +129,6 @@ class Run:
     def fit(self) -> None:
         """All epochs that are left."""
         if self.ranks.first:
-            self.directory.mkdir(parents=True, exist_ok=True)
             dump_yaml(self._config_dump(), self.directory / "config.yaml")
             self.record.open(self.progress.history)
         start, spent = time.monotonic(), self.progress.seconds
