@@ -30,6 +30,10 @@ GATES = {"silu": nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "none
 MIN_RADIUS = 0.2
 
 
+#: Mean number of neighbours where neither a file nor training data says it.
+DEFAULT_NEIGHBORS = 16.0
+
+
 class MaceConfig(BackboneConfig):
     """MACE from hyperparameters, or from a saved mace-torch model (``file``)."""
 
@@ -74,8 +78,11 @@ class MaceConfig(BackboneConfig):
     edge_irreps: str | None = Field(
         None, description="Irreps of the other layers' messages; default: those of the features."
     )
-    avg_num_neighbors: float = Field(
-        16.0, gt=0, description="Mean number of neighbours, by which messages are divided."
+    avg_num_neighbors: float | None = Field(
+        None,
+        gt=0,
+        description="Mean number of neighbours, by which messages are divided; default: that of "
+        "the training data, or 16 for a model that is built without data.",
     )
     agnostic_product: bool = Field(
         False, description="Whether the product basis shares its weights among elements."
@@ -149,7 +156,7 @@ def build_layers(config: MaceConfig, n_elements: int) -> dict[str, nn.Module]:
                 edge_feats_irreps=o3.Irreps([(config.num_radial, (0, 1))]),
                 target_irreps=messages,
                 hidden_irreps=outgoing,
-                avg_num_neighbors=config.avg_num_neighbors,
+                avg_num_neighbors=config.avg_num_neighbors or DEFAULT_NEIGHBORS,
                 edge_irreps=None if edge_irreps is None else o3.Irreps(edge_irreps),
                 radial_MLP=list(config.radial_mlp),
             )

@@ -40,8 +40,8 @@ class ZBLHead(Head):
     """The universal repulsion of Ziegler, Biersack and Littmark at short distance.
 
     E = sum_{i<j} k Z_i Z_j phi(r / a) / r w(r), with w a C2 switch that ends at the sum of the
-    covalent radii, so that bonds at their usual length are not touched. J. F. Ziegler, J. P. Biersack,
-    U. Littmark, The Stopping and Range of Ions in Solids (1985).
+    covalent radii, so that bonds at their usual length are not touched. J. F. Ziegler, J. P.
+    Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
     """
 
     Config: ClassVar[type[HeadConfig]] = ZBLConfig
