@@ -78,7 +78,7 @@ def test_the_skin_changes_nothing(model):
             atoms.set_cell(atoms.cell.array * 1.01, scale_atoms=True)
         first, second = (c.get_property("energy", atoms) for c in (kept, fresh))
         forces = [c.get_property("forces", atoms) for c in (kept, fresh)]
-        lists.add(id(kept._list))
+        lists.add(id(kept.neighbor_list))
         assert first == pytest.approx(second, abs=1e-11)
         np.testing.assert_allclose(*forces, atol=1e-11)
     assert 2 < len(lists) < 12

@@ -15,11 +15,11 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
-from training_data import labelled_frames, write_run
 
 import muse_lr
 from muse_lr.cli import main
 from muse_lr.yaml_io import dump_yaml, load_yaml
+from training_data import labelled_frames, write_run
 
 
 def run(*arguments: object) -> int:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import muse_lr
@@ -98,6 +98,8 @@ COVER = [
 ]
 CHOSEN = FITTING if FULL else COVER
 
+#: For tests that evaluate hundreds of structures for each example.
+fewer_examples = settings(max_examples=settings.default.max_examples // 2)
 each_combination = pytest.mark.parametrize("combination", CHOSEN, ids=str)
 
 
@@ -323,6 +325,7 @@ def test_charges(combination, data):
 
 
 @each_combination
+@fewer_examples
 @given(data=st.data())
 def test_smooth_where_neighbours_come_and_go(combination, data):
     model = model_of(combination)
@@ -334,6 +337,7 @@ def test_smooth_where_neighbours_come_and_go(combination, data):
 
 @each_combination
 @pytest.mark.parametrize("kind", ["displacement", "strain"])
+@fewer_examples
 @given(data=st.data(), seed=seeds)
 def test_smooth_in_a_crystal(combination, kind, data, seed):
     atoms = drawn(data, combination, "crystals", min_atoms=2, max_atoms=4, minimum_distance=1.4)

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read, write
-from training_data import labelled_frames, write_run
 
 from muse_lr import InputError, load_model
 from muse_lr.config import ScheduleConfig, TrainingConfig, load_config
 from muse_lr.data.dataset import Dataset, epoch_order, split_frames
 from muse_lr.data.reading import read_frames
-from muse_lr.train.losses import penalty
 from muse_lr.train.loop import train
+from muse_lr.train.losses import penalty
 from muse_lr.train.schedule import Schedule
+from training_data import labelled_frames, write_run
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
@@ -192,7 +192,7 @@ def test_batches_keep_their_limits():
     assert sorted(order) == list(range(10))
     batches = data.batches(order, 3, None)
     assert [len(b) for b in batches] == [3, 3, 3, 1]
-    assert sum(batches, []) == order
+    assert [i for b in batches for i in b] == order
     assert all(len(b) == 2 for b in data.batches(order, 8, 2 * 12))
 
 

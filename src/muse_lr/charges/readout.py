@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargeModel, ChargesConfig, FeatureSize
+from muse_lr.charges.electronegativity import initial_charge
 from muse_lr.density import ChargeDensity, check_width
 from muse_lr.geometry import Geometry
 from muse_lr.graph import NodeFeatures, sum_nodes
@@ -20,7 +22,10 @@ class LatentConfig(ChargesConfig):
 
 
 class LatentCharges(ChargeModel):
-    """q_i = MLP(h_i): free charges, learned from whatever they influence.
+    """q_i = MLP(h_i) + b(Z_i): free charges, learned from whatever they influence.
+
+    The offsets b start at a multiple of the electronegativity, so that anions and cations start
+    with their signs.
 
     The total charge is not constrained, as in the latent Ewald summation (B. Cheng, npj Comput.
     Mater. 11, 80 (2025), arXiv:2408.15165).
@@ -36,8 +41,10 @@ class LatentCharges(ChargeModel):
         super().__init__(config, elements)
         hidden = max(features.scalars // 2, 1)
         self.readout = nn.Sequential(
-            nn.Linear(features.scalars, hidden), nn.SiLU(), nn.Linear(hidden, 1)
+            nn.Linear(features.scalars, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
         )
+        start = [[initial_charge(element)] for element in elements]
+        self.offsets = nn.Parameter(torch.tensor(start, dtype=torch.get_default_dtype()))
 
     def forward(
         self,
@@ -48,7 +55,7 @@ class LatentCharges(ChargeModel):
     ) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         assert features is not None  # guaranteed by needs_features when the model is built
-        moments = self.readout(features.scalars)  # (N, 1)
+        moments = self.readout(features.scalars) + composition @ self.offsets  # (N, 1)
         width = check_width(self.width, len(moments), moments)
         return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
 

@@ -41,6 +41,11 @@ class Calculator(ASECalculator):
     skin : float
         A.
 
+    Attributes
+    ----------
+    neighbor_list : AtomsData or None
+        The structure for which the current neighbour list was built.
+
     Notes
     -----
     ``atoms.info["total_charge"]`` and ``atoms.info["spin"]`` are read at every call, and a change
@@ -71,7 +76,7 @@ class Calculator(ASECalculator):
         own = load_model(model) if isinstance(model, (str, Path)) else deepcopy(model)
         self.model = own.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
         self.skin = skin
-        self._list: AtomsData | None = None
+        self.neighbor_list: AtomsData | None = None
         self._cell = np.zeros((3, 3))
         self._state: tuple[Any, Any] | None = None
 
@@ -116,11 +121,11 @@ class Calculator(ASECalculator):
 
     def _structure(self, atoms: Atoms) -> AtomsData:
         """The structure with a neighbour list that still holds, or a new one."""
-        old = self._list
+        old = self.neighbor_list
         if old is None or not self._holds(old, atoms):
-            self._list = atoms_to_data(atoms, self.model.cutoff + self.skin)
+            self.neighbor_list = atoms_to_data(atoms, self.model.cutoff + self.skin)
             self._cell = atoms.cell.array.copy()
-            return self._list
+            return self.neighbor_list
         fresh = atoms_to_data(atoms, None)
         fresh.edge_index, fresh.edge_shift = old.edge_index, old.edge_shift
         return fresh
