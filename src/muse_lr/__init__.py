@@ -19,6 +19,7 @@ _PUBLIC = {
     "build_model": "muse_lr.config",
     "load_model": "muse_lr.serialization",
     "save_model": "muse_lr.serialization",
+    "tune_malloc": "muse_lr.memory",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from muse_lr.density import ChargeDensity as ChargeDensity
     from muse_lr.errors import InputError as InputError
     from muse_lr.interfaces.ase import Calculator as Calculator
+    from muse_lr.memory import tune_malloc as tune_malloc
     from muse_lr.model import EnergyModel as EnergyModel
     from muse_lr.serialization import load_model as load_model
     from muse_lr.serialization import save_model as save_model

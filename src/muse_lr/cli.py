@@ -9,6 +9,7 @@ from importlib import import_module
 
 from muse_lr import __version__
 from muse_lr.errors import InputError
+from muse_lr.memory import tune_malloc
 
 VERBS = ("init", "data", "train", "evaluate", "ablate", "info", "doctor")
 
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; its exit code: 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
     args = build_parser().parse_args(arguments)
+    tune_malloc()
     try:
         return int(args.run(args))
     except InputError as error:
