@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +20,11 @@ from muse_lr.backbones.base import BackboneConfig
 from muse_lr.charges.base import ChargesConfig
 from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import HeadConfig
-from muse_lr.registry import HEADS, SLOTS, lookup
+from muse_lr.overrides import apply_override, parse_assignment
+from muse_lr.paths import expand_path
+from muse_lr.registry import HEADS, lookup
 from muse_lr.schema import PartError, Strict, validate, validate_part
-from muse_lr.yaml_io import dump_yaml, format_yaml, load_yaml, parse_yaml
+from muse_lr.yaml_io import dump_yaml, format_yaml, load_yaml
 
 if TYPE_CHECKING:
     from muse_lr.model import EnergyModel
@@ -251,17 +252,6 @@ class Config(Strict):
         )
 
 
-def expand_path(path: str, base: Path) -> str:
-    """An absolute path: ${...} expanded, relative to ``base``."""
-    if "${MUSE_LR_DATASETS}" in path:
-        from muse_lr.datasets import directory
-
-        path = path.replace("${MUSE_LR_DATASETS}", str(directory()))
-    if "${MUSE_LR_DATA}" in path:
-        path = path.replace("${MUSE_LR_DATA}", str(_reference_data()))
-    return str((base / path).resolve())
-
-
 def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
     """The same section, a backbone's file of weights relative to ``base`` made absolute."""
     file = getattr(model.backbone, "file", None)
@@ -269,18 +259,6 @@ def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
         return model
     backbone = model.backbone.model_copy(update={"file": expand_path(file, base)})
     return model.model_copy(update={"backbone": backbone})
-
-
-def _reference_data() -> Path:
-    if os.environ.get("MUSE_LR_DATA"):
-        return Path(os.environ["MUSE_LR_DATA"]).resolve()
-    default = Path.cwd().parent / "shared" / "data"
-    if default.is_dir():
-        return default
-    raise InputError(
-        "the configuration names ${MUSE_LR_DATA}, which is not set: "
-        "export MUSE_LR_DATA=/path/to/the/reference/data"
-    )
 
 
 def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Config:
@@ -322,55 +300,6 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in overrides.items():
         data = apply_override(data, key, value)
     return resolve(data, str(path), path.parent, path.stem)
-
-
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """``"a.b=1e-3"`` as a dotted key and a YAML value."""
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise InputError(f"--set {text!r}: key=value is needed, e.g. training.epochs=10")
-    return key.strip(), parse_yaml(value, f"--set {key.strip()}")
-
-
-def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of a resolved configuration with one dotted key set.
-
-    A new ``kind`` keeps only the keys that the new kind knows.
-
-    Raises
-    ------
-    InputError
-        If the key names nothing in the configuration.
-    """
-    head, _, rest = key.partition(".")
-    result = dict(raw)
-    if not rest:
-        if head not in raw and value is None:
-            raise InputError(f"override {key!r} names nothing{nearest(head, raw)}")
-        if head == "kind" and raw.get("kind") != value:
-            result = _keys_of_kind(raw, value)
-        result[head] = value
-        return result
-    if head not in raw:
-        raise InputError(f"override {key!r}: there is no {head!r}{nearest(head, raw)}")
-    if not isinstance(raw[head], Mapping):
-        raise InputError(
-            f"override {key!r}: {head!r} is {raw[head]!r} there, it has no key {rest!r}; "
-            f"set {head!r} as a whole"
-        )
-    try:
-        result[head] = apply_override(raw[head], rest, value)
-    except InputError as error:
-        raise InputError(str(error).replace(f"override {rest!r}", f"override {key!r}")) from error
-    return result
-
-
-def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    for slot, entries in SLOTS.items():
-        if section.get("kind") in entries and kind in entries:
-            known = lookup(slot, kind).Config.model_fields
-            return {key: value for key, value in section.items() if key in known}
-    return dict(section)
 
 
 def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyModel:

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from muse_lr.config import Config, build_model, check_name, expand_path, load_config, load_yaml
+from muse_lr.config import Config, build_model, check_name, load_config, load_yaml
 from muse_lr.errors import InputError, nearest
+from muse_lr.paths import expand_path
 from muse_lr.schema import Strict, validate
 
 #: What the study itself sets in every run.

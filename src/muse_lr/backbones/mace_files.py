@@ -179,7 +179,7 @@ def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConf
     return read.model_copy(update={"embed": given.embed})
 
 
-def _load_pickle(path: Path, trust: bool) -> nn.Module:
+def _load_pickle(path: Path, trust: bool) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if not trust:
@@ -210,7 +210,7 @@ def _load_pickle(path: Path, trust: bool) -> nn.Module:
     return model
 
 
-def _check_supported(model: nn.Module, path: Path) -> None:
+def _check_supported(model: Any, path: Path) -> None:
     """Refuse what would be computed wrongly, in words."""
     kind = type(model).__name__
     if kind not in ("MACE", "ScaleShiftMACE"):
@@ -227,7 +227,7 @@ def _check_supported(model: nn.Module, path: Path) -> None:
         )
 
 
-def _read_config(model: nn.Module, path: Path, n_heads: int) -> MaceConfig:
+def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
     """Hyperparameters, as far as possible from what the blocks are, for files of all versions."""
     import_mace()
     from e3nn import o3
@@ -305,12 +305,12 @@ def _choice(module: object, names: dict[str, Any], path: Path) -> Any:
     return names[name]
 
 
-def _edge_irreps(interaction: nn.Module) -> str | None:
+def _edge_irreps(interaction: Any) -> str | None:
     irreps = getattr(interaction, "edge_irreps", None)
     return None if irreps is None or irreps == interaction.node_feats_irreps else str(irreps)
 
 
-def _gate(readout: nn.Module, path: Path) -> str:
+def _gate(readout: Any, path: Path) -> str:
     activation = readout.non_linearity.acts[0] if len(readout.non_linearity.acts) else None
     function = None if activation is None else activation.f
     for name, known in GATES.items():

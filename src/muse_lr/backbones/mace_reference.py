@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from muse_lr.backbones.mace_import import float64_construction
 from muse_lr.errors import InputError
@@ -36,7 +37,7 @@ def reference_graph(n_elements: int, cutoff: float) -> Graph:
 
 
 def reference_energies(
-    model: nn.Module, graph: Graph, head: int, selection: list[int], path: Path
+    model: Any, graph: Graph, head: int, selection: list[int], path: Path
 ) -> Tensor:
     """mace-torch's own energies of the nodes without E0s, (n_nodes,), eV."""
     n_nodes, n_edges = graph.num_nodes, graph.edge_index.shape[1]

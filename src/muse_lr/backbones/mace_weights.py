@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from muse_lr.backbones.mace_blocks import MaceConfig
 from muse_lr.errors import InputError
 
 
 def read_state(
-    model: nn.Module, config: MaceConfig, n_heads: int, head: int, selection: list[int]
+    model: Any, config: MaceConfig, n_heads: int, head: int, selection: list[int]
 ) -> dict[str, Tensor]:
     """Weights of one head and of the selected elements, by our names.
 
