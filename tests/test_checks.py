@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
@@ -14,7 +13,6 @@ from ase.neighborlist import neighbor_list
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.heads.base import Head
 from muse_lr.testing import CheckFailed, NotApplicable, Outputs, Potential, structures
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -316,94 +314,3 @@ def test_a_calculator_with_a_bare_cutoff_is_caught():
 def test_what_is_no_potential_is_refused():
     with pytest.raises(muse_lr.InputError, match="cannot check a dict"):
         testing.check_forces({}, MOLECULE)
-
-
-# --- checks of models -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": ["H", "C", "O", "Na", "Cl"],
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 4, "layers": 1},
-                "charges": {"kind": "latent"},
-                "heads": {"coulomb": {}},
-            }
-        ).to(torch.float64)
-    testing.randomise_weights(model)
-    return model.eval()
-
-
-def test_a_parameter_that_nothing_reads_is_named(model):
-    testing.check_parameters_receive_gradients(model, [MOLECULE])
-    model.backbone.forgotten = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
-    with pytest.raises(CheckFailed, match=r"backbone\.forgotten"):
-        testing.check_parameters_receive_gradients(model, [MOLECULE])
-
-
-def test_a_setting_that_is_not_saved(model):
-    assert testing.check_save_load(model, [MOLECULE, CRYSTAL]).passed
-    model.heads["coulomb"].solver.width = 0.5
-    with pytest.raises(CheckFailed, match="after saving and loading"):
-        testing.check_save_load(model, [MOLECULE])
-
-
-class FirstDerivativeOnly(torch.autograd.Function):
-    """x^2, whose derivative is right but cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**2
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return gradient * 2 * x.detach()
-
-
-class BrokenHead(Head):
-    """E = sum over edges of f(parameter * length) with a function that is spoilt."""
-
-    cutoff = 3.5
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.parameter = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
-
-    def forward(self, inputs):
-        geometry = inputs.geometry
-        energy = self.function(self.parameter * geometry.edge_lengths)
-        graph = geometry.graph_index[geometry.edge_index[1]]
-        return energy.new_zeros(geometry.num_graphs).index_add(0, graph, energy)
-
-
-def test_derivatives_that_cannot_be_differentiated(model):
-    crystals = [CRYSTAL]
-    model.heads["broken"] = BrokenHead(torch.square)
-    assert testing.check_training_gradient(model, crystals).passed
-    assert testing.check_second_derivatives(model, MOLECULE).passed
-    model.heads["broken"] = BrokenHead(FirstDerivativeOnly.apply)
-    testing.check_forces(model, MOLECULE)
-    with pytest.raises(CheckFailed, match="training_gradient"):
-        testing.check_training_gradient(model, crystals)
-    with pytest.raises(CheckFailed, match="second_derivatives"):
-        testing.check_second_derivatives(model, MOLECULE)
-
-
-def test_second_derivatives_that_are_not_finite(model):
-    # |x|^1.5 at 0: the first derivative is 0, the second infinite.
-    model.heads["broken"] = BrokenHead(lambda x: (x - x.detach()).abs().pow(1.5))
-    with pytest.raises(CheckFailed, match="not finite"):
-        testing.check_training_gradient(model, [CRYSTAL])
-
-
-def test_checking_does_not_change_the_model(model):
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    testing.check_training_gradient(model, [CRYSTAL])
-    testing.check_parameters_receive_gradients(model, [MOLECULE])
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
