@@ -48,6 +48,6 @@ def differentiate(
         output.forces = -found.pop(0)
     if strain is not None:
         virial = found.pop(0)
-        volume = geometry.volume.detach()[:, None, None]
+        volume = geometry.volume[:, None, None]
         open_graph = geometry.open_graphs[:, None, None]
         output.stress = torch.where(open_graph, torch.nan, virial / volume)

@@ -20,8 +20,9 @@ from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
 from muse_lr.graph import Graph, NodeFeatures
 from muse_lr.smooth import switch_off
 
-#: Softens vector norms so that their derivatives exist at zero.
-NORM_EPSILON = 1e-8
+#: Softens vector norms: their curvature at zero, where sites have inversion symmetry, is
+#: 1 / sqrt(NORM_EPSILON), and Hessians see it.
+NORM_EPSILON = 1e-2
 
 
 class PaiNNConfig(BackboneConfig):
@@ -106,14 +107,16 @@ class BesselBasis(nn.Module):
 
     def __init__(self, count: int, cutoff: float) -> None:
         super().__init__()
-        frequencies = torch.arange(1, count + 1, dtype=torch.float64) * (math.pi / cutoff)
-        self.frequencies: Tensor
-        self.register_buffer("frequencies", frequencies.to(torch.get_default_dtype()))
+        # Whole numbers survive every cast; the factor is a Python number in full precision.
+        self.orders: Tensor
+        self.register_buffer("orders", torch.arange(1, count + 1).to(torch.get_default_dtype()))
+        self.wavenumber = math.pi / cutoff
         self.scale = math.sqrt(2 / cutoff)
 
     def forward(self, lengths: Tensor) -> Tensor:
         """(E,) -> (E, count)."""
-        return self.scale * torch.sin(lengths[:, None] * self.frequencies) / lengths[:, None]
+        lengths = lengths[:, None]
+        return self.scale * torch.sin(lengths * self.wavenumber * self.orders) / lengths
 
 
 class Message(nn.Module):
