@@ -1,0 +1,96 @@
+"""Put the results of a study into a page of the documentation, between two markers.
+
+    python docs/tables.py runs/quickstart README.md quickstart-table
+
+replaces what stands between ``<!-- quickstart-table -->`` and ``<!-- /quickstart-table -->`` by the
+errors of every variant (mean over seeds and half of Student's 95 % interval) with parameters and
+time beside them. With ``--image NAME`` the study's plot of interaction energies is copied too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+from muse_lr.ablate.statistics import mean_interval
+from muse_lr.io import atomic_write
+from muse_lr.reporting.wording import number
+
+METRICS = {
+    "energy_mae": "energy MAE (meV/atom)",
+    "energy_rmse": "energy RMSE (meV/atom)",
+    "forces_mae": "forces MAE (meV/Å)",
+    "forces_rmse": "forces RMSE (meV/Å)",
+}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def cell(values: list[float]) -> str:
+    """Mean and half width of the interval."""
+    mean = mean_interval(values)
+    if mean.half_width is None:
+        return number(mean.value)
+    return f"{number(mean.value)} ± {number(mean.half_width, 2)}"
+
+
+def table(study: Path, metrics: list[str]) -> str:
+    """The Markdown table of a study's directory."""
+    errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    tests: dict[str, None] = {}
+    for row in read_rows(study / "results.csv"):
+        errors[row["variant"], row["test"], row["metric"]].append(float(row["value"]))
+        tests[row["test"]] = None
+    runs: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in read_rows(study / "runs.csv"):
+        runs[row["variant"]].append(row)
+    columns = [(test, metric) for test in tests for metric in metrics]
+    head = [f"{test}: {METRICS[metric]}" for test, metric in columns]
+    lines = [
+        "| " + " | ".join(["variant", "seeds", *head, "parameters", "training (s)"]) + " |",
+        "|:--|" + "--:|" * (len(columns) + 3),
+    ]
+    for variant, found in runs.items():
+        seconds = mean_interval([float(row["seconds"]) for row in found]).value
+        cells = [variant, str(len(found))]
+        cells += [cell(errors[variant, test, metric]) for test, metric in columns]
+        cells += [f"{int(found[0]['parameters']):,}", f"{seconds:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def insert(page: Path, marker: str, text: str) -> None:
+    """Replace what stands between the markers."""
+    content = page.read_text(encoding="utf-8")
+    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    before, rest = content.split(start)
+    _, after = rest.split(end)
+    with atomic_write(page) as handle:
+        handle.write(f"{before}{start}\n{text}\n{end}{after}")
+
+
+def main() -> None:
+    """Insert a table, copy a picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path, help="output directory of muse-lr ablate")
+    parser.add_argument("page", type=Path)
+    parser.add_argument("marker")
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["energy_mae"])
+    parser.add_argument("--image", help="name under docs/images of the interaction plot")
+    args = parser.parse_args()
+    insert(args.page, args.marker, table(args.study, args.metrics))
+    if args.image:
+        target = Path(__file__).resolve().parent / "images" / args.image
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(args.study / "plots" / "interaction.png", target)
+
+
+if __name__ == "__main__":
+    main()
