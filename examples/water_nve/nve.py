@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/water_nve"))
     args = parser.parse_args()
+    muse_lr.tune_malloc()
     curve = run(args)
     found = summarise(curve)
     with atomic_write(args.out / "nve.csv") as handle:
