@@ -1,5 +1,6 @@
 # Two commands do all the set-up on a fresh machine: make quickstart, make test. They share one .venv.
 PYTHON ?= python3
+TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -38,6 +39,6 @@ $(READY): pyproject.toml constraints.txt
 	  echo "muse_lr needs Python 3.11 or newer, $$($(PYTHON) --version) is too old:" \
 	       "make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q '$(TORCH)'
 	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
 	@touch $@

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -18,7 +18,6 @@ from muse_lr.ablate.study import Study
 from muse_lr.config import BatchConfig, Config, DataConfig, ScheduleConfig, TrainingConfig
 from muse_lr.data.labels import LABELS
 from muse_lr.registry import BACKBONES, CHARGES, HEADS, lookup
-from muse_lr.yaml_io import format_yaml
 
 DOCS = Path(__file__).resolve().parent
 PAGE = "configuration.md"
@@ -44,11 +43,24 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values()):
         inner = ", ".join(f"{name}: {{kind: {part.kind}}}" for name, part in value.items())
         return f"`{{{inner}}}`"
-    return f"`{format_yaml([value]).strip()[1:-1]}`"
+    return f"`{inline(value)}`"
+
+
+def inline(value: Any) -> str:
+    """A value on one line, as YAML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
 
 
 def limits_of(field: FieldInfo) -> str:
-    """The bounds of a number, as mathematics."""
+    """The bounds of a number, as mathematics, or the words to choose from."""
+    if get_origin(field.annotation) is Literal:
+        return " | ".join(map(inline, get_args(field.annotation))).replace("|", "or")
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     found = [
         f"{sign} {getattr(rule, name):g}"

@@ -75,6 +75,16 @@ def test_unknown_key_in_set(config, capsys):
     assert "epoch" in refused(capsys, "train", config, "--set", "training.epoch=3")
 
 
+def test_a_key_set_twice(config, capsys):
+    arguments = ["--set", "training.seed=1", "--set", "training.seed=2"]
+    assert "'training.seed' twice" in refused(capsys, "train", config, *arguments)
+
+
+def test_a_device_that_is_not_here(config, capsys):
+    error = refused(capsys, "train", config, "--set", "training.device=nonsense")
+    assert "device 'nonsense' cannot be used here" in error
+
+
 def test_missing_label(config, capsys):
     error = refused(capsys, "train", config, "--set", "data.keys={forces: REF_force}")
     assert "REF_force" in error

@@ -57,6 +57,41 @@ def test_a_null_head_is_switched_off():
     assert list(model.heads) == ["zbl"]
 
 
+@pytest.mark.parametrize("name", ["keys", "a.b", "type", "training"])
+def test_heads_may_have_any_name(name):
+    section = {"kind": "zbl"}
+    model = muse_lr.build_model({"elements": ["C"], "charges": None, "heads": {name: section}})
+    dimer = Atoms("C2", [[0, 0, 0], [0, 0, 0.9]])
+    out = model(muse_lr.AtomsBatch.from_ase([dimer], cutoff=model.cutoff))
+    assert name in out.energy_parts
+
+
+def test_a_short_neighbour_list_is_refused():
+    model = muse_lr.build_model({"elements": ["C", "O"]})
+    batch = muse_lr.AtomsBatch.from_ase([Atoms("CO", [[0, 0, 0], [0, 0, 0.9]])], cutoff=2.0)
+    with pytest.raises(muse_lr.InputError, match="ends at 2 A, the model needs 5 A"):
+        model(batch)
+
+
+def test_coincident_atoms_and_empty_batches_are_refused():
+    with pytest.raises(muse_lr.InputError, match="atoms 0 and 1 are at one place"):
+        muse_lr.AtomsBatch.from_ase([Atoms("CO", [[0, 0, 0], [0, 0, 0]])], cutoff=2.0)
+    with pytest.raises(muse_lr.InputError, match="at least one structure"):
+        muse_lr.AtomsBatch.from_ase([], cutoff=2.0)
+    with pytest.raises(muse_lr.InputError, match="no element"):
+        muse_lr.AtomsBatch.from_ase([Atoms("X")], cutoff=2.0)
+
+
+def test_fixed_charges_are_their_own_total_charge():
+    charges = {"kind": "fixed", "by_element": {"Na": 1.0, "Cl": -1.0}}
+    model = muse_lr.build_model({"elements": ["Na", "Cl"], "backbone": None, "charges": charges})
+    ions = Atoms("Na2Cl", [[0, 0, 0], [0, 0, 3], [0, 0, 6]])
+    assert float(model(muse_lr.AtomsBatch.from_ase([ions], cutoff=6.0)).total_charge) == 1.0
+    ions.info["total_charge"] = 0
+    with pytest.raises(muse_lr.InputError, match="states total_charge 0 but"):
+        model(muse_lr.AtomsBatch.from_ase([ions], cutoff=6.0))
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

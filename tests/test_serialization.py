@@ -65,6 +65,36 @@ def test_hostile_content_executes_nothing(tmp_path, monkeypatch):
         load_model(tmp_path / "name.pt")
 
 
+def test_a_model_file_cannot_point_to_a_pickle(tmp_path):
+    """trust: true inside a file would be the word of whoever wrote the file."""
+    target = tmp_path / "executed"
+    torch.save(Payload(target), tmp_path / "evil.model")
+    state = model_state(muse_lr.build_model(SMALL))
+    state["config"]["backbone"] = {
+        "kind": "mace",
+        "file": str(tmp_path / "evil.model"),
+        "trust": True,
+    }
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="another file of weights"):
+        load_model(tmp_path / "model.pt")
+    assert not target.exists()
+
+
+def test_a_disk_that_fills_while_a_model_is_saved(tmp_path, monkeypatch):
+    """The write itself fails, not only the sync."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    save_model(muse_lr.build_model(SMALL), tmp_path / "model.pt")
+    before = (tmp_path / "model.pt").read_bytes()
+    monkeypatch.setattr(
+        "tempfile.mkstemp", lambda dir, prefix: (os.open("/dev/full", os.O_WRONLY), f"{dir}/none")
+    )
+    with pytest.raises(InputError, match="No space left"):
+        save_model(muse_lr.build_model(SMALL), tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

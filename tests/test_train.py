@@ -166,6 +166,51 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_partial_labels_train_and_are_tested(tmp_path):
+    """Dipoles on a quarter of the frames: whole batches lack them."""
+    config = write_run(tmp_path, batch={"graphs": 2}, loss={"energy": 1, "dipole": 1})
+    for name in ("train.xyz", "test.xyz"):
+        frames = read(tmp_path / name, ":")
+        for i, atoms in enumerate(frames):
+            atoms.info["REF_energy"] = atoms.info.get("REF_energy", 0.0)
+            if i % 4:
+                atoms.info.pop("REF_dipole")
+        write(tmp_path / name, frames, format="extxyz")
+    overrides = {"data.partial": ["dipole"], "data.valid": ["test.xyz"]}
+    directory = train(load_config(config, overrides))
+    summary = json.loads((directory / "summary.json").read_text())
+    assert summary["tests"]["held_out"]["dipole_mae"] > 0
+    overrides = {
+        "data.partial": ["dipole"],
+        "data.valid": ["bare.xyz"],
+        "training.directory": str(tmp_path / "again"),
+    }
+    write(tmp_path / "bare.xyz", [a for a in frames if "REF_dipole" not in a.info])
+    with pytest.raises(InputError, match=r"bare\.xyz.*dipole|no validation frame"):
+        train(load_config(config, overrides))
+
+
+def test_labels_of_ases_own_keys_stay_in_the_predictions(tmp_path):
+    config = write_run(tmp_path)
+    for name in ("train.xyz", "test.xyz"):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(text.replace("REF_", ""))
+    directory = train(load_config(config))
+    from muse_lr.reporting.predictions import read_predictions
+
+    found = read_predictions(directory / "predictions-held_out.extxyz")
+    assert {"energy", "forces"} <= set(found.quantities)
+
+
+def test_resume_does_not_take_over_a_directory(tmp_path):
+    config = write_run(tmp_path)
+    before = config.read_text()
+    here = {"training.directory": str(tmp_path)}
+    with pytest.raises(InputError, match="holds no run of this configuration"):
+        train(load_config(config, here), resume=True)
+    assert config.read_text() == before
+
+
 @pytest.mark.slow
 def test_two_ranks_give_the_run_of_one(tmp_path):
     single = train(load_config(write_run(tmp_path / "one", dtype="float64")))

@@ -29,6 +29,11 @@ LABEL_SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
+#: Two atoms closer than this are at one place, A.
+COINCIDENT = 1e-6
+LAST_ELEMENT = 118
+
+
 class AtomsData(Data):
     """One structure; the attributes are those of :class:`AtomsBatch`."""
 
@@ -57,6 +62,8 @@ class AtomsBatch(Batch):
         (2, n_edges): sender (neighbour), receiver (centre).
     edge_shift : Tensor
         (n_edges, 3) of int64: cell vectors to add to the sender.
+    cutoff : Tensor
+        (n_graphs,) of the neighbour list, A.
     total_charge : Tensor
         (n_graphs,) in e, ``atoms.info["total_charge"]`` or 0.
     charge_stated : Tensor
@@ -77,6 +84,7 @@ class AtomsBatch(Batch):
         pbc: Tensor
         edge_index: Tensor
         edge_shift: Tensor
+        cutoff: Tensor
         total_charge: Tensor
         charge_stated: Tensor
         spin: Tensor
@@ -120,9 +128,18 @@ class AtomsBatch(Batch):
         )
 
     @classmethod
-    def from_structures(cls, structures: Sequence[AtomsData]) -> AtomsBatch:
-        """Join single structures; a label that only some carry is NaN in the others."""
+    def from_structures(
+        cls, structures: Sequence[AtomsData], labels: Sequence[str] = ()
+    ) -> AtomsBatch:
+        """Join single structures.
+
+        The batch has every label of ``labels`` and of any structure, NaN where a structure lacks
+        one.
+        """
+        if not structures:
+            raise InputError("a batch needs at least one structure")
         keys = {key for data in structures for key in data.keys()}  # noqa: SIM118
+        keys |= {f"label_{label}" for label in labels}
         names = sorted(key for key in keys if key.startswith("label_"))
         for data in structures:
             for key in names:
@@ -150,7 +167,11 @@ def atoms_to_data(
     edge_index, edge_shift = np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)
     if cutoff is not None:
         edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
+        _refuse_coincidence(positions, cell, edge_index, edge_shift)
     numbers = atoms.get_atomic_numbers()
+    if len(numbers) and not 0 < numbers.min() <= numbers.max() <= LAST_ELEMENT:
+        atom = int(np.flatnonzero((numbers < 1) | (numbers > LAST_ELEMENT))[0])
+        raise InputError(f"atom {atom} has the atomic number {numbers[atom]}: no element")
     stated = atoms.info.get("total_charge")
     charge = _number(stated, "total_charge") if stated is not None else 0.0
     data = AtomsData(
@@ -161,6 +182,7 @@ def atoms_to_data(
         pbc=torch.from_numpy(atoms.pbc.copy())[None],
         edge_index=torch.from_numpy(edge_index),
         edge_shift=torch.from_numpy(edge_shift),
+        cutoff=torch.tensor([cutoff or 0.0], dtype=torch.float64),
         total_charge=torch.tensor([charge], dtype=torch.float64),
         charge_stated=torch.tensor([stated is not None]),
         spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
@@ -170,6 +192,20 @@ def atoms_to_data(
         shape = (rows, *LABEL_SHAPES[name])
         data[f"label_{name}"] = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
     return data
+
+
+def _refuse_coincidence(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    edge_index: NDArray[np.int64],
+    edge_shift: NDArray[np.int64],
+) -> None:
+    sender, receiver = edge_index
+    vectors = positions[sender] - positions[receiver] + edge_shift @ cell
+    same = np.flatnonzero(np.square(vectors).sum(1) < COINCIDENT**2)
+    if len(same):
+        first, second = sorted((int(sender[same[0]]), int(receiver[same[0]])))
+        raise InputError(f"atoms {first} and {second} are at one place")
 
 
 def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("muse-lr: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        return 0
+        return 1
     except OSError as error:
         if args.debug:
             raise

@@ -321,6 +321,12 @@ def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyM
         return EnergyModel(source)
     name = "" if isinstance(source, Mapping) else str(source)
     raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
-    section = raw.get("model", {}) if set(raw) & set(Config.model_fields) else raw
+    section = raw
+    if set(raw) & set(Config.model_fields):
+        for key in raw:
+            if key not in Config.model_fields:
+                where = f"{name}: " if name else ""
+                raise InputError(f"{where}{key}: unknown key{nearest(key, Config.model_fields)}")
+        section = raw.get("model") or {}
     base = Path(name).parent if name else Path()
     return EnergyModel(resolve_files(validate(ModelConfig, section, name), base))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ase.data import atomic_numbers
@@ -21,6 +21,8 @@ from muse_lr.graph import Graph, NodeFeatures, sum_nodes
 from muse_lr.heads.base import Head, HeadContext, HeadInputs
 from muse_lr.registry import lookup
 
+#: Slack of the comparison of cutoffs, A.
+CUTOFF_TOLERANCE = 1e-6
 COMPUTE = ("forces", "stress", "dipole", "charges")
 BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
 
@@ -46,6 +48,8 @@ class ModelOutput:
     density : ChargeDensity or None
     features : NodeFeatures or None
         Of the backbone.
+    total_charge : Tensor or None
+        (n_graphs,) in e: as stated, or what the charge model takes it to be.
     """
 
     energy: Tensor
@@ -56,6 +60,7 @@ class ModelOutput:
     dipole: Tensor | None = None
     density: ChargeDensity | None = None
     features: NodeFeatures | None = None
+    total_charge: Tensor | None = None
 
 
 class EnergyModel(nn.Module):
@@ -96,7 +101,11 @@ class EnergyModel(nn.Module):
         if config.backbone is not None:
             self.backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
         self.charges = self._build_charges(config)
-        self.heads = self._build_heads(config)
+        # A list: the names of heads may be what a module cannot be called.
+        self.head_names: tuple[str, ...] = ()
+        self.head_list = nn.ModuleList()
+        for name, head in self._build_heads(config).items():
+            self.add_head(name, head)
         self._freeze_idle_parameters()
         self._dtype_marker: Tensor
         # Says the dtype of a model without parameters.
@@ -126,13 +135,13 @@ class EnergyModel(nn.Module):
             size = FeatureSize(self.backbone.scalar_channels, self.backbone.tensor_channels)
         return kind(config.charges, self.elements, size)
 
-    def _build_heads(self, config: ModelConfig) -> nn.ModuleDict:
+    def _build_heads(self, config: ModelConfig) -> dict[str, Head]:
         context = HeadContext(
             elements=self.elements,
             cutoff=None if self.backbone is None else self.backbone.cutoff,
             width=None if self.charges is None else self.charges.width,
         )
-        heads = nn.ModuleDict()
+        heads: dict[str, Head] = {}
         for name, section in config.heads.items():
             if section is None:
                 continue
@@ -171,7 +180,7 @@ class EnergyModel(nn.Module):
     @property
     def cutoff(self) -> float:
         """Neighbour-list cutoff that the parts need, A."""
-        cutoffs = [head.cutoff for head in self._heads()]
+        cutoffs = [head.cutoff for head in self.heads.values()]
         if self.backbone is not None:
             cutoffs.append(self.backbone.cutoff)
         return max(cutoffs, default=0.0) or 1.0
@@ -190,10 +199,19 @@ class EnergyModel(nn.Module):
     def size_consistent(self) -> bool:
         """Whether far apart copies have the sum of their energies, tails aside."""
         parts: list[Any] = [p for p in (self.backbone, self.charges) if p is not None]
-        return all(part.size_consistent for part in [*parts, *self._heads()])
+        return all(part.size_consistent for part in [*parts, *self.heads.values()])
 
-    def _heads(self) -> list[Head]:
-        return [head for head in self.heads.values() if isinstance(head, Head)]
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The heads by name."""
+        return dict(zip(self.head_names, cast("list[Head]", list(self.head_list)), strict=True))
+
+    def add_head(self, name: str, head: Head) -> None:
+        """Add an energy term to a model that is built already."""
+        if name in self.head_names:
+            raise InputError(f"the model has a head {name!r} already")
+        self.head_names += (name,)
+        self.head_list.append(head)
 
     def forward(
         self,
@@ -254,7 +272,17 @@ class EnergyModel(nn.Module):
         for name, head in self.heads.items():
             parts[name] = head(inputs)
         energy = torch.stack(list(parts.values())).sum(0)
-        return ModelOutput(energy, parts, density=density, features=features)
+        return ModelOutput(
+            energy,
+            parts,
+            density=density,
+            features=features,
+            total_charge=self._total_charge(batch),
+        )
+
+    def _total_charge(self, batch: AtomsBatch) -> Tensor:
+        """(n_graphs,) total charge, e: as stated, or what the charge model takes it to be."""
+        return batch.total_charge if self.charges is None else self.charges.total_charge(batch)
 
     def _graph(self, batch: AtomsBatch, geometry: Geometry, composition: Tensor) -> Graph:
         return Graph(
@@ -264,7 +292,7 @@ class EnergyModel(nn.Module):
             edge_lengths=geometry.edge_lengths.to(self.dtype),
             graph_index=geometry.graph_index,
             num_graphs=geometry.num_graphs,
-            total_charge=batch.total_charge,
+            total_charge=self._total_charge(batch),
             spin=batch.spin,
         )
 
@@ -279,6 +307,11 @@ class EnergyModel(nn.Module):
 
     def check(self, batch: AtomsBatch) -> None:
         """Refuse, with an InputError, structures that the model cannot describe rightly."""
+        if float(batch.cutoff.min()) < self.cutoff - CUTOFF_TOLERANCE:
+            raise InputError(
+                f"the neighbour list ends at {float(batch.cutoff.min()):g} A, the model needs "
+                f"{self.cutoff:g} A: AtomsBatch.from_ase(..., cutoff=model.cutoff)"
+            )
         unknown = self._element_index[batch.numbers] < 0
         if bool(unknown.any()):
             from ase.data import chemical_symbols
@@ -298,7 +331,6 @@ class EnergyModel(nn.Module):
                 "cell with two or three periodic axes, or none"
             )
         for name, head in self.heads.items():
-            assert isinstance(head, Head)
             refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in head.boundaries]
             if refused:
                 graph = int((directions == refused[0]).nonzero()[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from muse_lr.errors import InputError, nearest
@@ -16,6 +16,16 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not separator or not key.strip():
         raise InputError(f"--set {text!r}: key=value is needed, e.g. training.epochs=10")
     return key.strip(), parse_yaml(value, f"--set {key.strip()}")
+
+
+def unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+    """Assignments as a mapping; a key that stands twice is an error."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f"{option} names {key!r} twice")
+        found[key] = value
+    return found
 
 
 def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:

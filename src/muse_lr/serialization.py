@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,15 @@ def model_state(model: EnergyModel) -> dict[str, Any]:
 
 def save_model(model: EnergyModel, path: str | Path) -> None:
     """Write a model file, whole or not at all."""
+    write_tensors(model_state(model), path)
+
+
+def write_tensors(data: dict[str, Any], path: str | Path) -> None:
+    """Write plain data and tensors, whole or not at all."""
+    buffer = io.BytesIO()  # torch hides the errors of a file that it writes itself
+    torch.save(data, buffer)
     with atomic_write(path, "wb") as handle:
-        torch.save(model_state(model), handle)
+        handle.write(buffer.getbuffer())
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> EnergyModel:
@@ -63,8 +70,11 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EnergyMo
 def restore_model(data: dict[str, Any], source: str) -> EnergyModel:
     """The model in what :func:`model_state` gave."""
     try:
-        config, dtype, state = data["config"], getattr(torch, data["dtype"]), data["state"]
-        model = EnergyModel(validate(ModelConfig, config, source)).to(dtype)
+        config = validate(ModelConfig, data["config"], source)
+        dtype, state = getattr(torch, data["dtype"]), data["state"]
+        if getattr(config.backbone, "file", None) is not None:
+            raise InputError(f"{source} names another file of weights, which no model file does")
+        model = EnergyModel(config).to(dtype)
         model.load_state_dict(state)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
@@ -79,7 +89,7 @@ def read_tensors(path: str | Path, file_format: str, version: int) -> dict[str, 
         data = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a damaged or hostile file provokes
         raise InputError(
             f"{path} is no file of muse_lr, or it is damaged (it was not executed)"
         ) from error

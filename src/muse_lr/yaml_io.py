@@ -28,6 +28,8 @@ def parse_yaml(text: str, source: str) -> Any:
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = str(error.problem).split("\n")[0]
         raise InputError(f"{source}{where}: {problem}") from error
+    except RecursionError as error:
+        raise InputError(f"{source}: nested too deeply") from error
     except YAMLError as error:
         raise InputError(f"{source}: not a YAML file: {str(error).splitlines()[0]}") from error
 

@@ -94,5 +94,9 @@ class ChargeModel(nn.Module, ABC):
             For the total charges.
         """
 
+    def total_charge(self, batch: AtomsBatch) -> Tensor:
+        """(n_graphs,) total charge of each structure, e: 0 where it is not stated."""
+        return batch.total_charge
+
     def check(self, batch: AtomsBatch) -> None:
         """Refuse structures that the model cannot describe, with an InputError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor
 
@@ -44,7 +45,16 @@ class FixedCharges(ChargeModel):
                 f"model.charges.by_element has no charge for {', '.join(missing)}, which "
                 "model.elements lists"
             )
-        self.values = tuple(config.by_element[element] for element in elements)
+        table = torch.zeros(len(atomic_numbers), dtype=torch.float64)
+        for element in elements:
+            table[atomic_numbers[element]] = config.by_element[element]
+        self._table = table  # no buffer: casting the model must not round the charges
+
+    def _by_number(self, batch: AtomsBatch) -> Tensor:
+        """(n,) charge by atomic number, e, float64, where the batch is."""
+        if self._table.device != batch.numbers.device:
+            self._table = self._table.to(batch.numbers.device)
+        return self._table
 
     def forward(
         self,
@@ -54,19 +64,18 @@ class FixedCharges(ChargeModel):
         batch: AtomsBatch,
     ) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        moments = composition @ composition.new_tensor(self.values)[:, None]
+        moments = self._by_number(batch)[batch.numbers].to(composition.dtype)[:, None]
         width = check_width(self.width, len(moments), moments)
         return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
 
+    def total_charge(self, batch: AtomsBatch) -> Tensor:
+        """(n_graphs,) sum of the fixed charges, e, whatever is stated."""
+        charges = self._by_number(batch)[batch.numbers]
+        return charges.new_zeros(batch.num_graphs).index_add(0, batch.batch, charges)
+
     def check(self, batch: AtomsBatch) -> None:
         """Refuse a stated total charge that is not the sum of the fixed charges."""
-        table = torch.zeros(119, dtype=torch.float64)
-        from ase.data import atomic_numbers
-
-        for element, value in zip(self.elements, self.values, strict=True):
-            table[atomic_numbers[element]] = value
-        charges = table.to(batch.numbers.device)[batch.numbers]
-        total = charges.new_zeros(batch.num_graphs).index_add(0, batch.batch, charges)
+        total = self.total_charge(batch)
         wrong = batch.charge_stated & ((total - batch.total_charge).abs() > TOLERANCE)
         if bool(wrong.any()):
             graph = int(wrong.nonzero()[0])

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         _check_devices()
     data = os.environ.get("MUSE_LR_DATA")
     print(f"  {'ok     ' if data else 'absent '}  reference data: MUSE_LR_DATA={data or ''}")
-    return 1 if missing else 0
+    return 2 if missing else 0
 
 
 def _check_devices() -> None:

@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.dataset import Dataset
     from muse_lr.data.labels import LABELS
     from muse_lr.data.reading import read_frames
+    from muse_lr.devices import find_device
     from muse_lr.io import write_json
+    from muse_lr.overrides import unique
     from muse_lr.reporting.figures import parity_panels
     from muse_lr.reporting.plots import parity
     from muse_lr.reporting.predictions import read_predictions
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.train.evaluate import evaluate, write_predictions
 
     out = Path(args.out)
-    keys = {label: str(key) for label, key in map(parse_assignment, args.keys)}
-    model = load_model(args.model, device=args.device)
+    keys = {k: str(v) for k, v in unique(map(parse_assignment, args.keys), "--keys").items()}
+    model = load_model(args.model, device=find_device(args.device))
     frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
     dataset = Dataset.from_frames(frames, model.cutoff)
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")

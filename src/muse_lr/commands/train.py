@@ -23,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from muse_lr.config import load_config, parse_assignment
+    from muse_lr.overrides import unique
     from muse_lr.train.loop import train
 
-    overrides = dict(parse_assignment(text) for text in args.set)
+    overrides = unique(map(parse_assignment, args.set), "--set")
     config = load_config(args.config, overrides)
     train(config, resume=args.resume, report=lambda text: print(text, flush=True))
     return 0

@@ -22,28 +22,37 @@ class Dataset:
     structures : list of AtomsData
     frames : list of Frame
         What they were made from, in the same order.
+    labels : tuple of str
+        What every batch carries, NaN where a structure lacks it.
     """
 
     structures: list[AtomsData]
     frames: list[Frame]
+    labels: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.structures)
 
     @classmethod
-    def from_frames(cls, frames: Sequence[Frame], cutoff: float) -> Dataset:
-        """Build the neighbour lists of frames up to ``cutoff`` (A)."""
+    def from_frames(
+        cls, frames: Sequence[Frame], cutoff: float, labels: Sequence[str] = ()
+    ) -> Dataset:
+        """Build the neighbour lists of frames up to ``cutoff`` (A).
+
+        ``labels`` are carried by every batch beside those that any frame has.
+        """
         structures = []
         for frame in frames:
             try:
                 structures.append(atoms_to_data(frame.atoms, cutoff, frame.labels))
             except InputError as error:
                 raise InputError(f"{frame.source}: {error}") from error
-        return cls(structures, list(frames))
+        carried = {label for frame in frames for label in frame.labels} | set(labels)
+        return cls(structures, list(frames), tuple(sorted(carried)))
 
     def batch(self, indices: Sequence[int]) -> AtomsBatch:
         """The structures of ``indices`` as one batch."""
-        return AtomsBatch.from_structures([self.structures[i] for i in indices])
+        return AtomsBatch.from_structures([self.structures[i] for i in indices], self.labels)
 
     def batches(self, order: Sequence[int], graphs: int, edges: int | None) -> list[list[int]]:
         """Cut ``order`` into batches of at most ``graphs`` structures and ``edges`` edges.

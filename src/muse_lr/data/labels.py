@@ -102,8 +102,12 @@ def available_keys(atoms: Atoms) -> list[str]:
 
 
 def applies(label: str, atoms: Atoms) -> bool:
-    """Whether a label has a meaning for a structure: an open system has no stress."""
-    return label != "stress" or bool(atoms.pbc.any())
+    """Whether a label has a meaning for a structure.
+
+    An open system has no stress; the dipole of a periodic one depends on the choice of images.
+    """
+    periodic = bool(atoms.pbc.any())
+    return {"stress": periodic, "dipole": not periodic}.get(label, True)
 
 
 def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:

@@ -15,6 +15,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from muse_lr.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.devices import find_device
 from muse_lr.errors import InputError
 from muse_lr.serialization import load_model
 
@@ -74,7 +75,8 @@ class Calculator(ASECalculator):
         if skin < 0:
             raise InputError(f"skin {skin} A: it must not be negative")
         own = load_model(model) if isinstance(model, (str, Path)) else deepcopy(model)
-        self.model = own.to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+        own = own.to(device=find_device(device), dtype=DTYPES[dtype])
+        self.model = own.eval().requires_grad_(False)
         self.skin = skin
         self.neighbor_list: AtomsData | None = None
         self._cell = np.zeros((3, 3))
@@ -128,6 +130,7 @@ class Calculator(ASECalculator):
             return self.neighbor_list
         fresh = atoms_to_data(atoms, None)
         fresh.edge_index, fresh.edge_shift = old.edge_index, old.edge_shift
+        fresh.cutoff = old.cutoff
         return fresh
 
     def _holds(self, old: AtomsData, atoms: Atoms) -> bool:

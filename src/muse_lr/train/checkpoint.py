@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.io import atomic_write
-from muse_lr.serialization import read_tensors
+from muse_lr.serialization import read_tensors, write_tensors
 
 FORMAT = "muse_lr checkpoint"
 FORMAT_VERSION = 1
@@ -66,8 +65,7 @@ def save_checkpoint(
         "config": config,
         "random_state": torch.get_rng_state(),
     }
-    with atomic_write(path, "wb") as handle:
-        torch.save(data, handle)
+    write_tensors(data, path)
 
 
 def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +78,9 @@ def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         first key that differs.
     """
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
+    missing = {"config", "progress", "random_state", "model"} - data.keys()
+    if missing:
+        raise InputError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
     different = _first_difference(data["config"], config)
     if different:
         raise InputError(

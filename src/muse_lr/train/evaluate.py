@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) ->
         pointers = batch.ptr.tolist()
         for row, index in enumerate(chosen):
             atoms = dataset.frames[index].atoms.copy()
+            atoms.calc = dataset.frames[index].atoms.calc  # ASE's reader puts labels there
             span = slice(pointers[row], pointers[row + 1])
             atoms.info["muse_energy"] = float(output.energy[row].detach())
             for name, values in output.energy_parts.items():
@@ -145,11 +147,27 @@ def fragments(atoms: Atoms) -> list[Atoms]:
     return parts
 
 
+def _writable(atoms: Atoms) -> Atoms:
+    """A copy that extended XYZ can hold: arrays of two axes, info of numbers and short text."""
+    copy = atoms.copy()
+    copy.calc = atoms.calc
+    for name, values in atoms.arrays.items():
+        if values.ndim > 2:
+            copy.set_array(name, None)
+            copy.set_array(name, values.reshape(len(values), -1))
+    for key, value in atoms.info.items():
+        if isinstance(value, str):
+            copy.info[key] = " ".join(value.split())
+        elif not isinstance(value, (bool, int, float, np.generic, np.ndarray)):
+            copy.info[key] = json.dumps(value, default=str)
+    return copy
+
+
 def write_predictions(frames: Sequence[Atoms], path: Path) -> None:
     """Write structures with their predictions as extended XYZ, atomically."""
     from ase.io import write
 
     text = io.StringIO()
-    write(text, list(frames), format="extxyz")
+    write(text, [_writable(atoms) for atoms in frames], format="extxyz")
     with atomic_write(path) as handle:
         handle.write(text.getvalue())

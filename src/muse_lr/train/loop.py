@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from muse_lr.config import Config, dump_yaml
+from muse_lr.config import Config, dump_yaml, load_yaml
 from muse_lr.data.dataset import epoch_order
 from muse_lr.errors import InputError
 from muse_lr.model import EnergyModel
@@ -55,7 +55,8 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
                 write_run_report(directory)
             return directory
         setup = prepare(config, report)
-        _claim(directory, resume)
+        _claim(directory, resume, setup)
+        ranks.wait()  # nobody writes before everybody has looked
         for note in setup.notes:
             report(f"note: {note}")
         run = Run(setup, directory, ranks, report)
@@ -68,10 +69,21 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
     return directory
 
 
-def _claim(directory: Path, resume: bool) -> None:
-    if not resume and directory.is_dir() and any(directory.iterdir()):
+def _claim(directory: Path, resume: bool, setup: Setup) -> None:
+    """Refuse a directory that holds something else than the run to be continued."""
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if not resume:
         raise InputError(
             f"{directory} exists: continue it with --resume, remove it, or choose another "
+            "training.directory"
+        )
+    if (directory / "checkpoint.pt").exists():
+        return
+    written = directory / "config.yaml"
+    if not written.is_file() or load_yaml(written) != setup.config.model_dump(mode="json"):
+        raise InputError(
+            f"{directory} is not empty and holds no run of this configuration: choose another "
             "training.directory"
         )
 
@@ -109,6 +121,7 @@ class Run:
             len(batches) * self.config.epochs,
         )
         self.progress = Progress()
+        self.reached: set[str] = set()
         self.record = Record(directory, self.config.tensorboard and ranks.first)
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -167,6 +180,8 @@ class Run:
             steps += 1
             self.progress.step += 1
             self.average.update(self.progress.step)
+        if epoch == 1:
+            check_reached(self.model, self.reached, self.ranks)
         return total / steps
 
     def _step(self, indices: list[int]) -> float:
@@ -183,9 +198,11 @@ class Run:
             output = self.model(batch, computed(self.labels))
             loss = weighted_loss(output, batch, self.config, known)
             if loss.requires_grad:
-                loss.backward()
-            if self.progress.step == 0:
-                check_gradients(self.model)
+                trained = [p for p in self.model.parameters() if p.requires_grad]
+                loss.backward(inputs=trained)
+            if self.progress.epoch == 0:
+                named = self.model.named_parameters()
+                self.reached |= {name for name, p in named if p.grad is not None}
         self.ranks.sum_gradients(self.model.parameters())
         value = float(self.ranks.sum(loss.detach().clone()))
         if not value < float("inf"):
@@ -254,19 +271,18 @@ class Run:
         return self.setup.config.model_dump(mode="json")
 
 
-def check_gradients(model: EnergyModel) -> None:
-    """Refuse to train a model some of whose parameters the loss does not reach.
+def check_reached(model: EnergyModel, reached: set[str], ranks: Ranks) -> None:
+    """Refuse to train a model some of whose parameters the loss has not reached in an epoch.
 
     Raises
     ------
     InputError
         That names them.
     """
-    lost = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
-    ]
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    flags = torch.tensor([float(name in reached) for name in names], device=model.device)
+    found = ranks.sum(flags).tolist()
+    lost = [name for name, flag in zip(names, found, strict=True) if not flag]
     if lost:
         raise InputError(
             f"the loss does not depend on {len(lost)} parameters ({', '.join(lost[:5])}"

@@ -37,7 +37,8 @@ def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
         centre = centre / batch.nodes_per_graph[:, None]
         assert output.density is not None  # the model refuses dipoles without charges
         predicted = predicted - output.density.total_charge()[:, None] * centre
-        reference = reference - batch.total_charge[:, None] * centre
+        assert output.total_charge is not None
+        reference = reference - output.total_charge[:, None] * centre
     difference = predicted.double() - reference
     if label in ("energy", "dipole"):
         atoms = batch.nodes_per_graph.view(-1, *(1,) * (difference.dim() - 1))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from muse_lr.devices import find_device
+
+#: How long ranks wait for each other: the first one tests the model while the others wait.
+PATIENCE = timedelta(hours=12)
 
 
 class Ranks:
@@ -22,7 +28,8 @@ class Ranks:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            # No backend named: gloo for tensors on the CPU, nccl for those on a GPU.
+            dist.init_process_group(timeout=PATIENCE)
 
     @property
     def first(self) -> bool:
@@ -31,11 +38,12 @@ class Ranks:
 
     def device(self, name: str) -> torch.device:
         """The device of this rank for ``auto``, ``cpu``, ``cuda`` ..."""
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cuda" and self.size > 1:
-            name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        return torch.device(name)
+        device = find_device(name)
+        if device.type == "cuda":
+            if self.size > 1 and device.index is None:
+                device = find_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+            torch.cuda.set_device(device)
+        return device
 
     def share(self, indices: list[int]) -> list[int]:
         """This rank's part of a global step."""

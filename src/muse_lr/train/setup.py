@@ -52,9 +52,7 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
     """
     training = config.training
     train_frames, valid_frames, test_frames = _read(config)
-    elements = config.model.elements or elements_of(
-        [*train_frames, *valid_frames, *(f for part in test_frames.values() for f in part)]
-    )
+    elements = config.model.elements or elements_of([*train_frames, *valid_frames])
     notes: list[str] = []
     torch.manual_seed(training.seed)
     section = config.model.model_copy(update={"elements": elements})
@@ -65,7 +63,17 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
     model.to(getattr(torch, training.dtype))
     _check_targets(config, model, notes)
     report(f"neighbour lists, cutoff {model.cutoff:g} A")
-    datasets = [Dataset.from_frames(f, model.cutoff) for f in (train_frames, valid_frames)]
+    for name, frames in (("training", train_frames), ("validation", valid_frames)):
+        for label in training.loss:
+            if not any(label in frame.labels for frame in frames):
+                raise InputError(
+                    f"no {name} frame has the label {label!r}, which training.loss weighs: take it "
+                    "out of the loss, or give files for data.valid that carry it"
+                )
+    datasets = [
+        Dataset.from_frames(frames, model.cutoff, tuple(training.loss))
+        for frames in (train_frames, valid_frames)
+    ]
     tests = {
         name: Dataset.from_frames(frames, model.cutoff) for name, frames in test_frames.items()
     }
