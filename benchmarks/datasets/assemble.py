@@ -23,6 +23,7 @@ from ase import Atoms
 from ase.io import read, write
 from fragments import CHARGES
 from ion_pairs import NEAR_LIMIT
+from shipped import DATASETS, shipped_frames
 
 from muse_lr.io import atomic_write
 
@@ -47,11 +48,14 @@ class DataError(RuntimeError):
 
 
 def gather(folder: Path) -> list[Atoms]:
-    """All computed frames of a folder, in the order of their names."""
-    frames = [
-        atoms for part in sorted(folder.glob("part-*.xyz")) for atoms in read(part, ":", "extxyz")
-    ]
-    return sorted(frames, key=lambda atoms: atoms.info["name"])
+    """All frames of a set in the order of their names: those in parts and those that ship already.
+
+    So that a computation can go on where nothing but the shipped files is left of it.
+    """
+    parts = [atoms for p in sorted(folder.glob("part-*.xyz")) for atoms in read(p, ":", "extxyz")]
+    computed = {atoms.info["name"] for atoms in parts}
+    shipped = [a for a in shipped_frames(folder.name) if a.info["name"] not in computed]
+    return sorted(parts + shipped, key=lambda atoms: atoms.info["name"])
 
 
 def draw(name: str) -> float:
@@ -253,7 +257,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--build", type=Path, default=ROOT / "build")
-    parser.add_argument("--out", type=Path, default=ROOT / "src/muse_lr/datasets")
+    parser.add_argument("--out", type=Path, default=DATASETS)
     args = parser.parse_args()
 
     pairs, leaking = without_leaks(gather(args.build / "ion_pairs"))

@@ -2,8 +2,8 @@
 
 Every configuration is planned from one seed, computed with PySCF (density fitting) starting from
 the superposed densities of its charged fragments, and appended as one extended-XYZ frame to
-``part-K.xyz``. Killed runs resume: what is already in a part is skipped. ``assemble.py`` checks
-and splits the parts.
+``part-K.xyz``. Killed runs resume: what ships already or is in a part is skipped.
+``assemble.py`` checks and splits the parts.
 
     python benchmarks/datasets/ion_pairs.py compute --worker 0 --workers 2 --out build/ion_pairs
 """
@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.io import read, write
 from ase.units import Bohr, Hartree
 from fragments import CHARGES, fragment
+from shipped import shipped_names
 
 SEED = 20261120
 CATIONS = [name for name, q in CHARGES.items() if q == 1]
@@ -205,7 +206,8 @@ def compute(item: Plan) -> Atoms:
 
 
 def _done(out: Path) -> set[str]:
-    names: set[str] = set()
+    """Names of the configurations that ship already or that a part holds."""
+    names = shipped_names("ion_pairs")
     for part in sorted(out.glob("part-*.xyz")):
         names |= {atoms.info["name"] for atoms in read(part, ":", format="extxyz")}
     return names
