@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muse_lr.model import EnergyModel
 
 HELP = "parts, parameters, receptive field and solvers of a model or a configuration"
 
@@ -14,19 +18,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from muse_lr.config import build_model, load_yaml
     from muse_lr.describe import describe
-    from muse_lr.errors import InputError
     from muse_lr.serialization import load_model
 
     if args.source.endswith((".yaml", ".yml")):
-        section = load_yaml(args.source).get("model", {})
-        if isinstance(section, dict) and section.get("elements") is None:
-            raise InputError(
-                f"{args.source}: model.elements is left to the data; name them to see the model"
-            )
-        model = build_model(args.source)
+        model = _model_of(args.source)
     else:
         model = load_model(args.source)
     print("\n".join(describe(model)))
     return 0
+
+
+def _model_of(path: str) -> EnergyModel:
+    """The untrained model of a configuration; elements it does not name come from the data."""
+    from muse_lr.config import build_model, load_config, load_yaml
+    from muse_lr.data.dataset import elements_of
+    from muse_lr.data.reading import read_frames
+
+    if "data" not in load_yaml(path):
+        return build_model(path)
+    config = load_config(path)
+    section = config.model
+    if section.elements is None and getattr(section.backbone, "file", None) is None:
+        elements = elements_of(read_frames(config.data.train, config.data.keys))
+        section = section.model_copy(update={"elements": elements})
+    return build_model(section)
