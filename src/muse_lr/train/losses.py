@@ -15,13 +15,13 @@ from muse_lr.batch import AtomsBatch
 from muse_lr.config import TrainingConfig
 from muse_lr.model import ModelOutput
 
-#: What the model has to compute for each label.
-COMPUTES = {"forces": "forces", "stress": "stress", "dipole": "dipole", "charges": "charges"}
+#: Labels that the model has to be asked for; it gives the energy anyway.
+COMPUTES = ("forces", "stress", "dipole", "charges")
 
 
 def computed(labels: Sequence[str]) -> tuple[str, ...]:
     """What to ask the model for, so that ``labels`` can be compared."""
-    return tuple(COMPUTES[label] for label in labels if label in COMPUTES)
+    return tuple(label for label in labels if label in COMPUTES)
 
 
 def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
