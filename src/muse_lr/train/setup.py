@@ -154,6 +154,15 @@ def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None
 
 
 def _check_structures(model: EnergyModel, dataset: Dataset) -> None:
+    """Refuse what the model cannot describe, naming the frame."""
+    try:
+        model.check(dataset.batch(range(len(dataset))))
+    except InputError:
+        _name_refused(model, dataset)
+
+
+def _name_refused(model: EnergyModel, dataset: Dataset) -> None:
+    """Raise for the first frame that the model refuses."""
     for index, frame in enumerate(dataset.frames):
         try:
             model.check(dataset.batch([index]))
