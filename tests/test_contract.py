@@ -46,28 +46,44 @@ class Combination:
         return "-".join(name or "none" for name in astuple(self))
 
     @property
+    def charge_model(self) -> type | None:
+        """The class that fills the charges slot."""
+        return None if self.charges is None else lookup("charges", self.charges.split(":")[0])
+
+    @property
     def configuration(self) -> dict:
         """A small model with these parts."""
-        charges = {"kind": self.charges}
-        if self.charges == "fixed":
+        kind, _, l_max = (self.charges or "").partition(":")
+        charges = {"kind": kind, "l_max": int(l_max or 0)}
+        if kind == "fixed":
             charges["by_element"] = FIXED
         small = {"kind": self.backbone, "cutoff": CUTOFF, "channels": 8, "layers": 2}
         return {
             "elements": list(ELEMENTS),
             "e0": {element: -1.5 - i for i, element in enumerate(ELEMENTS)},
             "backbone": small if self.backbone else None,
-            "multiscale": {"kind": self.multiscale} if self.multiscale else None,
+            "multiscale": self.multiscale_section,
             "charges": charges if self.charges else None,
             "heads": {"head": {"kind": self.head}} if self.head else {},
         }
 
     @property
+    def multiscale_section(self) -> dict | None:
+        """A hierarchy so small that few atoms have several nodes."""
+        if self.multiscale is None:
+            return None
+        kind, _, levels = self.multiscale.partition(":")
+        section = {"kind": kind}
+        if kind == "muse":
+            section |= {"levels": int(levels or 1), "radius": 2.4, "cutoff": 5.0}
+            section |= {"tensor_channels": 4}
+        return section
+
+    @property
     def misfit(self) -> bool:
         """Whether parts declare a need that another slot leaves empty."""
         needs_backbone = self.multiscale is not None
-        needs_backbone |= (
-            self.charges is not None and lookup("charges", self.charges).needs_features
-        )
+        needs_backbone |= self.charge_model is not None and self.charge_model.needs_features
         needs_backbone |= self.head is not None and lookup("head", self.head).needs_features
         lacks_charges = self.reads_charges and self.charges is None
         return lacks_charges or (needs_backbone and self.backbone is None)
@@ -89,7 +105,15 @@ class Combination:
         return (0,) if self.charges == "fixed" else (0, 1, -1)
 
 
-SLOTS = [[None, *entries] for entries in (BACKBONES, MULTISCALE, CHARGES, HEADS)]
+#: A charge model with dipoles is an entry of its own, "kind:l_max".
+WITH_MULTIPOLES = [
+    *CHARGES,
+    *(f"{kind}:1" for kind in CHARGES if lookup("charges", kind).has_multipoles),
+]
+#: So are two levels of the hierarchy, "muse:levels".
+WITH_LEVELS = [*MULTISCALE, "muse:2"]
+ENTRIES = (BACKBONES, WITH_LEVELS, WITH_MULTIPOLES, HEADS)
+SLOTS = [[None, *entries] for entries in ENTRIES]
 EVERY = [Combination(*row) for row in product(*SLOTS)]
 MISFITS = [combination for combination in EVERY if combination.misfit]
 FITTING = [combination for combination in EVERY if not combination.misfit]
@@ -138,11 +162,7 @@ def mixed(data: st.DataObject, combination: Combination) -> list[Atoms]:
 
 
 def test_the_cover_has_every_entry_of_the_registry():
-    for slot, entries in zip(
-        ("backbone", "multiscale", "charges", "head"),
-        (BACKBONES, MULTISCALE, CHARGES, HEADS),
-        strict=True,
-    ):
+    for slot, entries in zip(("backbone", "multiscale", "charges", "head"), ENTRIES, strict=True):
         assert {getattr(combination, slot) for combination in COVER} == {None, *entries}
     assert len(COVER) < len(FITTING)
 
@@ -320,7 +340,7 @@ def test_charges(combination, data):
         assert np.abs(charges).max() > 1e-4 or not np.ptp(atoms.numbers), "charges must not be 0"
         if combination.charges == "fixed":
             atoms.info["total_charge"] = sum(FIXED[symbol] for symbol in atoms.symbols)
-        if lookup("charges", combination.charges).exact_total_charge:
+        if combination.charge_model.exact_total_charge:
             testing.check_total_charge(model, atoms)
 
 

@@ -41,6 +41,7 @@ def test_missing_vectors_are_filled():
     [
         (np.diag([4.0, 0.0, 5.0]), "no vector"),
         (np.array([[4.0, 0, 0], [8.0, 0, 0], [0, 0, 1]]), "singular"),
+        (np.diag([4.0, 4.0, 0.3]), "repeats after 0.3 A"),
         (np.full((3, 3), np.nan), "not finite"),
     ],
 )

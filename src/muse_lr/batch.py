@@ -71,6 +71,8 @@ class AtomsBatch(Batch):
     spin : Tensor
         (n_graphs,) multiplicity 2S + 1, ``atoms.info["spin"]`` or the lowest compatible with the
         number of electrons.
+    field : Tensor
+        (n_graphs, 3) uniform external electric field, V/A, ``atoms.info["electric_field"]`` or 0.
     batch, ptr : Tensor
         torch_geometric's: the graph of each atom, and where each graph starts.
     label_energy, label_forces, ... : Tensor
@@ -88,6 +90,7 @@ class AtomsBatch(Batch):
         total_charge: Tensor
         charge_stated: Tensor
         spin: Tensor
+        field: Tensor
         batch: Tensor
         ptr: Tensor
         num_graphs: int
@@ -113,7 +116,7 @@ class AtomsBatch(Batch):
         ------
         InputError
             For positions that are not finite, a cell that is missing or singular where it is
-            periodic, or a total charge or spin that is no number.
+            periodic, or a total charge, spin or field that is no number.
         """
         if not isinstance(structures, (list, tuple)):
             raise InputError(
@@ -186,6 +189,7 @@ def atoms_to_data(
         total_charge=torch.tensor([charge], dtype=torch.float64),
         charge_stated=torch.tensor([stated is not None]),
         spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
+        field=torch.from_numpy(_field(atoms))[None],
     )
     for name, value in (labels or {}).items():
         rows = len(atoms) if name in ATOM_LABELS else 1
@@ -213,6 +217,20 @@ def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
         return _number(atoms.info["spin"], "spin")
     electrons = int(numbers.sum()) - round(charge)
     return 1.0 + electrons % 2
+
+
+def _field(atoms: Atoms) -> NDArray[np.float64]:
+    """(3,) external electric field, V/A."""
+    stated = atoms.info.get("electric_field")
+    if stated is None:
+        return np.zeros(3)
+    try:
+        field = np.array(stated, dtype=np.float64)
+    except (TypeError, ValueError):
+        field = np.zeros(0)
+    if field.shape != (3,) or not np.isfinite(field).all():
+        raise InputError(f"electric_field is {stated!r}: three finite numbers in V/A are needed")
+    return field
 
 
 def _number(value: Any, name: str) -> float:

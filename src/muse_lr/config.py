@@ -20,6 +20,7 @@ from muse_lr.backbones.base import BackboneConfig
 from muse_lr.charges.base import ChargesConfig
 from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import HeadConfig
+from muse_lr.multiscale.base import MultiscaleConfig
 from muse_lr.overrides import apply_override, parse_assignment
 from muse_lr.paths import expand_path
 from muse_lr.registry import HEADS, lookup
@@ -89,7 +90,7 @@ class ModelConfig(Strict):
         default_factory=lambda: _part("backbone", {}, "painn"),
         description="Local description of the atoms: mace, painn or null.",
     )
-    multiscale: SerializeAsAny[Strict] | None = Field(
+    multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
         None, description="What carries information across scales, or null."
     )
     charges: SerializeAsAny[ChargesConfig] | None = Field(

@@ -18,12 +18,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from muse_lr.errors import InputError
 from muse_lr.graph import sum_nodes
+from muse_lr.multipoles import (
+    CartesianMultipoles,
+    moments_to_e3nn,
+    order_of,
+    to_cartesian,
+    translate,
+)
 
 
 @dataclass(frozen=True)
 class ChargeDensity:
-    """Gaussian multipoles on the atoms.
+    """Gaussian multipoles on the atoms, or on coarse sites.
 
     Attributes
     ----------
@@ -34,17 +42,21 @@ class ChargeDensity:
     graph_index : Tensor
         (n_atoms,) graph of each atom.
     num_graphs : int
+    spin_moments : Tensor or None
+        (n_atoms, (l_max + 1)^2) spin-up minus spin-down electrons, in the layout of ``moments``;
+        None without a spin channel. No Coulomb sum reads it.
     """
 
     moments: Tensor
     width: Tensor
     graph_index: Tensor
     num_graphs: int
+    spin_moments: Tensor | None = None
 
     @property
     def l_max(self) -> int:
         """Highest order of the multipoles."""
-        return round(self.moments.shape[1] ** 0.5) - 1
+        return order_of(self.moments)
 
     @property
     def charges(self) -> Tensor:
@@ -52,33 +64,112 @@ class ChargeDensity:
         return self.moments[:, 0]
 
     @property
-    def dipoles(self) -> Tensor:
-        """(n_atoms, 3) atomic dipoles in Cartesian order x, y, z, e A; zero for l_max = 0."""
-        if self.l_max < 1:
-            return self.moments.new_zeros((len(self.moments), 3))
-        return self.moments[:, [3, 1, 2]]
+    def cartesian(self) -> CartesianMultipoles:
+        """Charges, dipoles (x, y, z) and traceless quadrupoles of the atoms."""
+        return to_cartesian(self.moments)
+
+    @property
+    def e3nn_moments(self) -> Tensor:
+        """(n_atoms, (l_max + 1)^2) in e3nn's frame, l = 1 as (x, y, z); Racah normalisation."""
+        return moments_to_e3nn(self.moments)
 
     def total_charge(self) -> Tensor:
         """(n_graphs,) sum of the charges, e, in float64."""
         return sum_nodes(self.charges, self.graph_index, self.num_graphs)
 
-    def dipole(self, positions: Tensor) -> Tensor:
-        """Dipole about the origin, mu = sum_i q_i r_i + mu_i.
+    def dipole(self, positions: Tensor, origin: Tensor | None = None) -> Tensor:
+        """Dipole of each graph, mu = sum_i q_i (r_i - o) + mu_i.
 
         Parameters
         ----------
         positions : Tensor
             (n_atoms, 3) in A. Under periodicity the value depends on the images that are given.
+        origin : Tensor, optional
+            (n_graphs, 3) o in A; default the coordinate origin. A neutral graph does not feel it.
 
         Returns
         -------
         Tensor
             (n_graphs, 3) in e A, float64.
         """
-        local = self.charges[:, None].to(positions.dtype) * positions + self.dipoles
-        return sum_nodes(local, self.graph_index, self.num_graphs)
+        dipoles = to_cartesian(self._about(positions, origin, 1)).dipoles
+        assert dipoles is not None
+        return sum_nodes(dipoles, self.graph_index, self.num_graphs)
 
+    def quadrupole(self, positions: Tensor, origin: Tensor | None = None) -> Tensor:
+        """Traceless quadrupole of each graph, Theta = 1/2 int rho (3 r r - r^2) about an origin.
 
-def check_width(width: float | Tensor, n_atoms: int, like: Tensor) -> Tensor:
-    """(n_atoms,) widths from one number or one per atom, on the device and dtype of ``like``."""
-    return torch.as_tensor(width, dtype=like.dtype, device=like.device).expand(n_atoms)
+        Parameters
+        ----------
+        positions, origin :
+            As in :meth:`dipole`.
+
+        Returns
+        -------
+        Tensor
+            (n_graphs, 3, 3) in e A^2, float64; the Gaussians' own extent is isotropic and drops
+            out.
+        """
+        quadrupoles = to_cartesian(self._about(positions, origin, 2)).quadrupoles
+        assert quadrupoles is not None
+        return sum_nodes(quadrupoles, self.graph_index, self.num_graphs)
+
+    def _about(self, positions: Tensor, origin: Tensor | None, l_max: int) -> Tensor:
+        if origin is not None:
+            positions = positions - origin.to(positions.dtype)[self.graph_index]
+        moments = to_cartesian(self.moments.to(positions.dtype))
+        return translate(moments, positions, l_max)
+
+    def pool(
+        self,
+        assignment: Tensor,
+        weights: Tensor,
+        displacement: Tensor,
+        sites: ChargeDensity,
+    ) -> ChargeDensity:
+        """Move the moments onto coarse sites, a share of each atom to each of its sites.
+
+        M_s = sum_i w_is T(r_i - r_s) M_i with the exact translation T of multipoles up to
+        ``l_max``; where the weights of an atom sum to 1 its charge, and from l_max 1 on its
+        contribution to the dipole of the system, are kept to rounding.
+
+        Parameters
+        ----------
+        assignment : Tensor
+            (2, p) of int64: atom, site.
+        weights : Tensor
+            (p,) shares w.
+        displacement : Tensor
+            (p, 3) from the site to the atom's image, A.
+        sites : ChargeDensity
+            Says the width, the graph and, by the shape of its moments, the l_max of the sites; the
+            values of its moments are not read.
+        """
+        atom, site = assignment
+
+        def pooled(moments: Tensor) -> Tensor:
+            shares = moments[atom] * weights[:, None].to(moments.dtype)
+            moved = translate(to_cartesian(shares), displacement, sites.l_max)
+            empty = moved.new_zeros((len(sites.moments), moved.shape[1]))
+            return empty.index_add(0, site, moved)
+
+        spin = None if self.spin_moments is None else pooled(self.spin_moments)
+        return ChargeDensity(
+            pooled(self.moments), sites.width, sites.graph_index, sites.num_graphs, spin
+        )
+
+    def check(self) -> None:
+        """Refuse moments that are not finite.
+
+        Raises
+        ------
+        InputError
+            Naming the first atom.
+        """
+        finite = torch.isfinite(self.moments).all(1)
+        if not bool(finite.all()):
+            atom = int((~finite).nonzero()[0])
+            raise InputError(
+                f"the multipoles of atom {atom} (structure {int(self.graph_index[atom])}) are not "
+                "finite: the charge model diverged or its input was not a number"
+            )

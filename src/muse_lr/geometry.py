@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
+
+#: Directions in which a structure repeats; the open one of a slab may be any cell vector.
+Boundary = Literal["FFF", "TTF", "TTT"]
+ALL_BOUNDARIES: frozenset[Boundary] = frozenset({"FFF", "TTF", "TTT"})
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Geometry:
         (n_edges, 3) in A, from the receiver to the sender's image.
     edge_lengths : Tensor
         (n_edges,) in A.
-    edge_index, numbers, pbc, graph_index, ptr, num_graphs :
+    edge_index, numbers, pbc, graph_index, ptr, num_graphs, field :
         As in :class:`~muse_lr.batch.AtomsBatch`.
     """
 
@@ -38,6 +43,7 @@ class Geometry:
     graph_index: Tensor
     ptr: Tensor
     num_graphs: int
+    field: Tensor
 
     @property
     def open_graphs(self) -> Tensor:
@@ -93,4 +99,5 @@ def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | Non
         graph_index=batch.batch,
         ptr=batch.ptr,
         num_graphs=batch.num_graphs,
+        field=batch.field,
     )

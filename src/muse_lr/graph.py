@@ -84,6 +84,14 @@ class NodeFeatures:
     tensors: dict[int, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FeatureSize:
+    """Channels of the features that a part reads; scalars = 0 without a backbone."""
+
+    scalars: int
+    tensors: dict[int, int]
+
+
 def sum_nodes(values: Tensor, graph_index: Tensor, num_graphs: int) -> Tensor:
     """Sum per-node values over each graph in float64: (n_nodes, ...) -> (n_graphs, ...)."""
     out = values.new_zeros((num_graphs, *values.shape[1:]), dtype=torch.float64)

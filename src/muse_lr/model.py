@@ -11,15 +11,18 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel, FeatureSize
+from muse_lr.charges.base import ChargeModel
 from muse_lr.config import ModelConfig
 from muse_lr.density import ChargeDensity
 from muse_lr.derivatives import differentiate
 from muse_lr.errors import InputError, nearest
 from muse_lr.geometry import Geometry, strained_geometry
-from muse_lr.graph import Graph, NodeFeatures, sum_nodes
+from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.heads.base import Head, HeadContext, HeadInputs
+from muse_lr.multiscale.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.base import Multiscale, MultiscaleContext
 from muse_lr.registry import lookup
+from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
 
 #: Slack of the comparison of cutoffs, A.
 CUTOFF_TOLERANCE = 1e-6
@@ -36,7 +39,7 @@ class ModelOutput:
     energy : Tensor
         (n_graphs,) in eV, float64.
     energy_parts : dict of str to Tensor
-        e0, backbone, then the heads by name; they sum to the energy.
+        e0, backbone, multiscale, then the heads by name; they sum to the energy.
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
@@ -47,7 +50,9 @@ class ModelOutput:
         (n_graphs, 3) in e A, about the origin.
     density : ChargeDensity or None
     features : NodeFeatures or None
-        Of the backbone.
+        Of the backbone, or of the multiscale part where there is one.
+    levels : tuple
+        Coarse nodes and assignment of each level of the multiscale part.
     total_charge : Tensor or None
         (n_graphs,) in e: as stated, or what the charge model takes it to be.
     """
@@ -60,11 +65,12 @@ class ModelOutput:
     dipole: Tensor | None = None
     density: ChargeDensity | None = None
     features: NodeFeatures | None = None
+    levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
     total_charge: Tensor | None = None
 
 
 class EnergyModel(nn.Module):
-    """E = sum_i E0(Z_i) + E_backbone + sum over heads E_head[density, geometry].
+    """E = sum_i E0(Z_i) + E_backbone + E_multiscale + sum over heads E_head[density, geometry].
 
     Parameters
     ----------
@@ -87,10 +93,6 @@ class EnergyModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        if config.multiscale is not None:
-            raise InputError(
-                "model.multiscale: no multiscale part is available yet; set it to null"
-            )
         elements = config.elements
         if elements is None and config.backbone is not None:
             elements = lookup("backbone", config.backbone.kind).default_elements(config.backbone)
@@ -100,6 +102,7 @@ class EnergyModel(nn.Module):
         self.backbone = None
         if config.backbone is not None:
             self.backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
+        self.multiscale = self._build_multiscale(config)
         self.charges = self._build_charges(config)
         # A list: the names of heads may be what a module cannot be called.
         self.head_names: tuple[str, ...] = ()
@@ -121,6 +124,18 @@ class EnergyModel(nn.Module):
         if self.backbone is not None:  # weights from a file bring their precision
             self.to(next(self.backbone.parameters()).dtype)
 
+    def _build_multiscale(self, config: ModelConfig) -> Multiscale | None:
+        if config.multiscale is None:
+            return None
+        if self.backbone is None:
+            raise InputError(
+                f"multiscale kind {config.multiscale.kind!r} reads features, but model.backbone is "
+                "null: set model.multiscale to null or use a backbone"
+            )
+        context = MultiscaleContext(self.elements, self.backbone.config, self.backbone.features)
+        part: Multiscale = lookup("multiscale", config.multiscale.kind)(config.multiscale, context)
+        return part
+
     def _build_charges(self, config: ModelConfig) -> ChargeModel | None:
         if config.charges is None:
             return None
@@ -131,15 +146,18 @@ class EnergyModel(nn.Module):
                 "use kind fixed or a backbone"
             )
         size = FeatureSize(0, {})
-        if self.backbone is not None:
-            size = FeatureSize(self.backbone.scalar_channels, self.backbone.tensor_channels)
+        if self.multiscale is not None and config.charges.input == "multiscale":
+            size = self.multiscale.features
+        elif self.backbone is not None:
+            size = self.backbone.features
         return kind(config.charges, self.elements, size)
 
     def _build_heads(self, config: ModelConfig) -> dict[str, Head]:
         context = HeadContext(
             elements=self.elements,
             cutoff=None if self.backbone is None else self.backbone.cutoff,
-            width=None if self.charges is None else self.charges.width,
+            widths=() if self.charges is None else self.charges.widths,
+            l_max=0 if self.charges is None else self.charges.l_max,
         )
         heads: dict[str, Head] = {}
         for name, section in config.heads.items():
@@ -158,7 +176,7 @@ class EnergyModel(nn.Module):
 
     def _freeze_idle_parameters(self) -> None:
         """Parameters that act on nothing anybody reads are not trained, and say so."""
-        readers = [self.charges, *self.heads.values()]
+        readers = [self.multiscale, self.charges, *self.heads.values()]
         if self.backbone is None or any(r is not None and r.reads_tensors for r in readers):
             return
         for name in self.backbone.tensor_parameters:
@@ -181,8 +199,7 @@ class EnergyModel(nn.Module):
     def cutoff(self) -> float:
         """Neighbour-list cutoff that the parts need, A."""
         cutoffs = [head.cutoff for head in self.heads.values()]
-        if self.backbone is not None:
-            cutoffs.append(self.backbone.cutoff)
+        cutoffs += [p.cutoff for p in (self.backbone, self.multiscale) if p is not None]
         return max(cutoffs, default=0.0) or 1.0
 
     @property
@@ -198,7 +215,9 @@ class EnergyModel(nn.Module):
     @property
     def size_consistent(self) -> bool:
         """Whether far apart copies have the sum of their energies, tails aside."""
-        parts: list[Any] = [p for p in (self.backbone, self.charges) if p is not None]
+        parts: list[Any] = [
+            p for p in (self.backbone, self.multiscale, self.charges) if p is not None
+        ]
         return all(part.size_consistent for part in [*parts, *self.heads.values()])
 
     @property
@@ -246,9 +265,9 @@ class EnergyModel(nn.Module):
             strain = positions.new_zeros((batch.num_graphs, 3, 3)).requires_grad_(True)
         with torch.set_grad_enabled(torch.is_grad_enabled() or forces or stress):
             geometry = strained_geometry(batch, positions, strain)
-            output = self._energies(batch, geometry)
+            keep = self.training if create_graph is None else create_graph
+            output = self._energies(batch, geometry, self._derivatives(batch, compute, keep))
             if forces or stress:
-                keep = self.training if create_graph is None else create_graph
                 differentiate(output, geometry, positions if forces else None, strain, keep)
             if "dipole" in compute and output.density is not None:
                 output.dipole = output.density.dipole(geometry.positions)
@@ -256,19 +275,46 @@ class EnergyModel(nn.Module):
             output.charges = output.density.charges
         return output
 
-    def _energies(self, batch: AtomsBatch, geometry: Geometry) -> ModelOutput:
+    def _derivatives(
+        self, batch: AtomsBatch, compute: Sequence[str], keep: bool
+    ) -> frozenset[Derivative]:
+        """What the energies will be differentiated for: it decides which solvers may be used."""
+        own_leaves = batch.positions.requires_grad or batch.cell.requires_grad
+        if own_leaves or (keep and not self.training):
+            return EVERY_DERIVATIVE
+        asked: set[Derivative] = {"forces"}
+        if "stress" in compute:
+            asked.add("stress")
+        if keep and "forces" in compute:
+            asked.add("force_loss")
+        if keep and "stress" in compute:
+            asked.add("stress_loss")
+        return frozenset(asked)
+
+    def _energies(
+        self, batch: AtomsBatch, geometry: Geometry, derivatives: frozenset[Derivative]
+    ) -> ModelOutput:
         species = self._element_index[batch.numbers]
         composition = nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
         e0 = torch.tensor(self._e0, dtype=torch.float64, device=self.device)[species]
         parts = {"e0": sum_nodes(e0, batch.batch, batch.num_graphs)}
-        features = None
+        features = local_features = None
+        levels: tuple[Any, ...] = ()
         if self.backbone is not None:
-            features, local = self.backbone(self._graph(batch, geometry, composition))
+            graph = self._graph(batch, geometry, composition)
+            local_features, local = self.backbone(graph)
+            features = local_features
             parts["backbone"] = sum_nodes(local, batch.batch, batch.num_graphs)
+            if self.multiscale is not None:
+                wide = self.multiscale(local_features, graph, geometry)
+                features, levels = wide.features, wide.levels
+                parts["multiscale"] = wide.energy
         density = None
         if self.charges is not None:
-            density = self.charges(features, composition, geometry, batch)
-        inputs = HeadInputs(geometry, density, features, composition)
+            source = local_features if self.charges.input == "backbone" else features
+            density = self.charges(source, composition, geometry, batch)
+            density.check()
+        inputs = HeadInputs(geometry, density, features, composition, derivatives)
         for name, head in self.heads.items():
             parts[name] = head(inputs)
         energy = torch.stack(list(parts.values())).sum(0)
@@ -277,6 +323,7 @@ class EnergyModel(nn.Module):
             parts,
             density=density,
             features=features,
+            levels=levels,
             total_charge=self._total_charge(batch),
         )
 
@@ -338,5 +385,16 @@ class EnergyModel(nn.Module):
                     f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which head "
                     f"{name!r} does not support (it does {', '.join(sorted(head.boundaries))})"
                 )
+            head.check(batch)
+        self._check_field(batch)
         if self.charges is not None:
             self.charges.check(batch)
+
+    def _check_field(self, batch: AtomsBatch) -> None:
+        present = (batch.field != 0).any(1)
+        if bool(present.any()) and not any(head.reads_field for head in self.heads.values()):
+            raise InputError(
+                f"structure {int(present.nonzero()[0])} is in an electric field, which no part of "
+                "the model reads: add model.heads.field: {kind: external_field} or remove "
+                "atoms.info['electric_field']"
+            )

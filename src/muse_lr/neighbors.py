@@ -9,6 +9,8 @@ from torch import Tensor
 
 from muse_lr.errors import InputError
 
+#: A lattice that repeats after less than this is a mistake in its units, A.
+THINNEST = 0.5
 #: Below this ratio of volume to the product of the edge lengths a cell counts as singular.
 SINGULAR = 1e-8
 
@@ -34,7 +36,8 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
     Raises
     ------
     InputError
-        If a periodic vector is missing or not finite, or the periodic ones are dependent.
+        If a periodic vector is missing or not finite, the periodic ones are dependent, or the cell
+        is absurdly thin.
     """
     cell = np.array(cell, dtype=np.float64)
     if not np.isfinite(cell).all():
@@ -50,7 +53,22 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
             lengths = np.linalg.norm(cell, axis=1)
     if _is_singular(cell):
         raise InputError("the cell is singular: its vectors are linearly dependent")
+    _refuse_thin(cell, pbc)
     return cell
+
+
+def _refuse_thin(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
+    # A skewed description of a sane lattice may be flat: the shortest lattice vector decides.
+    if not pbc.any() or (1 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min() > THINNEST:
+        return
+    from ase.geometry import minkowski_reduce
+
+    shortest = float(np.linalg.norm(minkowski_reduce(cell, pbc)[0][pbc], axis=1).min())
+    if shortest < THINNEST:
+        raise InputError(
+            f"the cell repeats after {shortest:.2g} A: is it in another unit than Angstrom, or in "
+            f"fractions? At least {THINNEST} A is needed in periodic directions"
+        )
 
 
 def _is_singular(cell: NDArray[np.float64]) -> bool:

@@ -14,7 +14,9 @@ BACKBONES = {
     "mace": "muse_lr.backbones.mace:MaceBackbone",
     "painn": "muse_lr.backbones.painn:PaiNN",
 }
-MULTISCALE: dict[str, str] = {}
+MULTISCALE = {
+    "muse": "muse_lr.multiscale.muse:Muse",
+}
 CHARGES = {
     "conserved": "muse_lr.charges.readout:ConservedCharges",
     "fixed": "muse_lr.charges.fixed:FixedCharges",
@@ -22,6 +24,7 @@ CHARGES = {
 }
 HEADS = {
     "coulomb": "muse_lr.heads.coulomb:CoulombHead",
+    "external_field": "muse_lr.heads.external_field:ExternalFieldHead",
     "zbl": "muse_lr.heads.repulsion:ZBLHead",
 }
 SOLVERS = {

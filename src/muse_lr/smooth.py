@@ -11,6 +11,6 @@ def smoothstep(x: Tensor) -> Tensor:
     return x * x * x * (x * (6 * x - 15) + 10)
 
 
-def switch_off(distance: Tensor, inner: float, outer: float) -> Tensor:
+def switch_off(distance: Tensor, inner: Tensor | float, outer: Tensor | float) -> Tensor:
     """1 below ``inner``, 0 above ``outer``, twice continuously differentiable between."""
     return 1 - smoothstep((distance - inner) / (outer - inner))

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.graph import Graph, NodeFeatures
+from muse_lr.graph import FeatureSize, Graph, NodeFeatures
 from muse_lr.schema import Strict
 
 
@@ -17,7 +17,7 @@ class BackboneConfig(Strict):
     """Keys that all backbones share."""
 
     kind: str
-    cutoff: float = Field(5.0, gt=0, le=20, description="Cutoff radius of the edges, A.")
+    cutoff: float = Field(5.0, gt=0, le=100, description="Cutoff radius of the edges, A.")
     channels: int = Field(64, ge=1, description="Width of the node features.")
     layers: int = Field(3, ge=1, description="Number of message-passing layers.")
     embed: tuple[Literal["total_charge", "spin"], ...] = Field(
@@ -66,6 +66,11 @@ class Backbone(nn.Module, ABC):
     tensor_channels: dict[int, int]
     tensor_parameters: tuple[str, ...] = ()
     size_consistent: bool
+
+    @property
+    def features(self) -> FeatureSize:
+        """Channels of the output features."""
+        return FeatureSize(self.scalar_channels, self.tensor_channels)
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,28 +15,24 @@ from muse_lr.geometry import Geometry
 from muse_lr.graph import NodeFeatures
 from muse_lr.schema import Strict
 
+Width = Annotated[float, Field(ge=0, le=10)]
+
 
 class ChargesConfig(Strict):
     """Keys that all charge models share."""
 
     kind: str
     l_max: int = Field(0, ge=0, le=2, description="Highest order of the atomic multipoles.")
-    width: float = Field(
-        1.0, ge=0, le=10, description="Gaussian standard deviation of the charges, A; 0: points."
+    width: Width | dict[str, Width] = Field(
+        1.0,
+        description="Gaussian standard deviation of the charges, A, one number or one for each "
+        "element; 0: points.",
     )
     input: Literal["backbone", "multiscale"] = Field(
         "multiscale",
         description="Whose features the charges read; without a multiscale part both are the "
         "backbone's.",
     )
-
-
-@dataclass(frozen=True)
-class FeatureSize:
-    """Channels of the features that a part reads; scalars = 0 without a backbone."""
-
-    scalars: int
-    tensors: dict[int, int]
 
 
 class ChargeModel(nn.Module, ABC):
@@ -53,25 +48,40 @@ class ChargeModel(nn.Module, ABC):
         Whether the charges of a fragment are those it has alone.
     needs_features : bool
         Whether it reads features of a backbone.
+    has_multipoles : bool
+        Whether it fills moments of l > 0.
     reads_tensors : bool
-        Whether it reads those of l > 0.
+        Whether it reads features of l > 0.
+    l_max : int
+        Highest order of the moments that it fills.
+    input : str
+        Whose features it reads, backbone or multiscale.
+    widths : tuple of float
+        Gaussian standard deviation of each element, A.
     """
 
     Config: ClassVar[type[ChargesConfig]]
     exact_total_charge: ClassVar[bool]
     size_consistent: ClassVar[bool]
     needs_features: ClassVar[bool] = True
-    reads_tensors: ClassVar[bool] = False
+    has_multipoles: ClassVar[bool] = False
+    reads_tensors: bool = False
 
     def __init__(self, config: ChargesConfig, elements: tuple[str, ...]) -> None:
         super().__init__()
-        if config.l_max > 0:
+        if config.l_max > 0 and not self.has_multipoles:
             raise InputError(
-                f"charges kind {config.kind!r} with l_max {config.l_max}: multipoles are not "
-                "supported yet; set model.charges.l_max to 0"
+                f"charges kind {config.kind!r} has charges only: set model.charges.l_max to 0 "
+                f"instead of {config.l_max}"
             )
-        self.width = config.width
+        self.l_max = config.l_max
+        self.input = config.input
         self.elements = elements
+        self.widths = _widths(config.width, elements)
+
+    def atom_widths(self, composition: Tensor) -> Tensor:
+        """(n_atoms,) Gaussian widths, A."""
+        return composition @ composition.new_tensor(self.widths)
 
     @abstractmethod
     def forward(
@@ -100,3 +110,15 @@ class ChargeModel(nn.Module, ABC):
 
     def check(self, batch: AtomsBatch) -> None:
         """Refuse structures that the model cannot describe, with an InputError."""
+
+
+def _widths(width: float | dict[str, float], elements: tuple[str, ...]) -> tuple[float, ...]:
+    """One width for each element."""
+    if not isinstance(width, dict):
+        return (width,) * len(elements)
+    missing = [element for element in elements if element not in width]
+    if missing:
+        raise InputError(
+            f"model.charges.width has no width for {', '.join(missing)}, which model.elements lists"
+        )
+    return tuple(width[element] for element in elements)

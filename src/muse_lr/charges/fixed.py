@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel, ChargesConfig, FeatureSize
-from muse_lr.density import ChargeDensity, check_width
+from muse_lr.charges.base import ChargeModel, ChargesConfig
+from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.graph import FeatureSize, NodeFeatures
 
 #: A stated total charge may differ from the sum of the fixed charges by this much, e.
 TOLERANCE = 1e-6
@@ -65,7 +65,7 @@ class FixedCharges(ChargeModel):
     ) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         moments = self._by_number(batch)[batch.numbers].to(composition.dtype)[:, None]
-        width = check_width(self.width, len(moments), moments)
+        width = self.atom_widths(composition)
         return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
 
     def total_charge(self, batch: AtomsBatch) -> Tensor:

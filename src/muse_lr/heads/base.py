@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from muse_lr.batch import AtomsBatch
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import Geometry
+from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
 from muse_lr.graph import NodeFeatures
 from muse_lr.schema import Strict
-
-Boundary = Literal["FFF", "TTF", "TTT"]
-ALL_BOUNDARIES: frozenset[Boundary] = frozenset({"FFF", "TTF", "TTT"})
+from muse_lr.solvers.base import Derivative
 
 
 class HeadConfig(Strict):
@@ -32,23 +31,38 @@ class HeadContext:
     elements : tuple of str
     cutoff : float or None
         The backbone's cutoff, A; None without a backbone.
-    width : float or None
-        Gaussian width of the charges, A; None without charges.
+    widths : tuple of float
+        Gaussian widths of the charges, A; empty without charges.
+    l_max : int
+        Highest order of their multipoles.
     """
 
     elements: tuple[str, ...]
     cutoff: float | None
-    width: float | None
+    widths: tuple[float, ...]
+    l_max: int
 
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What a head may read."""
+    """What a head may read.
+
+    Attributes
+    ----------
+    geometry : Geometry
+    density : ChargeDensity or None
+    features : NodeFeatures or None
+    composition : Tensor
+        (n_atoms, n_elements), one-hot.
+    derivatives : frozenset of str
+        What the energies will be differentiated for.
+    """
 
     geometry: Geometry
     density: ChargeDensity | None
     features: NodeFeatures | None
     composition: Tensor
+    derivatives: frozenset[Derivative]
 
 
 class Head(nn.Module, ABC):
@@ -65,6 +79,8 @@ class Head(nn.Module, ABC):
     boundaries : frozenset of str
         The boundaries in which it is right; others are refused.
     long_range : bool
+    reads_field : bool
+        Whether it reads the external electric field.
     size_consistent : bool
     cutoff : float
         Edges it needs, A; 0 for none.
@@ -76,9 +92,13 @@ class Head(nn.Module, ABC):
     reads_tensors: ClassVar[bool] = False
     boundaries: ClassVar[frozenset[Boundary]] = ALL_BOUNDARIES
     long_range: ClassVar[bool] = False
+    reads_field: ClassVar[bool] = False
     size_consistent: ClassVar[bool] = True
     cutoff: float
 
     @abstractmethod
     def forward(self, inputs: HeadInputs) -> Tensor:
         """(n_graphs,) energies in eV, float64."""
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse structures that the head cannot describe, with an InputError."""

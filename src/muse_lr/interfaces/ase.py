@@ -49,8 +49,8 @@ class Calculator(ASECalculator):
 
     Notes
     -----
-    ``atoms.info["total_charge"]`` and ``atoms.info["spin"]`` are read at every call, and a change
-    of them recomputes.
+    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]`` are read at every call,
+    and a change of them recomputes.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -80,12 +80,12 @@ class Calculator(ASECalculator):
         self.skin = skin
         self.neighbor_list: AtomsData | None = None
         self._cell = np.zeros((3, 3))
-        self._state: tuple[Any, Any] | None = None
+        self._state: tuple[Any, ...] | None = None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """ASE's list of what changed, to which the charge and spin in ``info`` are added."""
+        """ASE's list of what changed, to which what is stated in ``info`` is added."""
         changes: list[str] = super().check_state(atoms, tol)
-        if _charge_and_spin(atoms) != self._state:
+        if _stated(atoms) != self._state:
             changes.append("info")
         return changes
 
@@ -100,7 +100,7 @@ class Calculator(ASECalculator):
         atoms = self.atoms
         if "stress" in properties and not atoms.pbc.any():
             raise PropertyNotImplementedError("an open system has no stress")
-        self._state = _charge_and_spin(atoms)
+        self._state = _stated(atoms)
         batch = AtomsBatch.from_structures([self._structure(atoms)]).to(self.model.device)
         compute = ["forces"]
         if atoms.pbc.any():
@@ -147,8 +147,14 @@ class Calculator(ASECalculator):
         return bool(np.square(moved).sum(1).max(initial=0.0) < (self.skin / 2) ** 2)
 
 
-def _charge_and_spin(atoms: Atoms) -> tuple[Any, Any]:
-    return atoms.info.get("total_charge"), atoms.info.get("spin")
+def _stated(atoms: Atoms) -> tuple[Any, ...]:
+    """What the model reads of ``info``, comparable."""
+    field = atoms.info.get("electric_field")
+    return (
+        atoms.info.get("total_charge"),
+        atoms.info.get("spin"),
+        None if field is None else tuple(np.ravel(field)),
+    )
 
 
 def _numpy(values: torch.Tensor | None) -> np.ndarray[Any, np.dtype[np.float64]]:

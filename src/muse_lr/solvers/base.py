@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -15,6 +17,15 @@ from muse_lr.geometry import Geometry
 REAL_TAPER = 0.9
 #: The reciprocal sum is switched off between its cutoff and this multiple of it.
 RECIPROCAL_TAPER = 1.1
+
+Lattice = Literal["TTF", "TTT"]
+#: Questions that a solver can be asked; moments depend on positions and strain in all of them.
+#: ``forces`` and ``stress``: first derivatives. ``force_loss`` and ``stress_loss``: the gradient of
+#: a function of them by the parameters of the model. ``hessian``: anything else, to any order.
+Derivative = Literal["forces", "stress", "force_loss", "stress_loss", "hessian"]
+EVERY_DERIVATIVE: frozenset[Derivative] = frozenset(
+    {"forces", "stress", "force_loss", "stress_loss", "hessian"}
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class EwaldParameters:
     splitting : float
         Gaussian standard deviation eta of the smooth part erf(r / 2 eta) / r, A.
     cutoff : float
-        Cutoff of the real-space sum, A; 0 when the charges are as wide as the splitting and
+        Cutoff of the real-space sum, A; 0 when all charges are as wide as the splitting and
         nothing remains to be summed there.
     reciprocal_cutoff : float
         |k| up to which the reciprocal sum is complete, 1/A.
@@ -40,47 +51,72 @@ class EwaldParameters:
     reciprocal_cutoff: float
 
 
-def ewald_parameters(width: float, accuracy: float, cutoff: float) -> EwaldParameters:
+def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) -> EwaldParameters:
     """Splitting and cutoffs that deliver ``accuracy``.
 
     Both sums are cut where their Gaussian factor is below eps = accuracy / 10:
     exp(-r^2 / 4 eta^2) = eps at the inner edge of the real-space taper, exp(-eta^2 k^2) = eps at
-    the reciprocal cutoff.
+    the reciprocal cutoff. The splitting is at least the widest charge; where narrower ones are
+    mixed with it, the real-space cutoff grows with it.
 
     Parameters
     ----------
-    width : float
-        Gaussian standard deviation of the charges, A.
+    widths : sequence of float
+        Gaussian standard deviations that occur, A.
     accuracy : float
         RMS force error over k q_rms^2 (N/V)^(2/3).
     cutoff : float
         Real-space cutoff that the neighbour list can serve, A.
     """
     decay = math.sqrt(math.log(10 / accuracy))
-    splitting = REAL_TAPER * cutoff / (2 * decay)
-    if width >= splitting:
-        return EwaldParameters(width, 0.0, decay / width)
-    return EwaldParameters(splitting, cutoff, decay / splitting)
+    splitting = max(REAL_TAPER * cutoff / (2 * decay), *widths)
+    if min(widths) >= splitting:
+        return EwaldParameters(splitting, 0.0, decay / splitting)
+    return EwaldParameters(splitting, 2 * decay * splitting / REAL_TAPER, decay / splitting)
 
 
 class Solver(ABC):
-    """Electrostatic energy of a charge density in the boundary of each graph.
+    """Electrostatic energy of the periodic graphs of a batch; molecules never come here.
+
+    Attributes
+    ----------
+    boundaries : frozenset of str
+        Lattices that it sums.
+    l_max : int
+        Highest order of the multipoles that it knows.
+    right : frozenset of str
+        Derivatives that were checked against finite differences and the reference solver; it is
+        never used for others.
 
     Parameters
     ----------
-    width : float
-        Gaussian standard deviation of the charges, A; 0 for points.
+    widths : sequence of float
+        Gaussian standard deviations that occur, A; 0 for points.
     accuracy : float
-        RMS force error over k q_rms^2 (N/V)^(2/3) of periodic graphs.
+        RMS force error over k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Cutoff of the neighbour list that the solver may use, A.
+        Cutoff that the neighbour list serves anyway, A; what the solver needs is
+        ``ewald.cutoff``.
     """
 
-    def __init__(self, width: float, accuracy: float, cutoff: float) -> None:
-        self.width = width
+    boundaries: ClassVar[frozenset[Lattice]]
+    l_max: ClassVar[int]
+    right: ClassVar[frozenset[Derivative]]
+
+    def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
+        self.widths = tuple(widths)
         self.accuracy = accuracy
-        self.ewald = ewald_parameters(width, accuracy, cutoff)
+        self.ewald = ewald_parameters(widths, accuracy, cutoff)
 
     @abstractmethod
-    def energy(self, density: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) energies in eV, float64."""
+    def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """(n_graphs,) energies in eV, float64, without the self-energy of each charge.
+
+        Parameters
+        ----------
+        density : ChargeDensity
+        geometry : Geometry
+            Its edges reach at least ``ewald.cutoff``.
+        chosen : Tensor
+            (n_graphs,) of bool, periodic graphs; the energy of the others is 0.
+        """

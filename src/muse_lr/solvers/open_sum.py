@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
+from muse_lr.multipoles import to_cartesian
 from muse_lr.neighbors import all_pairs
+from muse_lr.solvers.kernels import pair_interaction, radial_kernel
 from muse_lr.units import COULOMB_CONSTANT
 
 
-def gaussian_coulomb(distance: Tensor, width: float) -> Tensor:
-    """erf(r / 2 sigma) / r, the potential energy of two unit Gaussians of width sigma; 1/r for 0.
+def open_energy(density: ChargeDensity, geometry: Geometry) -> Tensor:
+    """E = k sum_{i<j} L_i L_j erf(r_ij / sqrt(2 (s_i^2 + s_j^2))) / r_ij in each open graph.
 
-    Parameters
-    ----------
-    distance : Tensor
-        r in A, any shape, positive.
-    width : float
-        Gaussian standard deviation sigma, A.
-
-    Returns
-    -------
-    Tensor
-        In 1/A, of the shape of ``distance``.
-    """
-    if width == 0:
-        return 1 / distance
-    return torch.erf(distance / (2 * width)) / distance
-
-
-def open_energy(density: ChargeDensity, geometry: Geometry, width: float) -> Tensor:
-    """E = k sum_{i<j} q_i q_j erf(r_ij / 2 sigma) / r_ij over all pairs of each open graph.
+    L are the multipole operators of :func:`~muse_lr.solvers.kernels.pair_interaction`.
 
     Returns
     -------
@@ -41,9 +24,31 @@ def open_energy(density: ChargeDensity, geometry: Geometry, width: float) -> Ten
         (n_graphs,) in eV, float64; 0 for graphs that are not open.
     """
     first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
-    charges = density.charges
-    # Differences are taken in the geometry's own precision before they are cast.
-    separation = geometry.positions[first] - geometry.positions[second]
-    distance = torch.linalg.vector_norm(separation, dim=1).to(charges.dtype)
-    pair = charges[first] * charges[second] * gaussian_coulomb(distance, width)
+    pair = _interaction(density, density, geometry, first, second)
     return COULOMB_CONSTANT * sum_nodes(pair, geometry.graph_index[first], geometry.num_graphs)
+
+
+def open_interaction(probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
+    """Energy of one density in the potential of another on the same atoms, in eV.
+
+    The potential of an atom's own multipoles is left out.
+    Twice :func:`open_energy` where both are the same.
+    """
+    first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
+    pair = _interaction(probe, source, geometry, first, second)
+    pair = pair + _interaction(probe, source, geometry, second, first)
+    return COULOMB_CONSTANT * sum_nodes(pair, geometry.graph_index[first], geometry.num_graphs)
+
+
+def _interaction(
+    probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, first: Tensor, second: Tensor
+) -> Tensor:
+    """(p,) of the probe at the first atoms with the source at the second ones."""
+    # Differences are taken in the geometry's own precision before they are cast.
+    vector = geometry.positions[first] - geometry.positions[second]
+    vector = vector.to(source.moments.dtype)
+    variance = probe.width[first] ** 2 + source.width[second] ** 2
+    kernel = radial_kernel(vector.square().sum(1), variance, probe.l_max + source.l_max)
+    return pair_interaction(
+        to_cartesian(probe.moments)[first], to_cartesian(source.moments)[second], vector, kernel
+    )

@@ -1,22 +1,39 @@
-"""Electrostatics in plain torch: exact in open systems, an Ewald sum in periodic ones.
+r"""The reference solver: electrostatics of Gaussian multipoles in plain torch.
 
-Conventions, said once:
+All conventions of the sums, said once:
 
-- a pair of Gaussian charges of width sigma interacts by k q q' erf(r / 2 sigma) / r;
-- the energy of a charge with itself is left out, that with its periodic images is not;
-- a net charge is neutralised by a uniform background. For the Gaussian density the term k = 0 is
-  dropped, E_background = -(2 pi k / V) (Q^2 eta^2 - Q sum_i q_i sigma^2), which for points is the
-  textbook's -2 pi k Q^2 eta^2 / V and makes the energy independent of the splitting eta;
-- the boundary at infinity is conducting (no surface dipole term);
-- both sums are switched off smoothly at constant cutoffs, so the energy is continuous under
+- Two sites interact by :math:`k \hat L \hat L' \mathrm{erf}(r / \sqrt{2 s^2}) / r` with
+  :math:`s^2 = \sigma^2 + \sigma'^2` and the multipole operators of
+  :mod:`muse_lr.solvers.kernels`; l = 2 is in Racah normalisation, Q_20 = sum q (3 z^2 - r^2) / 2.
+- The energy of a site with itself is left out, that with its periodic images is not. The head's
+  ``self_interaction`` adds it: :math:`k q^2 / 2 \sqrt\pi \sigma` for a charge.
+- TTT: the boundary at infinity is conducting (no surface dipole term). A net charge Q is
+  neutralised by a uniform background: the term k = 0 of the Gaussian density is dropped,
+  :math:`E_\mathrm{background} = -(2 \pi k / V) (Q^2 \eta^2 - Q \sum_i q_i \sigma_i^2)`, which for
+  points is the textbook's :math:`-2 \pi k Q^2 \eta^2 / V` and makes the energy independent of the
+  splitting :math:`\eta`.
+- TTF: no background; the waves along the normal act by the bare :math:`-2 \pi |z| / A`. Summed in
+  three dimensions with height L, they are set right by the slab term
+
+  .. math:: E_\mathrm{slab} = \frac{2 \pi k}{V} \Bigl[ M_z^2 - Q \sum_i \bigl(q_i z_i^2
+            + 2 \mu_{i,z} z_i + \tfrac23 \Theta_{i,zz}\bigr) - Q^2 \frac{L^2}{12} - Q^2 \eta^2
+            \Bigr]
+
+  (V. Ballenegger, A. Arnold, J. J. Cerda, J. Chem. Phys. 131, 094107 (2009), with the last term for
+  the smooth charges that the sum holds). Its energy does not depend on the vacuum of the cell, nor
+  on its open vector.
+- The dipole of a system is about the coordinate origin; of a charged system it moves with it.
+- Both sums are switched off smoothly at constant cutoffs, so the energy is continuous under
   strain and the same for equivalent cells.
 
-Any order of derivative in positions, charges and cell is right: all operations are plain torch.
+Any order of derivative in positions, moments and cell is right: all operations are plain torch, and
+the radial functions are entire.
 """
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,112 +41,166 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
+from muse_lr.multipoles import MAX_MULTIPOLE, to_cartesian
 from muse_lr.smooth import switch_off
-from muse_lr.solvers.base import REAL_TAPER, RECIPROCAL_TAPER, Solver
-from muse_lr.solvers.open_sum import gaussian_coulomb, open_energy
+from muse_lr.solvers.base import EVERY_DERIVATIVE, REAL_TAPER, Derivative, Lattice, Solver
+from muse_lr.solvers.kernels import (
+    multipole_products,
+    pair_interaction,
+    radial_kernel,
+    self_interaction,
+)
+from muse_lr.solvers.lattice import LatticeCells, ReciprocalSpace, lattice_cells
 from muse_lr.units import COULOMB_CONSTANT
 
 
 class ReferenceSolver(Solver):
-    """Open sum and Ewald sum; a batch may mix both boundaries."""
+    """Ewald sum of crystals and slabs; a batch may mix both."""
 
-    def energy(self, density: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) energies in eV, float64."""
-        energy = open_energy(density, geometry, self.width)
-        if not bool(geometry.periodic_graphs.any()):
-            return energy
-        lattice = self.real_space(density, geometry) + self.reciprocal_space(density, geometry)
-        return energy + COULOMB_CONSTANT * lattice
+    boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
+    l_max: ClassVar[int] = MAX_MULTIPOLE
+    right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
 
-    def real_space(self, density: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) sum over edges of q q' [erf(r / 2 sigma) - erf(r / 2 eta)] / 2r, in e^2/A."""
-        receiver = geometry.edge_index[1]
-        near = (geometry.edge_lengths < self.ewald.cutoff) & geometry.periodic_graphs[
-            geometry.graph_index[receiver]
-        ]
-        sender, receiver = geometry.edge_index[:, near]
-        charges = density.charges
-        distance = geometry.edge_lengths[near].to(charges.dtype)
-        kernel = gaussian_coulomb(distance, self.width) - gaussian_coulomb(
-            distance, self.ewald.splitting
+    def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """See :meth:`Solver.energy`."""
+        return self.interaction(density, density, geometry, chosen) / 2
+
+    def interaction(
+        self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
+    ) -> Tensor:
+        """Energy of one density in the potential of another on the same atoms, in eV.
+
+        An atom's own potential is left out, that of its images is not. Twice the energy where both
+        are the same.
+        """
+        if not bool(chosen.any()):
+            return geometry.positions.new_zeros(geometry.num_graphs)
+        cells = lattice_cells(geometry, chosen, self.ewald.splitting)
+        lattice = self._reciprocal_space(probe, source, geometry, chosen, cells)
+        products = multipole_products(probe.moments, source.moments)
+        own = self_interaction(products, 2 * self.ewald.splitting**2)
+        lattice = lattice - self._sum_chosen(own, geometry, chosen)
+        lattice = lattice + torch.where(
+            cells.slab,
+            self._slab_term(probe, source, geometry, chosen, cells),
+            self._background(probe, source, geometry, chosen, cells),
         )
-        kernel = kernel * switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
-        pair = charges[sender] * charges[receiver] * kernel / 2
-        return sum_nodes(pair, geometry.graph_index[receiver], geometry.num_graphs)
+        rows = chosen.nonzero()[:, 0]
+        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        if self.ewald.cutoff > 0:
+            energy = energy + self._real_space(probe, source, geometry, chosen)
+        return COULOMB_CONSTANT * energy
 
-    def reciprocal_space(self, density: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) reciprocal sum with self-energy and background, in e^2/A.
+    def _real_space(
+        self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
+    ) -> Tensor:
+        """(n_graphs,) sum over edges of the interaction minus that of the smooth charges."""
+        graph = geometry.graph_index[geometry.edge_index[1]]
+        near = (geometry.edge_lengths < self.ewald.cutoff) & chosen[graph]
+        sender, receiver = geometry.edge_index[:, near]
+        vector = geometry.edge_vectors[near].to(source.moments.dtype)
+        squared = vector.square().sum(1)
+        highest = probe.l_max + source.l_max
+        variance: Tensor | float = 2 * self.widths[0] ** 2
+        if len(set(self.widths)) > 1:
+            variance = probe.width[sender] ** 2 + source.width[receiver] ** 2
+        exact = radial_kernel(squared, variance, highest)
+        smooth = radial_kernel(squared, 2 * self.ewald.splitting**2, highest)
+        pair = pair_interaction(
+            to_cartesian(probe.moments)[sender],
+            to_cartesian(source.moments)[receiver],
+            vector,
+            [a - b for a, b in zip(exact, smooth, strict=True)],
+        )
+        distance = geometry.edge_lengths[near].to(pair.dtype)
+        window = switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
+        return sum_nodes(pair * window, graph[near], geometry.num_graphs)
 
-        E = (2 pi / V) sum_k exp(-eta^2 k^2) / k^2 |S(k)|^2 - sum_i q_i^2 / (2 sqrt(pi) eta)
-        + E_background, with the structure factor S(k) = sum_i q_i exp(i k.r_i).
-        """
-        periodic = geometry.periodic_graphs
-        eta = self.ewald.splitting
+    def _reciprocal_space(
+        self,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        chosen: Tensor,
+        cells: LatticeCells,
+    ) -> Tensor:
+        """(G,) 2 sum_k w(k) Re[S_probe(k)* S_source(k)], in e^2/A."""
+        dtype = source.moments.dtype
+        space = ReciprocalSpace(cells, geometry, chosen, self.ewald.reciprocal_cutoff, dtype)
+        factor = space.structure_factor(source)
+        other = factor if probe is source else space.structure_factor(probe)
+        power = factor.real * other.real + factor.imag * other.imag
+        return 2 * (space.weights(self.ewald.splitting) * power.double()).sum(1)
+
+    def _background(
+        self,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        chosen: Tensor,
+        cells: LatticeCells,
+    ) -> Tensor:
+        """(G,) of crystals, in e^2/A."""
+        charge, spread = self._charge_and_spread(source, geometry, chosen)
+        other, other_spread = charge, spread
+        if probe is not source:
+            other, other_spread = self._charge_and_spread(probe, geometry, chosen)
+        total = 2 * charge * other * self.ewald.splitting**2 - charge * other_spread
+        return -2 * math.pi * (total - other * spread) / cells.volume
+
+    def _charge_and_spread(
+        self, density: ChargeDensity, geometry: Geometry, chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(G,) sum q and sum q sigma^2."""
         charges = density.charges
-        weights, power = self._spectrum(charges, geometry)
-        sums = geometry.positions.new_zeros(geometry.num_graphs)
-        lattice = (weights.double() * power.double()).flatten(1).sum(1)
-        sums = sums.index_copy(0, periodic.nonzero()[:, 0], lattice)
+        spread = charges * density.width**2
+        return (
+            self._sum_chosen(charges, geometry, chosen),
+            self._sum_chosen(spread, geometry, chosen),
+        )
 
-        graph, count = geometry.graph_index, geometry.num_graphs
-        squares = sum_nodes(charges**2, graph, count)
-        total = sum_nodes(charges, graph, count)
-        spread = total * (eta**2 - self.width**2)
-        background = -2 * math.pi * total * spread / geometry.volume
-        return sums + periodic * (background - squares / (2 * math.sqrt(math.pi) * eta))
+    def _slab_term(
+        self,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        chosen: Tensor,
+        cells: LatticeCells,
+    ) -> Tensor:
+        """(G,) of slabs, in e^2/A."""
+        charge, dipole, second = self._normal_moments(source, geometry, chosen, cells)
+        other = (charge, dipole, second)
+        if probe is not source:
+            other = self._normal_moments(probe, geometry, chosen, cells)
+        tail = cells.height**2 / 6 + 2 * self.ewald.splitting**2
+        total = 2 * dipole * other[1] - charge * other[2] - other[0] * second
+        volume = cells.area * cells.height
+        return 2 * math.pi * (total - charge * other[0] * tail) / volume
 
-    def _spectrum(self, charges: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """Weights (G, k1, k2, k3) in 1/A and |S(k)|^2 for the G periodic graphs, half of k space.
-
-        exp(i k.r) factorises over the three fractional coordinates, so the structure factor is a
-        matrix product instead of a sine and cosine for each atom and each k.
-        """
-        periodic = geometry.periodic_graphs
-        cell = geometry.cell[periodic]
-        inverse = torch.linalg.inv(cell)
-        dtype = charges.dtype
-        fractional, padded = self._pad(charges, geometry)
-        phases, integers = [], []
-        largest = RECIPROCAL_TAPER * self.ewald.reciprocal_cutoff / (2 * math.pi)
-        limits = (largest * torch.linalg.vector_norm(cell.detach(), dim=2)).amax(0).floor().long()
-        for axis, limit in enumerate(limits.tolist()):
-            lowest = 0 if axis == 2 else -limit
-            n = torch.arange(lowest, limit + 1, device=charges.device, dtype=dtype)
-            integers.append(n)
-            angle = 2 * math.pi * fractional[:, :, axis, None] * n
-            phases.append(torch.polar(torch.ones_like(angle), angle))
-        planes = (padded[..., None] * phases[0])[..., None] * phases[1][:, :, None, :]
-        factor = planes.flatten(2).mT @ phases[2]
-        power = factor.real**2 + factor.imag**2
-
-        grid = torch.cartesian_prod(*integers).to(inverse.dtype)
-        # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
-        squared = (2 * math.pi) ** 2 * torch.einsum("kb,gab->gka", grid, inverse).square().sum(-1)
-        zero = (grid == 0).all(1)
-        squared = torch.where(zero, 1.0, squared)
-        cutoff = self.ewald.reciprocal_cutoff
-        window = switch_off(squared.sqrt(), cutoff, RECIPROCAL_TAPER * cutoff)
-        # Planes k3 > 0 stand for their mirror images too.
-        multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
-        weights = multiplicity * window * torch.exp(-(self.ewald.splitting**2) * squared) / squared
-        weights = 2 * math.pi * weights / geometry.volume[periodic, None]
-        return weights.to(dtype), power.flatten(1)
+    def _normal_moments(
+        self, density: ChargeDensity, geometry: Geometry, chosen: Tensor, cells: LatticeCells
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(G,) charge, dipole and second moment along the normal, e, e A and e A^2."""
+        moments = to_cartesian(density.moments.double())
+        row = (torch.cumsum(chosen, 0) - 1)[geometry.graph_index].clamp(min=0)
+        normal = cells.normal[row]
+        z = (geometry.positions * normal).sum(1)
+        dipole = moments.charges * z
+        second = moments.charges * z**2
+        if moments.dipoles is not None:
+            along = (moments.dipoles * normal).sum(1)
+            dipole, second = dipole + along, second + 2 * along * z
+        if moments.quadrupoles is not None:
+            second = second + 2 / 3 * torch.einsum(
+                "na,nab,nb->n", normal, moments.quadrupoles, normal
+            )
+        charge, dipole, second = (
+            self._sum_chosen(values, geometry, chosen)
+            for values in (moments.charges, dipole, second)
+        )
+        return charge, dipole, second
 
     @staticmethod
-    def _pad(charges: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        """Fractional coordinates (G, n_max, 3) and charges (G, n_max) of the periodic graphs."""
-        periodic = geometry.periodic_graphs
-        row_of_graph = torch.cumsum(periodic, 0) - 1
-        atoms = periodic[geometry.graph_index].nonzero()[:, 0]
-        graph = geometry.graph_index[atoms]
-        row, column = row_of_graph[graph], atoms - geometry.ptr[graph]
-        n_max = int(geometry.nodes_per_graph[periodic].max())
-        inverse = torch.linalg.inv(geometry.cell)[graph]
-        fractional = torch.einsum("ia,iab->ib", geometry.positions[atoms], inverse)
-        # Whole cells change no phase; without them float32 keeps its digits.
-        fractional = (fractional - fractional.detach().floor()).to(charges.dtype)
-        shape = (int(periodic.sum()), n_max)
-        return (
-            fractional.new_zeros((*shape, 3)).index_put((row, column), fractional),
-            charges.new_zeros(shape).index_put((row, column), charges[atoms]),
-        )
+    def _sum_chosen(values: Tensor, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """(G,) sums over the atoms of the chosen graphs."""
+        return sum_nodes(values, geometry.graph_index, geometry.num_graphs)[chosen]

@@ -42,6 +42,8 @@ class Outputs:
         (n_structures, 3) in e A.
     charges : ndarray or None
         (n_atoms,) in e.
+    moments : ndarray or None
+        (n_atoms, (l_max + 1)^2) in e A^l, where the charges are part of multipoles.
     """
 
     energy: Array
@@ -49,6 +51,7 @@ class Outputs:
     stress: Array | None = None
     dipole: Array | None = None
     charges: Array | None = None
+    moments: Array | None = None
 
     def get(self, name: str) -> Array:
         """The array called ``name``; :class:`NotApplicable` if it was not computed."""
@@ -134,6 +137,8 @@ class ModelPotential(Potential):
         batch = AtomsBatch.from_ase(list(structures), cutoff=self._model.cutoff)
         out = self._model(batch, compute=tuple(compute))
         values = {name: _as_array(getattr(out, name)) for name in compute}
+        if "charges" in compute and out.density is not None:
+            values["moments"] = _as_array(out.density.moments)
         return Outputs(energy=_as_array(out.energy), **values)
 
     def _refuse(self, compute: Sequence[str]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
+from muse_lr.multipoles import order_of, to_cartesian
+from muse_lr.solvers.kernels import pair_interaction, radial_kernel
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import Outputs, Potential, Subject, as_potential
@@ -119,11 +122,12 @@ def check_far_copies(
     strict: bool = False,
     seed: int = 0,
 ) -> Measurement:
-    r"""Two far copies have twice the energy, but for the Coulomb tail of their charges.
+    r"""Two far copies have twice the energy, but for the Coulomb tail of their multipoles.
 
     .. math:: E(A \cup A_R) = 2 E(A) + k \sum_{i \in A, j \in A_R} \frac{q_i q_j}{r_{ij}},
 
-    with the charges that the potential reports of the pair. Where it reports none, the excess
+    with the charges (and the multipoles, whose terms are added) that the potential reports of the
+    pair. Where it reports none, the excess
     delta is extrapolated to infinite distance:
     :math:`(\delta(R) - 6 \delta(2R) + 8 \delta(4R)) / 3` holds no 1/R and no
     1/R^2, and the tolerance allows for the dipoles' 1/R^3.
@@ -250,24 +254,35 @@ def _excess(
     out = potential.evaluate([pair], compute)
     excess = float(out.energy[0] - alone.sum())
     if with_tail and potential.coulomb:
-        charges = out.get("charges")
+        moments = out.get("charges")[:, None] if out.moments is None else out.moments
         excess -= coulomb_energy_between(
-            first.positions, charges[: len(first)], moved.positions, charges[len(first) :]
+            first.positions, moments[: len(first)], moved.positions, moments[len(first) :]
         )
     return excess
 
 
 def coulomb_energy_between(
-    first: Array, first_charges: Array, second: Array, second_charges: Array
+    first: Array, first_moments: Array, second: Array, second_moments: Array
 ) -> float:
-    r"""Energy of two sets of point charges, :math:`k \sum_{ij} q_i q_j / r_{ij}`, in eV.
+    r"""Energy of two sets of point multipoles, :math:`k \sum_{ij} q_i q_j / r_{ij}` for charges.
 
     Parameters
     ----------
     first, second : ndarray
         (n, 3) and (m, 3) positions in A.
-    first_charges, second_charges : ndarray
-        (n,) and (m,) in e.
+    first_moments, second_moments : ndarray
+        (n, (l_max + 1)^2) and (m, (l_max + 1)^2) in e A^l, as in
+        :class:`~muse_lr.density.ChargeDensity`.
+
+    Returns
+    -------
+    float
+        In eV.
     """
-    distances = np.linalg.norm(first[:, None] - second[None], axis=2)
-    return float(COULOMB_CONSTANT * (np.outer(first_charges, second_charges) / distances).sum())
+    vector = torch.from_numpy((first[:, None] - second[None]).reshape(-1, 3))
+    i = torch.arange(len(first)).repeat_interleave(len(second))
+    j = torch.arange(len(second)).repeat(len(first))
+    ours, theirs = torch.from_numpy(first_moments), torch.from_numpy(second_moments)
+    kernel = radial_kernel(vector.square().sum(1), 0.0, order_of(ours) + order_of(theirs))
+    pairs = pair_interaction(to_cartesian(ours)[i], to_cartesian(theirs)[j], vector, kernel)
+    return COULOMB_CONSTANT * float(pairs.sum())

@@ -1,0 +1,61 @@
+"""The energy of the charge density in a uniform electric field."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.errors import InputError
+from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
+
+#: Largest component of the field along a periodic direction, relative to its length.
+ALONG = 1e-8
+
+
+class ExternalFieldConfig(HeadConfig):
+    """Keys of the external field."""
+
+    kind: Literal["external_field"] = "external_field"
+
+
+class ExternalFieldHead(Head):
+    """E = -mu.F with the dipole mu about the coordinate origin.
+
+    The field F in V/A is ``atoms.info["electric_field"]``, absent means none; positive charges are
+    pushed along it. It may point anywhere in open systems and along the normal of slabs; along a
+    periodic direction the dipole has no definite value (an atom that is wrapped changes the energy
+    by q L.F), so it is refused. Charged systems feel a net force, and their energy depends on the
+    origin.
+    """
+
+    Config: ClassVar[type[HeadConfig]] = ExternalFieldConfig
+    needs_density: ClassVar[bool] = True
+    long_range: ClassVar[bool] = True
+    reads_field: ClassVar[bool] = True
+
+    def __init__(self, config: ExternalFieldConfig, context: HeadContext) -> None:
+        super().__init__()
+        self.cutoff = 0.0
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse fields with a component along a periodic direction."""
+        along = torch.einsum("ga,gba->gb", batch.field, batch.cell).abs()
+        scale = torch.linalg.vector_norm(batch.field, dim=1)[:, None]
+        scale = scale * torch.linalg.vector_norm(batch.cell, dim=2)
+        refused = (batch.pbc & (along > ALONG * scale)).any(1)
+        if bool(refused.any()):
+            graph = int(refused.nonzero()[0])
+            raise InputError(
+                f"structure {graph} has an electric field along a periodic direction, where -mu.F "
+                "is not defined (wrapping an atom changes it): point it along the normal of a "
+                "slab, or take open boundaries"
+            )
+
+    def forward(self, inputs: HeadInputs) -> Tensor:
+        """See :meth:`Head.forward`."""
+        assert inputs.density is not None  # guaranteed by needs_density when the model is built
+        dipole = inputs.density.dipole(inputs.geometry.positions)
+        return -(dipole * inputs.geometry.field).sum(1)

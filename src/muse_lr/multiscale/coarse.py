@@ -1,0 +1,111 @@
+r"""Messages between coarse nodes, with tensors up to l = 2 whatever the backbone's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from muse_lr.multiscale.tensors import (
+    RadialGaussians,
+    TensorFeatures,
+    dense,
+    gather,
+    inner,
+    matrix_of,
+    soft_norm,
+)
+
+#: Radial functions of the coarse edges.
+RADIAL = 12
+
+
+@dataclass(frozen=True)
+class CoarseEdges:
+    """Edges between nodes, all images, both ways.
+
+    Attributes
+    ----------
+    edge_index : Tensor
+        (2, n_edges): sender, receiver, among the nodes.
+    vectors : Tensor
+        (n_edges, 3) from the receiver to the sender's image, A.
+    lengths : Tensor
+        (n_edges,) in A.
+    weights : Tensor
+        (n_edges,) mass of the sender times the window of the distance.
+    """
+
+    edge_index: Tensor
+    vectors: Tensor
+    lengths: Tensor
+    weights: Tensor
+
+
+class CoarseLayer(nn.Module):
+    r"""One round of messages and a gated update.
+
+    .. math::
+       (\mu_0 .. \mu_4)_{KL} = \phi(H_L) W(R_{KL}) w(R_{KL}) m_L, \quad
+       H_K \mathrel{+}= \sum_L \mu_0, \quad
+       V_K \mathrel{+}= \sum_L \mu_1 \hat u + \mu_2 V_L, \quad
+       T_K \mathrel{+}= \sum_L \mu_3 Y_2(\hat u) + \mu_4 T_L
+
+    then H, V and T are updated by gates of the invariants V.V', |V|, T:T', |T| and Y2(V):T.
+    """
+
+    def __init__(self, channels: int, tensor_channels: int, cutoff: float, l_max: int) -> None:
+        super().__init__()
+        self.l_max, self.tensor_channels = l_max, tensor_channels
+        self.radial = RadialGaussians(RADIAL, cutoff)
+        size = channels + 2 * l_max * tensor_channels
+        self.content = dense(channels, size, channels)
+        self.filter = nn.Linear(self.radial.size, size, bias=False)
+        self.mixes = nn.ModuleList(
+            nn.Linear(tensor_channels, 2 * tensor_channels, bias=False) for _ in range(l_max)
+        )
+        invariants = (0, 2, 5)[l_max] * tensor_channels
+        self.gates = dense(channels + invariants, channels + l_max * tensor_channels, channels)
+
+    def forward(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
+        """The updated features."""
+        return self._update(self._exchange(nodes, edges))
+
+    def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
+        sender, receiver = edges.edge_index
+        count, channels = nodes.scalars.shape
+        weights = self.filter(self.radial(edges.lengths)) * edges.weights[:, None]
+        weights = self.content(nodes.scalars)[sender] * weights
+        parts = weights.split([channels, *[self.tensor_channels] * 2 * self.l_max], dim=-1)
+        scalars = nodes.scalars + gather(parts[0], receiver, count)
+        vectors, matrices = nodes.vectors, nodes.matrices
+        direction = (edges.vectors / edges.lengths[:, None])[:, :, None]
+        if self.l_max > 0:
+            moved = parts[1][:, None] * direction + parts[2][:, None] * nodes.vectors[sender]
+            vectors = vectors + gather(moved, receiver, count)
+        if self.l_max > 1:
+            turned = parts[3][:, None, None] * matrix_of(direction)
+            turned = turned + parts[4][:, None, None] * nodes.matrices[sender]
+            matrices = matrices + gather(turned, receiver, count)
+        return TensorFeatures(scalars, vectors, matrices)
+
+    def _update(self, nodes: TensorFeatures) -> TensorFeatures:
+        invariants = [nodes.scalars]
+        mixed = []
+        tensors = (nodes.vectors, nodes.matrices)[: self.l_max]
+        for mix, values in zip(self.mixes, tensors, strict=True):
+            first, second = mix(values).chunk(2, dim=-1)
+            mixed.append(first)
+            invariants += [inner(first, second), soft_norm(second)]
+        if self.l_max > 1:
+            invariants.append(inner(matrix_of(nodes.vectors), nodes.matrices))
+        gates = self.gates(torch.cat(invariants, dim=-1))
+        channels = nodes.scalars.shape[1]
+        scale = gates.split([channels, *[self.tensor_channels] * self.l_max], dim=-1)
+        vectors, matrices = nodes.vectors, nodes.matrices
+        if self.l_max > 0:
+            vectors = vectors + scale[1][:, None] * mixed[0]
+        if self.l_max > 1:
+            matrices = matrices + scale[2][:, None, None] * mixed[1]
+        return TensorFeatures(nodes.scalars + scale[0], vectors, matrices)

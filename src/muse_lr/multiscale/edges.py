@@ -1,0 +1,106 @@
+"""Neighbour lists of coarse nodes, made anew in every evaluation: nodes come and go."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muse_lr.geometry import Geometry
+from muse_lr.multiscale.assignment import CoarseNodes
+from muse_lr.multiscale.coarse import CoarseEdges
+from muse_lr.neighbors import neighbor_list
+from muse_lr.smooth import switch_off
+
+#: Graphs with more candidates (pairs times images) than this go through a cell list, one by one.
+MOST_CANDIDATES = 2_000_000
+
+
+def coarse_edges(
+    nodes: CoarseNodes, geometry: Geometry, inner: float, cutoff: float, dtype: torch.dtype
+) -> CoarseEdges:
+    """Edges between the nodes of each graph within ``cutoff``, differentiable.
+
+    Parameters
+    ----------
+    nodes : CoarseNodes
+    geometry : Geometry
+    inner, cutoff : float
+        Where the window of the distance starts to fall and where it ends, A.
+    dtype : torch.dtype
+        Of the result.
+    """
+    positions = geometry.positions[nodes.atoms]
+    index, shift = _search(positions.detach(), nodes.graph_index, geometry, cutoff)
+    sender, receiver = index
+    cell = geometry.cell[nodes.graph_index[receiver]]
+    image = torch.einsum("ea,eab->eb", shift, cell)
+    vectors = positions[sender] - positions[receiver] + image
+    lengths = torch.linalg.vector_norm(vectors, dim=1).to(dtype)
+    weights = switch_off(lengths, inner, cutoff) * nodes.mass[sender]
+    return CoarseEdges(index, vectors.to(dtype), lengths, weights)
+
+
+@torch.no_grad()
+def _search(
+    positions: Tensor, graph_index: Tensor, geometry: Geometry, cutoff: float
+) -> tuple[Tensor, Tensor]:
+    """(2, n_edges) sender, receiver and (n_edges, 3) images, in the dtype of the positions."""
+    cell = geometry.cell.detach()
+    inverse = torch.linalg.inv(cell)
+    # Atoms may lie outside the cell: whole cells are taken off first.
+    fractional = torch.einsum("na,nab->nb", positions, inverse[graph_index])
+    cells = fractional.floor() * geometry.pbc[graph_index]
+    wrapped = positions - torch.einsum("na,nab->nb", cells, cell[graph_index])
+    counts = torch.bincount(graph_index, minlength=geometry.num_graphs)
+    heights = 1 / torch.linalg.vector_norm(inverse, dim=1)
+    reach = torch.ceil(cutoff / heights).long() * geometry.pbc
+    candidates = counts**2 * (2 * reach + 1).prod(1)
+    found = [_brute_force(wrapped, counts, reach, cell, candidates, cutoff)]
+    for graph in (candidates > MOST_CANDIDATES).nonzero()[:, 0].tolist():
+        found.append(_cell_list(wrapped, graph, counts, geometry, cutoff))
+    index = torch.cat([pairs for pairs, _ in found], dim=1)
+    shift = torch.cat([images for _, images in found]).to(positions.dtype)
+    return index, shift - cells[index[0]] + cells[index[1]]
+
+
+def _brute_force(
+    positions: Tensor,
+    counts: Tensor,
+    reach: Tensor,
+    cell: Tensor,
+    candidates: Tensor,
+    cutoff: float,
+) -> tuple[Tensor, Tensor]:
+    """All pairs and images of the small graphs at once, without a loop over graphs."""
+    sizes = torch.where(candidates > MOST_CANDIDATES, 0, candidates)
+    graph = torch.repeat_interleave(sizes)
+    flat = torch.arange(len(graph), device=graph.device) - (torch.cumsum(sizes, 0) - sizes)[graph]
+    count, start = counts[graph], (torch.cumsum(counts, 0) - counts)[graph]
+    receiver, flat = flat % count, flat // count
+    sender, flat = flat % count, flat // count
+    span = 2 * reach[graph] + 1
+    digits = [flat % span[:, 0], flat // span[:, 0] % span[:, 1], flat // (span[:, 0] * span[:, 1])]
+    shift = torch.stack(digits, dim=1) - reach[graph]
+    sender, receiver = sender + start, receiver + start
+    image = torch.einsum("ea,eab->eb", shift.to(cell.dtype), cell[graph])
+    vectors = positions[sender] - positions[receiver] + image
+    own = (sender == receiver) & (shift == 0).all(1)
+    near = (vectors.square().sum(1) < cutoff**2) & ~own
+    return torch.stack([sender, receiver])[:, near], shift[near]
+
+
+def _cell_list(
+    positions: Tensor, graph: int, counts: Tensor, geometry: Geometry, cutoff: float
+) -> tuple[Tensor, Tensor]:
+    """One large graph; the search is on the CPU, wherever the model is."""
+    start = int(counts[:graph].sum())
+    own = positions[start : start + int(counts[graph])].cpu().numpy()
+    index, shift = neighbor_list(
+        np.ascontiguousarray(own),
+        geometry.cell[graph].detach().cpu().numpy(),
+        geometry.pbc[graph].cpu().numpy(),
+        cutoff,
+    )
+    device = positions.device
+    return torch.from_numpy(index).to(device) + start, torch.from_numpy(shift).to(device)

@@ -1,0 +1,172 @@
+"""A soft coarse-graining hierarchy over any backbone."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from muse_lr.backbones.base import Backbone
+from muse_lr.errors import InputError
+from muse_lr.geometry import Geometry
+from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
+from muse_lr.multiscale.base import (
+    Multiscale,
+    MultiscaleConfig,
+    MultiscaleContext,
+    MultiscaleOutput,
+)
+from muse_lr.multiscale.level import Level, LevelSize
+from muse_lr.multiscale.pooling import AtomTensors, Edges, LocalTensors
+from muse_lr.multiscale.tensors import dense, matrices_to_standard
+from muse_lr.multiscale.thinning import EveryAtom, NodeChoice, SpeciesNodes, ThinnedNodes
+from muse_lr.registry import lookup
+
+
+class MuseConfig(MultiscaleConfig):
+    """Keys of the hierarchy."""
+
+    kind: Literal["muse"] = "muse"
+    levels: int = Field(1, ge=1, le=3, description="Coarse levels; radii double from each to next.")
+    radius: float = Field(6.0, gt=0, le=20, description="Reach of a node of the first level, A.")
+    inner: float = Field(
+        0.75, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
+    )
+    cutoff: float = Field(
+        12.0, gt=0, le=40, description="Cutoff of the edges between nodes of the first level, A."
+    )
+    channels: int | None = Field(
+        None, ge=1, description="Width of the nodes' features; default the backbone's channels."
+    )
+    tensor_channels: int = Field(16, ge=1, description="Width of their vectors and matrices.")
+    l_max: int = Field(2, ge=0, le=2, description="Highest order of the nodes' features.")
+    layers: int = Field(1, ge=1, description="Rounds of tensor messages on each coarse graph.")
+    backbone: str | None = Field(
+        None,
+        description="Kind of backbone whose interaction modules run on the coarse graphs beside "
+        "the tensor messages; default the atoms' kind, none for none.",
+    )
+    nodes: Literal["thinning", "species", "all"] = Field(
+        "thinning", description="Which atoms carry nodes."
+    )
+    species: tuple[str, ...] = Field((), description="Elements of the nodes, for nodes: species.")
+    kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
+    delta: float = Field(0.2, gt=0, description="Difference of priority that suppresses fully.")
+    priority: float = Field(0.7, gt=0, description="Scale of the priority.")
+
+
+class Muse(Multiscale):
+    """Coarse levels thinned from the atoms, each exchanging through the atoms' features.
+
+    An independent construction after the idea of the Multiscale Structural Ensemble (A. Sole et
+    al., arXiv:2605.25710): smooth fractional assignments of atoms to coarse nodes, on which the
+    modules of the force field operate. Its equations are those of
+    :mod:`muse_lr.multiscale.thinning`, ``assignment``, ``pooling`` and ``coarse``, and not that
+    paper's. E = sum_i e(h_i) + sum over levels and nodes m_K e_c(K).
+    """
+
+    Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
+    size_consistent: ClassVar[bool] = True
+
+    def __init__(self, config: MuseConfig, context: MultiscaleContext) -> None:
+        super().__init__()
+        self.config = config
+        size = context.features
+        vectors = size.tensors.get(1, 0) if config.l_max > 0 else 0
+        self.reads_tensors = vectors > 0
+        self.local_cutoff = context.backbone.cutoff
+        radii = [config.radius * 2**level for level in range(config.levels)]
+        self.cutoff = radii[-1]
+        self.local = None
+        if config.l_max > 0:
+            self.local = LocalTensors(
+                size.scalars, config.tensor_channels, self.local_cutoff, config.l_max
+            )
+        channels = config.channels or context.backbone.channels
+        self.levels = nn.ModuleList()
+        for level, radius in enumerate(radii):
+            cutoff = config.cutoff * 2**level
+            level_size = LevelSize(
+                scalars=size.scalars,
+                vectors=vectors,
+                channels=channels,
+                tensor_channels=config.tensor_channels,
+                l_max=config.l_max,
+                layers=config.layers,
+                radius=radius,
+                inner=config.inner * radius,
+                cutoff=cutoff,
+            )
+            interactions = _interactions(config, context, channels, cutoff)
+            self.levels.append(Level(level_size, _choice(config), interactions))
+        self.readout = dense(size.scalars, 1, size.scalars)
+        self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
+
+    def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:
+        """Channels of each order: the backbone's, then those of each level."""
+        orders = set(known) | set(range(1, self.config.l_max + 1))
+        added = self.config.levels * self.config.tensor_channels
+        return {
+            order: known.get(order, 0) + (added if order <= self.config.l_max else 0)
+            for order in sorted(orders)
+        }
+
+    def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
+        """See :meth:`Multiscale.forward`."""
+        atoms = self._atom_tensors(features, graph)
+        tensors = {order: [values] for order, values in features.tensors.items()}
+        energy = geometry.positions.new_zeros(geometry.num_graphs)
+        levels = []
+        for level in self.levels:
+            unpooled, coarse_energy, nodes, assignment = level(atoms, graph, geometry)
+            energy = energy + coarse_energy
+            levels.append((nodes, assignment))
+            atoms = AtomTensors(
+                unpooled.scalars, atoms.vectors, atoms.local_vectors, atoms.local_matrices
+            )
+            if unpooled.vectors is not None:
+                tensors.setdefault(1, []).append(unpooled.vectors[:, [1, 2, 0]])
+            if unpooled.matrices is not None:
+                tensors.setdefault(2, []).append(matrices_to_standard(unpooled.matrices))
+        local = self.readout(atoms.scalars)[:, 0]
+        energy = energy + sum_nodes(local, geometry.graph_index, geometry.num_graphs)
+        joined = {order: torch.cat(parts, dim=-1) for order, parts in sorted(tensors.items())}
+        return MultiscaleOutput(NodeFeatures(atoms.scalars, joined), energy, tuple(levels))
+
+    def _atom_tensors(self, features: NodeFeatures, graph: Graph) -> AtomTensors:
+        scalars = features.scalars
+        vectors = None
+        if self.reads_tensors:
+            vectors = features.tensors[1][:, [2, 0, 1]]
+        if self.local is None:
+            return AtomTensors(scalars, vectors, scalars.new_zeros((len(scalars), 3, 0)), None)
+        near = graph.within(self.local_cutoff)
+        sender, receiver = near.edge_index
+        directions = near.edge_vectors / near.edge_lengths[:, None]
+        edges = Edges(sender, receiver, directions, near.edge_lengths)
+        return AtomTensors(scalars, vectors, *self.local(scalars, edges))
+
+
+def _choice(config: MuseConfig) -> NodeChoice:
+    if config.nodes == "all":
+        return EveryAtom()
+    if config.nodes == "species":
+        if not config.species:
+            raise InputError("model.multiscale.nodes is species: say which in species: [O, ...]")
+        return SpeciesNodes(config.species)
+    return ThinnedNodes(config.delta, config.kappa, config.priority)
+
+
+def _interactions(
+    config: MuseConfig, context: MultiscaleContext, channels: int, cutoff: float
+) -> Backbone | None:
+    """One layer of a backbone for a coarse graph."""
+    kind = config.backbone or context.backbone.kind
+    if kind == "none":
+        return None
+    part = lookup("backbone", kind)
+    options: dict[str, Any] = {"kind": kind, "cutoff": cutoff, "channels": channels, "layers": 1}
+    backbone: Backbone = part(part.Config(**options), context.elements)
+    return backbone

@@ -1,0 +1,108 @@
+"""Scalars, vectors and symmetric traceless matrices on nodes, and their products.
+
+Tensors are Cartesian here: vectors (n, 3, C), matrices (n, 3, 3, C). The matrix of a direction,
+Y2(u) = sqrt(3/2) (u u - |u|^2 / 3), has the norm |u|^2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+#: Softens norms, whose curvature at zero would be infinite.
+NORM_EPSILON = 1e-2
+
+
+@dataclass(frozen=True)
+class TensorFeatures:
+    """Features of n nodes.
+
+    Attributes
+    ----------
+    scalars : Tensor
+        (n, F).
+    vectors : Tensor
+        (n, 3, C).
+    matrices : Tensor
+        (n, 3, 3, C), symmetric and traceless.
+    """
+
+    scalars: Tensor
+    vectors: Tensor
+    matrices: Tensor
+
+
+def matrix_of(vectors: Tensor) -> Tensor:
+    """Y2 of vectors, (..., 3, C) -> (..., 3, 3, C)."""
+    outer = vectors[..., :, None, :] * vectors[..., None, :, :]
+    trace = vectors.square().sum(-2)
+    identity = torch.eye(3, dtype=vectors.dtype, device=vectors.device)
+    return sqrt(1.5) * (outer - identity[:, :, None] * trace[..., None, None, :] / 3)
+
+
+def matrices_from_standard(tensors: Tensor) -> Tensor:
+    """(n, 5, C) components of l = 2, m = -2..2, to matrices of the same norm."""
+    a, b, c, d, e = tensors.unbind(1)
+    r, s = sqrt(0.5), sqrt(1 / 6)
+    xx, yy, zz = -s * c + r * e, -s * c - r * e, 2 * s * c
+    rows = [[xx, r * a, r * d], [r * a, yy, r * b], [r * d, r * b, zz]]
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+def matrices_to_standard(matrices: Tensor) -> Tensor:
+    """The inverse of :func:`matrices_from_standard`."""
+    r, s = sqrt(0.5), sqrt(1 / 6)
+    return torch.stack(
+        [
+            matrices[:, 0, 1] / r,
+            matrices[:, 1, 2] / r,
+            matrices[:, 2, 2] / (2 * s),
+            matrices[:, 0, 2] / r,
+            (matrices[:, 0, 0] - matrices[:, 1, 1]) * r,
+        ],
+        dim=1,
+    )
+
+
+def inner(first: Tensor, second: Tensor) -> Tensor:
+    """Full contraction over the components: (n, ..., C) -> (n, C)."""
+    return (first * second).flatten(1, -2).sum(1)
+
+
+def act(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrix times vector for each channel: (n, 3, C)."""
+    return (matrices * vectors[:, None]).sum(2)
+
+
+def soft_norm(tensors: Tensor) -> Tensor:
+    """sqrt(|t|^2 + eps) - sqrt(eps), (n, ..., C) -> (n, C)."""
+    return (inner(tensors, tensors) + NORM_EPSILON).sqrt() - sqrt(NORM_EPSILON)
+
+
+class RadialGaussians(nn.Module):
+    """A constant and Gaussians of the distance, evenly over [0, cutoff]."""
+
+    def __init__(self, count: int, cutoff: float) -> None:
+        super().__init__()
+        self.count = count
+        self.spacing = cutoff / max(count - 1, 1)
+        self.size = count + 1
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """(p,) -> (p, count + 1)."""
+        centres = torch.arange(self.count, device=lengths.device, dtype=lengths.dtype)
+        offset = lengths[:, None] / self.spacing - centres
+        return torch.cat([torch.ones_like(lengths[:, None]), torch.exp(-offset.square())], dim=1)
+
+
+def dense(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
+    """A network of one hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
+    """Sum rows of ``values`` into ``size`` rows."""
+    return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)

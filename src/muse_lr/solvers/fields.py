@@ -1,0 +1,102 @@
+"""The potential, the field and the field gradient of a charge density at its own atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.geometry import Geometry
+from muse_lr.multipoles import to_cartesian
+from muse_lr.solvers.open_sum import open_interaction
+from muse_lr.solvers.reference import ReferenceSolver
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a density does at each atom, the atom's own multipoles left out, its images not.
+
+    Attributes
+    ----------
+    moments : Tensor
+        (n_atoms, (l_max + 1)^2) derivatives of the energy by the moments of a probe at the atoms:
+        the energy of a probe M is sum_lm M_lm v_lm. In eV/(e A^l).
+    """
+
+    moments: Tensor
+
+    @property
+    def potential(self) -> Tensor:
+        """(n_atoms,) in V."""
+        return self.moments[:, 0]
+
+    @property
+    def field(self) -> Tensor:
+        """(n_atoms, 3) electric field in V/A, minus the gradient of the potential."""
+        gradient = to_cartesian(self.moments[:, :4]).dipoles
+        assert gradient is not None
+        return -gradient
+
+    @property
+    def field_gradient(self) -> Tensor:
+        """(n_atoms, 3, 3) traceless part of the field's derivatives dE_a/dr_b, V/A^2."""
+        tensors = to_cartesian(self.moments).quadrupoles
+        if tensors is None:
+            raise ValueError("field gradients need fields of l_max 2")
+        # E = (1/3) Theta_ab phi_ab and the tensors of unit moments have the squared norm 3/2.
+        return -2 * tensors
+
+
+def fields_at_atoms(
+    density: ChargeDensity,
+    geometry: Geometry,
+    solver: ReferenceSolver,
+    l_max: int = 1,
+    width: Tensor | None = None,
+) -> Fields:
+    """The fields that ``density`` makes at its atoms, averaged over a Gaussian of each atom.
+
+    They are the derivative of the interaction of two densities, so that they can be differentiated
+    again, to any order, in positions, moments and cell.
+
+    Parameters
+    ----------
+    density : ChargeDensity
+    geometry : Geometry
+        May mix FFF, TTF and TTT; its edges reach at least ``solver.ewald.cutoff``.
+    solver : ReferenceSolver
+        Built for the widths of the density and of the probe.
+    l_max : int
+        0 for potentials, 1 for fields too, 2 for field gradients too.
+    width : Tensor, optional
+        (n_atoms,) Gaussian standard deviation of the probe, A; default that of the density.
+
+    Returns
+    -------
+    Fields
+    """
+    with torch.enable_grad():
+        components = (l_max + 1) ** 2
+        probe_moments = density.moments.new_zeros((len(density.moments), components))
+        probe = ChargeDensity(
+            probe_moments.requires_grad_(True),
+            density.width if width is None else width,
+            density.graph_index,
+            density.num_graphs,
+        )
+        energy = open_interaction(probe, density, geometry)
+        energy = energy + solver.interaction(probe, density, geometry, ~geometry.open_graphs)
+        (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=True)
+    return Fields(moments if torch.is_grad_enabled() else moments.detach())
+
+
+def uniform_field(density: ChargeDensity, geometry: Geometry, l_max: int = 1) -> Fields:
+    """The potential -F.r and the field F of the external field at the atoms."""
+    moments = density.moments.new_zeros((len(density.moments), (l_max + 1) ** 2))
+    field = geometry.field[geometry.graph_index]
+    moments[:, 0] = -(field * geometry.positions).sum(1).to(moments.dtype)
+    if l_max > 0:
+        moments[:, 1:4] = -field[:, [1, 2, 0]].to(moments.dtype)
+    return Fields(moments)

@@ -1,0 +1,212 @@
+"""Reciprocal space: structure factors of Gaussian multipoles in crystals and slabs.
+
+A slab is summed in a cell of its own: its two periodic vectors and a normal of length L that leaves
+a gap between it and its images. For all waves with an in-plane component the images act by
+exp(-h gap) only; the waves along the normal are set right by the slab term of the reference solver.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.geometry import Geometry
+from muse_lr.harmonics import solid_harmonics
+from muse_lr.smooth import switch_off
+from muse_lr.solvers.base import RECIPROCAL_TAPER
+
+#: exp(-SLAB_DECAY) is what is left of a slab's images.
+SLAB_DECAY = 28.0
+#: The gap is at least this many splittings: the smooth charges of images do not overlap.
+SLAB_GAP = 12.0
+#: |k| of slabs reaches this much further, so that their energy does not feel L.
+SLAB_RECIPROCAL = 1.3
+
+
+@dataclass(frozen=True)
+class LatticeCells:
+    """The cells in which the chosen graphs are summed.
+
+    Attributes
+    ----------
+    cell : Tensor
+        (G, 3, 3) in A; for slabs the open vector is the plane's normal of length ``height``.
+    slab : Tensor
+        (G,) of bool.
+    normal : Tensor
+        (G, 3) unit normal of slabs.
+    height : Tensor
+        (G,) L in A; a constant for derivatives, on which the energy does not depend.
+    area : Tensor
+        (G,) of the periodic plane of slabs, A^2.
+    """
+
+    cell: Tensor
+    slab: Tensor
+    normal: Tensor
+    height: Tensor
+    area: Tensor
+
+    @property
+    def volume(self) -> Tensor:
+        """(G,) in A^3."""
+        return torch.linalg.det(self.cell).abs()
+
+
+def lattice_cells(geometry: Geometry, chosen: Tensor, splitting: float) -> LatticeCells:
+    """The cells of the chosen graphs, which are periodic in two or three directions."""
+    cell, pbc = geometry.cell[chosen], geometry.pbc[chosen]
+    slab = ~pbc.all(1)
+    # The open axis, or 0 where there is none and the result is not used.
+    axis = (~pbc).long().argmax(1)
+    rows = torch.arange(len(cell), device=cell.device)
+    plane = torch.linalg.cross(cell[rows, (axis + 1) % 3], cell[rows, (axis + 2) % 3])
+    area = torch.linalg.vector_norm(plane, dim=1)
+    normal = plane / area[:, None]
+    height = torch.ones_like(area)
+    if bool(slab.any()):
+        height = _heights(geometry, chosen, cell, axis, normal, splitting)
+        open_row = torch.nn.functional.one_hot(axis, 3).bool() & slab[:, None]
+        cell = torch.where(open_row[:, :, None], (normal * height[:, None])[:, None, :], cell)
+    return LatticeCells(cell, slab, normal, height, area)
+
+
+@torch.no_grad()
+def _heights(
+    geometry: Geometry,
+    chosen: Tensor,
+    cell: Tensor,
+    axis: Tensor,
+    normal: Tensor,
+    splitting: float,
+) -> Tensor:
+    """(G,) extent of the atoms along the normal plus the gap that silences the images."""
+    row_of_graph = torch.cumsum(chosen, 0) - 1
+    atoms = chosen[geometry.graph_index].nonzero()[:, 0]
+    row = row_of_graph[geometry.graph_index[atoms]]
+    z = (geometry.positions[atoms] * normal[row]).sum(1)
+    empty = z.new_zeros(len(cell))
+    extent = empty.scatter_reduce(0, row, z, "amax", include_self=False)
+    extent = extent - empty.scatter_reduce(0, row, z, "amin", include_self=False)
+    # In-plane reciprocal vectors: the rows of the inverse's transpose with the normal as third.
+    rows = torch.arange(len(cell), device=cell.device)
+    closed = cell.clone()
+    closed[rows, axis] = normal
+    reciprocal = 2 * math.pi * torch.linalg.inv(closed).mT
+    a, b = reciprocal[rows, (axis + 1) % 3], reciprocal[rows, (axis + 2) % 3]
+    waves = [m * a + n * b for m, n in product(range(-3, 4), repeat=2) if (m, n) > (0, 0)]
+    longest = torch.linalg.vector_norm(torch.stack(waves), dim=2).amin(0)
+    return extent + (SLAB_DECAY / longest).clamp(min=SLAB_GAP * splitting)
+
+
+class ReciprocalSpace:
+    """Structure factors on the k vectors of the chosen graphs, batched without a loop.
+
+    exp(i k.r) factorises over the three fractional coordinates, so that a structure factor is a
+    matrix product instead of a sine and cosine for each atom and each k. Planes k3 >= 0 are kept;
+    those with k3 > 0 stand for their mirror images too.
+
+    Parameters
+    ----------
+    cells : LatticeCells
+    geometry : Geometry
+    chosen : Tensor
+        (n_graphs,) of bool.
+    cutoff : float
+        |k| up to which crystals are complete, 1/A.
+    dtype : torch.dtype
+        Of the phases.
+    """
+
+    def __init__(
+        self,
+        cells: LatticeCells,
+        geometry: Geometry,
+        chosen: Tensor,
+        cutoff: float,
+        dtype: torch.dtype,
+    ) -> None:
+        self.cells = cells
+        self.dtype = dtype
+        reach = torch.where(cells.slab, SLAB_RECIPROCAL * cutoff, cutoff)
+        inverse = torch.linalg.inv(cells.cell)
+        self._index_atoms(geometry, chosen)
+        phases, integers = self._phases(geometry, inverse, reach)
+        # (G, n, k1 k2) and (G, n, k3).
+        self._planes = (phases[0][..., None] * phases[1][:, :, None, :]).flatten(2)
+        self._lines = phases[2]
+        self._set_waves(integers, inverse, reach)
+
+    def _index_atoms(self, geometry: Geometry, chosen: Tensor) -> None:
+        row_of_graph = torch.cumsum(chosen, 0) - 1
+        self._atoms = chosen[geometry.graph_index].nonzero()[:, 0]
+        graph = geometry.graph_index[self._atoms]
+        self._row, self._column = row_of_graph[graph], self._atoms - geometry.ptr[graph]
+        counts = geometry.nodes_per_graph[chosen]
+        self._shape = (len(counts), int(counts.max()))
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """(n_chosen_atoms, c) -> (G, n_max, c), zeros where a graph has fewer atoms."""
+        empty = values.new_zeros((*self._shape, values.shape[1]))
+        return empty.index_put((self._row, self._column), values)
+
+    def _phases(
+        self, geometry: Geometry, inverse: Tensor, reach: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """For each axis exp(2 pi i n s) as (G, n_max, n_k), and the integers n."""
+        positions = geometry.positions[self._atoms]
+        fractional = torch.einsum("ia,iab->ib", positions, inverse[self._row])
+        # Whole cells change no phase; without them float32 keeps its digits.
+        fractional = self._padded(fractional - fractional.detach().floor()).to(self.dtype)
+        lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
+        largest = RECIPROCAL_TAPER * reach[:, None] / (2 * math.pi) * lengths
+        phases, integers = [], []
+        for axis, limit in enumerate(largest.amax(0).floor().long().tolist()):
+            lowest = 0 if axis == 2 else -limit
+            n = torch.arange(lowest, limit + 1, device=fractional.device, dtype=self.dtype)
+            angle = 2 * math.pi * fractional[:, :, axis, None] * n
+            integers.append(n)
+            phases.append(torch.polar(torch.ones_like(angle), angle))
+        return phases, integers
+
+    def _set_waves(self, integers: list[Tensor], inverse: Tensor, reach: Tensor) -> None:
+        grid = torch.cartesian_prod(*integers).to(inverse.dtype)
+        # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
+        self.waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
+        squared = self.waves.square().sum(-1)
+        zero = (grid == 0).all(1)
+        self.squared = torch.where(zero, 1.0, squared)
+        multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
+        norm, outer = self.squared.sqrt(), RECIPROCAL_TAPER * reach[:, None]
+        self._window = multiplicity * switch_off(norm, reach[:, None], outer)
+
+    def structure_factor(self, density: ChargeDensity) -> Tensor:
+        r"""S(k) = sum_i [q_i + i k.mu_i - (1/3) sum_m R_2m(k) Q_i,2m] exp(i k.r_i), (G, K) complex.
+
+        The Fourier transform of a unit multipole is :math:`(-i)^l R_{lm}(k) / (2l - 1)!!` times the
+        Gaussian factor, which the weights carry.
+        """
+        moments = self._padded(density.moments[self._atoms].to(self.dtype))
+        channels = moments.shape[2]
+        # (G, n, c k3): the moments ride on the lines, the planes are shared by all of them.
+        lines = (moments[..., None] * self._lines[:, :, None, :]).flatten(2)
+        sums = self._planes.mT @ lines
+        sums = sums.unflatten(2, (channels, -1)).transpose(2, 3).flatten(1, 2)
+        factor = sums[..., 0]
+        if channels > 1:
+            along = (solid_harmonics(1, self.waves).to(self.dtype) * sums[..., 1:4]).sum(-1)
+            factor = factor + 1j * along
+        if channels > 4:
+            second = solid_harmonics(2, self.waves).to(self.dtype)
+            factor = factor - (second * sums[..., 4:9]).sum(-1) / 3
+        return factor
+
+    def weights(self, splitting: float) -> Tensor:
+        """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""
+        decay = torch.exp(-(splitting**2) * self.squared) / self.squared
+        return 2 * math.pi * self._window * decay / self.cells.volume[:, None]

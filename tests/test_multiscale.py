@@ -1,0 +1,224 @@
+"""The coarse levels: coverage, partition of unity, smoothness, what reaches the nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list as ase_neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import muse_lr
+from muse_lr import testing
+from muse_lr.geometry import strained_geometry
+from muse_lr.harmonics import rotation_matrix, solid_harmonics
+from muse_lr.multiscale.assignment import CoarseNodes, assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.edges import coarse_edges
+from muse_lr.multiscale.tensors import (
+    inner,
+    matrices_from_standard,
+    matrices_to_standard,
+    matrix_of,
+)
+from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound, masses
+from muse_lr.smooth import switch_off
+from muse_lr.testing import strategies
+
+ELEMENTS = ("H", "C", "O", "Na", "Cl")
+
+
+def geometry_of(structures, cutoff=6.0):
+    batch = muse_lr.AtomsBatch.from_ase(structures, cutoff=cutoff)
+    return strained_geometry(batch, batch.positions, None)
+
+
+def model_of(**multiscale):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = muse_lr.build_model(
+            {
+                "elements": list(ELEMENTS),
+                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
+                "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0, **multiscale},
+                "charges": None,
+                "heads": {},
+            }
+        ).to(torch.float64)
+    testing.randomise_weights(model, seed=1)
+    return model.eval()
+
+
+def coverage(choice, geometry, inner_radius, radius):
+    """(n_atoms,) sum over nodes of mass times window, the node on the atom included."""
+    mass = choice(geometry, inner_radius, radius)
+    sender, receiver = geometry.edge_index
+    window = switch_off(geometry.edge_lengths, inner_radius, radius)
+    return mass.index_add(0, receiver, mass[sender] * window), mass
+
+
+def test_coverage_bounds_are_the_published_ones():
+    for kappa, bound in ((1.0, 0.8533), (1.5, 0.590), (2.0, 0.452), (3.0, 0.308)):
+        assert coverage_bound(kappa) == pytest.approx(bound, abs=1e-3)
+
+
+structures = st.one_of(
+    strategies.molecules(ELEMENTS, max_atoms=12),
+    strategies.crystals(ELEMENTS, max_atoms=8),
+    strategies.slabs(ELEMENTS, max_atoms=8),
+)
+
+
+@settings(max_examples=20 * settings.default.max_examples)
+@given(
+    atoms=structures,
+    kappa=st.sampled_from([1.0, 1.5, 2.0, 3.0]),
+    delta=st.sampled_from([0.05, 0.2]),
+)
+def test_every_atom_is_covered_and_shared_out_exactly(atoms, kappa, delta):
+    geometry = geometry_of([atoms], 4.0)
+    covered, mass = coverage(ThinnedNodes(delta, kappa, 0.7), geometry, 3.0, 4.0)
+    assert float(covered.min()) >= coverage_bound(kappa) - 1e-9
+    nodes = kept_nodes(mass, geometry)
+    pairs = pairs_with_nodes(nodes, geometry, 4.0)
+    affinity = torch.exp(torch.sin(7 * torch.arange(len(pairs[0])).double()))
+    assignment = assign(nodes, pairs, affinity, 3.0, 4.0, len(atoms))
+    sums = torch.zeros(len(atoms)).double().index_add(0, assignment.atom, assignment.share)
+    assert float((sums - 1).abs().max()) < 1e-12
+
+
+def test_thinning_by_hand():
+    """A pair in which one suppresses the other, then a chain of three."""
+    index = torch.tensor([[0, 1], [1, 0]])
+    window = torch.ones(2, dtype=torch.float64)
+    priority = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    assert masses(priority, index, window, 0.2, 1.0).tolist() == [1, 0]
+    assert masses(priority * 0, index, window, 0.2, 1.0).tolist() == [1, 1]
+    chain = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    priority = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
+    # The first removes the second, which then cannot remove the third.
+    assert masses(priority, chain, torch.ones(4).double(), 0.2, 1.0).tolist() == [1, 0, 1]
+
+
+def test_a_perfect_lattice_keeps_all_its_atoms():
+    geometry = geometry_of([bulk("Na", "sc", a=3.0).repeat((2, 2, 1))])
+    assert ThinnedNodes(0.2, 1.5, 0.7)(geometry, 4.5, 6.0).tolist() == [1.0] * 4
+
+
+def test_it_thins_disordered_matter():
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((3, 3, 3))
+    salt.rattle(0.15, seed=1)
+    mass = ThinnedNodes(0.2, 1.5, 0.7)(geometry_of([salt]), 4.5, 6.0)
+    assert 0.02 < float((mass > 0).double().mean()) < 0.35
+
+
+@pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 0, 1), (0, 0, 0)], ids=str)
+@pytest.mark.parametrize("large", [False, True])
+def test_coarse_edges_are_those_of_another_code(pbc, large, monkeypatch):
+    if large:
+        monkeypatch.setattr("muse_lr.multiscale.edges.MOST_CANDIDATES", 1)
+    rng = np.random.default_rng(0)
+    cells = [np.array([[5.0, 0.3, 0], [1.5, 6.0, 0], [0, -2.0, 4.0]]), np.diag([7.0, 4.0, 3.0])]
+    listed = [Atoms("H6", rng.uniform(-9, 9, (6, 3)), cell=cell, pbc=pbc) for cell in cells]
+    listed.insert(1, Atoms("H", cell=cells[0], pbc=pbc))
+    geometry = geometry_of(listed, 1.0)
+    atoms = torch.arange(0, 13, 2)
+    nodes = CoarseNodes(atoms, torch.ones(7).double(), geometry.graph_index[atoms])
+    edges = coarse_edges(nodes, geometry, 3.0, 8.0, torch.float64)
+    expected = []
+    for structure, mine in zip(listed, ([0, 2, 4], [0], [1, 3, 5]), strict=True):
+        expected += ase_neighbor_list("d", structure[mine], 8.0).tolist()
+    np.testing.assert_allclose(np.sort(edges.lengths), np.sort(expected), atol=1e-10)
+
+
+def test_matrices_and_components_of_order_two():
+    points = torch.randn(5, 3, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    standard = solid_harmonics(2, points[:, :, 0])[:, :, None]
+    torch.testing.assert_close(matrices_from_standard(standard), matrix_of(points))
+    torch.testing.assert_close(matrices_to_standard(matrix_of(points)), standard)
+    norms = inner(matrix_of(points), matrix_of(points))
+    torch.testing.assert_close(norms, points.square().sum(1) ** 2)
+    turn = torch.linalg.qr(points[:3, :, 0]).Q
+    turned = torch.einsum("mk,nkc->nmc", rotation_matrix(2, turn), standard)
+    rotated = torch.einsum("ab,nbc->nac", turn, points)
+    torch.testing.assert_close(matrices_from_standard(turned), matrix_of(rotated))
+
+
+def jump_of_curvature(model, path, where, step):
+    """Difference of the second derivatives of the energy on both sides of a point."""
+    offsets = np.array([-3, -2, -1, 1, 2, 3]) * step
+    batch = muse_lr.AtomsBatch.from_ase([path(where + t) for t in offsets], cutoff=model.cutoff)
+    e = model(batch).energy.detach().numpy()
+    left, right = e[0] - 2 * e[1] + e[2], e[3] - 2 * e[4] + e[5]
+    return abs(right - left) / step**2
+
+
+@settings(max_examples=3 * settings.default.max_examples)
+@given(seed=st.integers(0, 10**6))
+def test_energies_are_smooth_where_nodes_appear_and_vanish(seed):
+    """The jump of the second derivative shrinks with the step, at the death of a node."""
+    model = model_of()
+    rng = np.random.default_rng(seed)
+    atoms = testing.structures.molecule(
+        [ELEMENTS[i] for i in rng.integers(0, 5, 8)], seed, minimum_distance=1.2
+    )
+    direction = rng.normal(size=atoms.positions.shape)
+
+    def path(t):
+        moved = atoms.copy()
+        moved.positions += t * direction / np.linalg.norm(direction)
+        return moved
+
+    def kept(t):
+        batch = muse_lr.AtomsBatch.from_ase([path(t)], cutoff=model.cutoff)
+        return set(model(batch).levels[0][0].atoms.tolist())
+
+    grid = np.linspace(-0.3, 0.3, 31)
+    nodes = [kept(t) for t in grid]
+    changes = [i for i in range(30) if nodes[i] != nodes[i + 1]]
+    if not changes:
+        return
+    low, high = grid[changes[0]], grid[changes[0] + 1]
+    start = kept(low)
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) == start else (low, middle)
+    coarse, fine = (jump_of_curvature(model, path, low, h) for h in (1e-3, 1e-4))
+    assert fine < 0.3 * coarse + 1e-3
+
+
+def test_the_energy_is_in_a_part_of_its_own_and_features_reach_the_charges():
+    configuration = {
+        "elements": ["H", "O"],
+        "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
+        "multiscale": {"kind": "muse", "tensor_channels": 4, "levels": 2},
+        "charges": {"kind": "latent", "l_max": 2},
+    }
+    model = muse_lr.build_model(configuration)
+    assert model.cutoff == 12.0
+    assert model.multiscale.features.tensors == {1: 8 + 2 * 4, 2: 2 * 4}
+    output = model(muse_lr.AtomsBatch.from_ase([molecule("H2O")], cutoff=model.cutoff), ("forces",))
+    assert list(output.energy_parts) == ["e0", "backbone", "multiscale", "coulomb"]
+    assert output.density.l_max == 2
+    assert len(output.levels) == 2
+    with pytest.raises(muse_lr.InputError, match="l = 2"):
+        muse_lr.build_model(
+            {**configuration, "charges": {"kind": "latent", "l_max": 2, "input": "backbone"}}
+        )
+
+
+@pytest.mark.parametrize("nodes", ["species", "all"])
+def test_other_choices_of_nodes(nodes):
+    water = molecule("H2O")
+    options = {"species": ["O"]} if nodes == "species" else {}
+    output = model_of(nodes=nodes, **options)(muse_lr.AtomsBatch.from_ase([water], cutoff=4.0))
+    assert output.levels[0][0].atoms.tolist() == ([0] if nodes == "species" else [0, 1, 2])
+    if nodes == "species":
+        with pytest.raises(muse_lr.InputError, match="say which in species"):
+            model_of(nodes=nodes)
+        # An atom that loses its last node fades out.
+        pairs = [Atoms("OH", [[0, 0, 0], [0, 0, r]]) for r in (3.999, 4.0, 4.001)]
+        batch = muse_lr.AtomsBatch.from_ase(pairs, cutoff=4.0)
+        assert np.ptp(model_of(nodes=nodes, **options)(batch).energy.detach().numpy()) < 1e-6
