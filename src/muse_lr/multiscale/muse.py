@@ -21,7 +21,7 @@ from muse_lr.multiscale.base import (
 from muse_lr.multiscale.level import Level, LevelSize
 from muse_lr.multiscale.pooling import AtomTensors, Edges, LocalTensors
 from muse_lr.multiscale.tensors import dense, matrices_to_standard
-from muse_lr.multiscale.thinning import EveryAtom, NodeChoice, SpeciesNodes, ThinnedNodes
+from muse_lr.multiscale.thinning import CROWDING, EveryAtom, NodeChoice, SpeciesNodes, ThinnedNodes
 from muse_lr.registry import lookup
 
 
@@ -55,6 +55,9 @@ class MuseConfig(MultiscaleConfig):
     kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
     delta: float = Field(0.2, gt=0, description="Difference of priority that suppresses fully.")
     priority: float = Field(0.7, gt=0, description="Scale of the priority.")
+    crowding: float = Field(
+        CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
+    )
 
 
 class Muse(Multiscale):
@@ -156,7 +159,7 @@ def _choice(config: MuseConfig) -> NodeChoice:
         if not config.species:
             raise InputError("model.multiscale.nodes is species: say which in species: [O, ...]")
         return SpeciesNodes(config.species)
-    return ThinnedNodes(config.delta, config.kappa, config.priority)
+    return ThinnedNodes(config.delta, config.kappa, config.priority, config.crowding)
 
 
 def _interactions(
