@@ -14,6 +14,9 @@ from muse_lr.testing.potentials import Potential, Subject, as_potential
 
 Array = NDArray[np.float64]
 
+#: Levels beyond those asked for that a jump must outlast.
+CONFIRMATIONS = 2
+
 #: A structure for each value of the path's coordinate.
 Path = Callable[[float], Atoms]
 
@@ -86,7 +89,7 @@ def check_smooth(
     of the second derivative stays, and a kink or a jump of the energy grows. The path is scanned
     with h and h/2; where J shrinks least, windows are looked at again with h/4, h/16, ...; the
     measurement is the largest step there, extrapolated to h = 0 as
-    :math:`(4 J_{h/4} - J_h) / 3`.
+    :math:`(4 J_{h/4} - J_h) / 3`; one that is too large must outlast two more levels.
 
     Parameters
     ----------
@@ -155,7 +158,7 @@ def _zoom(
 ) -> tuple[float, float, float]:
     """Extrapolated jump near a point, what is allowed there, and where it is."""
     previous, jump, scale, noise = np.inf, np.inf, 1e-2, 0.0
-    for level in range(levels):
+    for level in range(levels + CONFIRMATIONS):
         width, h = 3 * h, h / 4
         grid = np.linspace(centre - width, centre + width, 25)
         energies = _energies(potential, path, grid)
@@ -166,4 +169,9 @@ def _zoom(
         jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
         previous, centre = float(steps[found]), float(grid[found + 2])
         noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
+        # A step that was half outside of the last window is larger than the extrapolation knows:
+        # look again, unless all is well or the next h would see more noise than jump.
+        settled = jump <= tolerance * scale + noise or jump < 32 * noise
+        if level >= levels - 1 and settled:
+            break
     return max(jump, 0.0), tolerance * scale + noise, centre
