@@ -7,6 +7,7 @@ from torch import nn
 from muse_lr.heads.base import Head
 from muse_lr.heads.coulomb import CoulombHead
 from muse_lr.model import EnergyModel
+from muse_lr.solvers.dispatch import MESH_SIZE
 
 
 def describe(model: EnergyModel) -> list[str]:
@@ -20,13 +21,21 @@ def describe(model: EnergyModel) -> list[str]:
             f"field {backbone.layers} x {backbone.cutoff:g} = "
             f"{backbone.layers * backbone.cutoff:g} A"
         )
+    if model.multiscale is not None:
+        part = model.multiscale
+        assert model.config.multiscale is not None
+        lines.append(
+            f"multiscale       {model.config.multiscale.kind}, {_count(part)} parameters, edges to "
+            f"{part.cutoff:g} A"
+        )
     if model.charges is not None:
         charges = model.charges
         assert model.config.charges is not None
+        widths = " ".join(f"{width:g}" for width in sorted(set(charges.widths)))
         exact = "exact" if charges.exact_total_charge else "free"
         lines.append(
-            f"charges          {model.config.charges.kind}, {_count(charges)} parameters, width "
-            f"{charges.width:g} A, total charge {exact}"
+            f"charges          {model.config.charges.kind}, l up to {charges.l_max}, "
+            f"{_count(charges)} parameters, width {widths} A, total charge {exact}"
         )
     for name, head in model.heads.items():
         section = model.config.heads[name]
@@ -44,13 +53,12 @@ def describe(model: EnergyModel) -> list[str]:
 
 
 def _solver_lines(head: CoulombHead) -> list[str]:
-    ewald = head.solver.ewald
-    real = f"real space to {ewald.cutoff:g} A" if ewald.cutoff else "no real-space sum"
-    return [
-        "  FFF            exact sum over all pairs, O(N^2)",
-        f"  TTT            {type(head.solver).__name__}: Ewald, splitting {ewald.splitting:.3g} A, "
-        f"{real}, |k| to {ewald.reciprocal_cutoff:.3g}/A, accuracy {head.solver.accuracy:g}",
-    ]
+    sums = head.electrostatics
+    lines = [f"  accuracy             {sums.accuracy:g}", f"  FFF                  {sums.explain('FFF', 0)}"]
+    for boundary in ("TTF", "TTT"):
+        for n_atoms, size in ((0, f"< {MESH_SIZE} atoms"), (MESH_SIZE, "larger")):
+            lines.append(f"  {boundary} {size:<15} {sums.explain(boundary, n_atoms)}")
+    return lines
 
 
 def _count(module: nn.Module) -> int:

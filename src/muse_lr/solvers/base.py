@@ -87,6 +87,8 @@ class Solver(ABC):
     right : frozenset of str
         Derivatives that were checked against finite differences and the reference solver; it is
         never used for others.
+    best_accuracy : float
+        The finest accuracy that it delivers.
 
     Parameters
     ----------
@@ -102,6 +104,7 @@ class Solver(ABC):
     boundaries: ClassVar[frozenset[Lattice]]
     l_max: ClassVar[int]
     right: ClassVar[frozenset[Derivative]]
+    best_accuracy: ClassVar[float] = 0.0
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
         self.widths = tuple(widths)

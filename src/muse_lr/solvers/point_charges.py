@@ -1,0 +1,185 @@
+r"""What the engines for charges share: everything of a lattice sum but the reciprocal part.
+
+The energy of Gaussian charges in a lattice, in e^2/A and with the conventions of
+:mod:`muse_lr.solvers.reference`, is
+
+.. math::
+   E = \sum_{i<j} q_i q_j \frac{\mathrm{erfc}(r / 2\eta) - \mathrm{erfc}(r / s_{ij})}{r}
+       + E_\mathrm{rec} + E_\mathrm{boundary}, \qquad s_{ij}^2 = 2 (\sigma_i^2 + \sigma_j^2).
+
+E_rec is the textbook's for points of the same charges, :math:`\sum_{k \ne 0} (2 \pi / V k^2)
+\exp(-\eta^2 k^2) |S(k)|^2 - \sum q^2 / 2 \sqrt\pi \eta - 2 \pi Q^2 \eta^2 / V`, which is what the
+libraries compute. The widths therefore act in real space, and at k = 0 only: there
+:math:`E_\mathrm{boundary} = 2 \pi Q \sum q \sigma^2 / V` in crystals. In slabs the widths of k = 0
+cancel against those of the slab term, which is left as that of points,
+:math:`(2 \pi / V)[M_z^2 - Q \sum q z^2 - Q^2 L^2 / 12]`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.errors import InputError
+from muse_lr.geometry import Geometry
+from muse_lr.graph import sum_nodes
+from muse_lr.smooth import switch_off
+from muse_lr.solvers.base import REAL_TAPER, Lattice, Solver
+from muse_lr.solvers.lattice import LatticeCells, lattice_cells
+from muse_lr.units import COULOMB_CONSTANT
+
+
+@dataclass(frozen=True)
+class PointCharges:
+    """Charges of the chosen graphs in their lattices, in float64.
+
+    Attributes
+    ----------
+    charges : Tensor
+        (n,) in e.
+    positions : Tensor
+        (n, 3) in A.
+    row : Tensor
+        (n,) graph of each charge, 0 to G - 1, ascending.
+    counts : Tensor
+        (G,) charges of each graph.
+    cell : Tensor
+        (G, 3, 3) in A; a slab's open vector is normal to it and holds the vacuum.
+    """
+
+    charges: Tensor
+    positions: Tensor
+    row: Tensor
+    counts: Tensor
+    cell: Tensor
+
+    @property
+    def volume(self) -> Tensor:
+        """(G,) in A^3."""
+        return torch.linalg.det(self.cell).abs()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """(n,) -> (G,) sums over the charges of each graph."""
+        return sum_nodes(values, self.row, len(self.cell))
+
+
+class PointChargeSolver(Solver):
+    """An engine that sums charges in reciprocal space; the rest is done here for all of them.
+
+    The rest is plain torch over all edges and graphs at once. It is switched off smoothly at the
+    cutoff and right to any order of derivative.
+
+    Attributes
+    ----------
+    name : str
+        In the registry.
+    best_accuracy : float
+        What it cannot or need not go below is refused.
+    """
+
+    name: ClassVar[str]
+    best_accuracy: ClassVar[float] = 0.0
+    boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
+    l_max: ClassVar[int] = 0
+
+    def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
+        super().__init__(widths, accuracy, cutoff)
+        if accuracy < self.best_accuracy:
+            raise InputError(
+                f"solver {self.name} delivers accuracies down to {self.best_accuracy:g}, not "
+                f"{accuracy:g}: raise accuracy or set solver: reference"
+            )
+
+    @abstractmethod
+    def reciprocal(self, system: PointCharges) -> Tensor:
+        """(G,) E_rec in e^2/A, with the self-energy and the background of points."""
+
+    def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """See :meth:`Solver.energy`."""
+        if not bool(chosen.any()):
+            return geometry.positions.new_zeros(geometry.num_graphs)
+        cells = lattice_cells(geometry, chosen, self.ewald.splitting)
+        atoms = chosen[geometry.graph_index].nonzero()[:, 0]
+        system = PointCharges(
+            charges=density.charges[atoms].double(),
+            positions=geometry.positions[atoms],
+            row=(torch.cumsum(chosen, 0) - 1)[geometry.graph_index[atoms]],
+            counts=geometry.nodes_per_graph[chosen],
+            cell=cells.cell,
+        )
+        lattice = self.reciprocal(system) + boundary_term(
+            system, density.width[atoms].double(), cells
+        )
+        rows = chosen.nonzero()[:, 0]
+        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        if self.ewald.cutoff > 0:
+            energy = energy + self.real_space(density, geometry, chosen)
+        return COULOMB_CONSTANT * energy
+
+    def real_space(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """(n_graphs,) sum over pairs of q q' [erfc(r / 2 eta) - erfc(r / s)] / r, in e^2/A."""
+        outer = self.ewald.cutoff
+        sender, receiver = geometry.edge_index
+        # The list has each pair twice; of an atom and its own image both halves are kept.
+        pairs = (sender <= receiver) & (geometry.edge_lengths < outer)
+        pairs = (pairs & chosen[geometry.graph_index[receiver]]).nonzero()[:, 0]
+        sender, receiver = sender[pairs], receiver[pairs]
+        charges = density.charges
+        distance = geometry.edge_lengths[pairs].to(charges.dtype)
+        variance: Tensor | float = 2 * self.widths[0] ** 2
+        if len(set(self.widths)) > 1:
+            variance = (density.width[sender] ** 2 + density.width[receiver] ** 2).to(charges.dtype)
+        kernel = torch.erfc(distance / (2 * self.ewald.splitting)) - gaussian_share(
+            distance, variance
+        )
+        kernel = kernel / distance * switch_off(distance, REAL_TAPER * outer, outer)
+        weight = torch.where(sender == receiver, 0.5, 1.0).to(charges.dtype)
+        pair = weight * charges[sender] * charges[receiver] * kernel
+        return sum_nodes(pair, geometry.graph_index[receiver], geometry.num_graphs)
+
+
+def gaussian_share(distance: Tensor, variance: Tensor | float) -> Tensor:
+    """erfc(r / sqrt(2 s^2)), what Gaussians lack of a point's interaction; 0 for two points.
+
+    Parameters
+    ----------
+    distance : Tensor
+        (p,) in A.
+    variance : Tensor or float
+        (p,) s^2 = sigma_i^2 + sigma_j^2 in A^2, or one number for all.
+    """
+    if isinstance(variance, float):
+        if variance == 0:
+            return torch.zeros_like(distance)
+        return torch.erfc(distance / math.sqrt(2 * variance))
+    points = variance == 0
+    share = torch.erfc(distance / (2 * torch.where(points, 1.0, variance)).sqrt())
+    return torch.where(points, 0.0, share)
+
+
+def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> Tensor:
+    """(G,) E_boundary in e^2/A: the Gaussians' background in crystals, the slab term in slabs.
+
+    Parameters
+    ----------
+    system : PointCharges
+    width : Tensor
+        (n,) of each charge, A.
+    cells : LatticeCells
+    """
+    total = system.sum(system.charges)
+    crystal = total * system.sum(system.charges * width**2)
+    if not bool(cells.slab.any()):
+        return 2 * math.pi * crystal / system.volume
+    z = (system.positions * cells.normal[system.row]).sum(1)
+    dipole = system.sum(system.charges * z)
+    second = system.sum(system.charges * z**2)
+    slab = dipole**2 - total * second - total**2 * cells.height**2 / 12
+    return 2 * math.pi * torch.where(cells.slab, slab, crystal) / system.volume
