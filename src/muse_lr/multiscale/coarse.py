@@ -15,6 +15,7 @@ from muse_lr.multiscale.tensors import (
     inner,
     matrix_of,
     soft_norm,
+    unit_linear,
 )
 
 #: Radial functions of the coarse edges.
@@ -61,9 +62,9 @@ class CoarseLayer(nn.Module):
         self.radial = RadialGaussians(RADIAL, cutoff)
         size = channels + 2 * l_max * tensor_channels
         self.content = dense(channels, size, channels)
-        self.filter = nn.Linear(self.radial.size, size, bias=False)
+        self.filter = unit_linear(self.radial.size, size, self.radial.power)
         self.mixes = nn.ModuleList(
-            nn.Linear(tensor_channels, 2 * tensor_channels, bias=False) for _ in range(l_max)
+            unit_linear(tensor_channels, 2 * tensor_channels) for _ in range(l_max)
         )
         invariants = (0, 2, 5)[l_max] * tensor_channels
         self.gates = dense(channels + invariants, channels + l_max * tensor_channels, channels)

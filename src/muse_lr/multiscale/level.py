@@ -149,7 +149,7 @@ class Bridge(nn.Module):
         known = interactions.tensor_channels
         self.orders = [order for order in range(1, size.l_max + 1) if order in known]
         self.tensors_in = nn.ModuleList(
-            nn.Linear(size.tensor_channels, width, bias=False) for _ in self.orders
+            nn.Linear(size.tensor_channels, known[order], bias=False) for order in self.orders
         )
         self.tensors_out = nn.ModuleList(
             nn.Linear(known[order], size.tensor_channels, bias=False) for order in self.orders

@@ -20,6 +20,7 @@ from muse_lr.multiscale.tensors import (
     gather,
     inner,
     matrix_of,
+    unit_linear,
 )
 from muse_lr.smooth import switch_off
 
@@ -109,8 +110,8 @@ class Pooling(nn.Module):
        V_K = \sum_i G_{iK} [W_1 v_i + \rho_1(r_{iK}) T_1 (a_i v'_i)], \quad
        T_K = \sum_i G_{iK} \rho_2(r_{iK}) T_2 (b_i t_i)
 
-    with v of the backbone, the local v' and t, gates a, b from h, and rho linear in a constant and
-    Gaussians of the distance from the node.
+    with v of the backbone, the local v' and t, gates a, b = 1 + linear in h, and rho linear in a
+    constant and Gaussians of the distance from the node.
     """
 
     def __init__(
@@ -130,9 +131,10 @@ class Pooling(nn.Module):
         if l_max == 0:
             return
         self.gates = nn.Linear(scalars, l_max * tensor_channels)
-        self.filters = nn.Linear(self.radial.size, l_max * tensor_channels, bias=False)
+        size = l_max * tensor_channels
+        self.filters = unit_linear(self.radial.size, size, self.radial.power)
         self.mixes = nn.ModuleList(
-            nn.Linear(tensor_channels, tensor_channels, bias=False) for _ in range(l_max)
+            unit_linear(tensor_channels, tensor_channels) for _ in range(l_max)
         )
         self.carry = nn.Linear(vectors, tensor_channels, bias=False) if vectors else None
 
@@ -146,7 +148,7 @@ class Pooling(nn.Module):
         if self.l_max == 0:
             empty = scalars.new_zeros((n_nodes, 3, 0))
             return TensorFeatures(scalars, empty, empty[:, None])
-        gates = self.gates(atoms.scalars).chunk(self.l_max, dim=-1)
+        gates = (1 + self.gates(atoms.scalars)).chunk(self.l_max, dim=-1)
         filters = (self.filters(radial) * pull).chunk(self.l_max, dim=-1)
         local = self.mixes[0](gates[0][:, None] * atoms.local_vectors)[atom]
         moved = filters[0][:, None] * local
@@ -206,9 +208,10 @@ class Unpooling(nn.Module):
         invariants = (0, 1, 4)[l_max] * tensor_channels
         self.carry = None
         if l_max > 0:
-            self.filters = nn.Linear(self.radial.size, l_max * tensor_channels, bias=False)
+            size = l_max * tensor_channels
+            self.filters = unit_linear(self.radial.size, size, self.radial.power)
             self.mixes = nn.ModuleList(
-                nn.Linear(tensor_channels, tensor_channels, bias=False) for _ in range(l_max)
+                unit_linear(tensor_channels, tensor_channels) for _ in range(l_max)
             )
             if vectors:
                 self.carry = nn.Linear(vectors, tensor_channels, bias=False)

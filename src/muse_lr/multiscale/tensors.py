@@ -85,6 +85,9 @@ def soft_norm(tensors: Tensor) -> Tensor:
 class RadialGaussians(nn.Module):
     """A constant and Gaussians of the distance, evenly over [0, cutoff]."""
 
+    #: Sum of their squares, roughly, at any distance.
+    power = 2.0
+
     def __init__(self, count: int, cutoff: float) -> None:
         super().__init__()
         self.count = count
@@ -101,6 +104,23 @@ class RadialGaussians(nn.Module):
 def dense(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
     """A network of one hidden layer."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Linear:
+    """A linear map without bias whose outputs start with the size of single inputs.
+
+    What a node says of far atoms is a product of many maps: if each began by shrinking it, as
+    torch's initial weights do, it would stay hidden until late in training.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+    power : float, optional
+        Sum of squares of the inputs; default their number.
+    """
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(layer.weight, std=1 / sqrt(inputs if power is None else power))
+    return layer
 
 
 def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
