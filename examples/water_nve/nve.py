@@ -4,8 +4,9 @@
     python examples/water_nve/nve.py runs/water/model.pt DATA/water_rpbed3_bec/bec100.xyz.xz
 
 Prints the drift (slope of a straight line through the total energy, times the length of the run),
-the fluctuation about it, and the steps of the total energy where the neighbour list was rebuilt
-beside those where it was kept; writes the curve as CSV and PNG.
+the largest deviation from the start, the fluctuation about the line, and the steps of the total
+energy where the neighbour list was rebuilt beside those where it was kept; writes the curve as CSV
+and PNG and the trajectory for ASE.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import units
+from ase.io import Trajectory
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,6 +26,9 @@ from matplotlib.figure import Figure
 import muse_lr
 from muse_lr.data.reading import read_atoms
 from muse_lr.io import atomic_write, write_json
+
+#: Steps between two frames of the trajectory.
+SAVE_EVERY = 20
 
 
 def run(args: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -49,7 +54,10 @@ def run(args: argparse.Namespace) -> dict[str, np.ndarray]:
 
     dynamics = VelocityVerlet(atoms, args.time_step * units.fs)
     dynamics.attach(observe)
-    dynamics.run(args.steps)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with Trajectory(args.out / "nve.traj", "w", atoms) as trajectory:
+        dynamics.attach(trajectory, interval=SAVE_EVERY)
+        dynamics.run(args.steps)
     return {
         "time_fs": np.arange(len(energy)) * args.time_step,
         "energy_meV": 1000 * (np.array(energy) - energy[0]),
@@ -68,6 +76,7 @@ def summarise(curve: dict[str, np.ndarray]) -> dict[str, float]:
         "steps": len(energy) - 1,
         "picoseconds": float(time_fs[-1] / 1000),
         "drift_meV_per_atom": float(slope * time_fs[-1]),
+        "largest_deviation_meV_per_atom": float(np.abs(energy).max()),
         "fluctuation_meV_per_atom": float(np.std(energy - slope * time_fs - offset)),
         "mean_temperature_K": float(curve["temperature_K"].mean()),
         "rebuilds": int(rebuilt.sum()),
