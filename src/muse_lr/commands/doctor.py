@@ -21,6 +21,8 @@ PACKAGES = {
     "tensorboard": None,
     "hypothesis": "test",
     "pytest": "test",
+    "nvalchemi-toolkit-ops": "fast",
+    "So3krates-torch": "so3krates",
     "pyscf": "datasets",
     "tblite": "datasets",
 }
