@@ -222,3 +222,55 @@ def test_other_choices_of_nodes(nodes):
         pairs = [Atoms("OH", [[0, 0, 0], [0, 0, r]]) for r in (3.999, 4.0, 4.001)]
         batch = muse_lr.AtomsBatch.from_ase(pairs, cutoff=4.0)
         assert np.ptp(model_of(nodes=nodes, **options)(batch).energy.detach().numpy()) < 1e-6
+
+
+def model_with_coarse_charges(**head):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = muse_lr.build_model(
+            {
+                "elements": ["Na", "Cl"],
+                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
+                "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0},
+                "charges": {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0.5},
+                "heads": {"coulomb": {"kind": "coulomb", "level": 1, **head}},
+            }
+        )
+    return model.double().eval()
+
+
+def test_charges_on_a_coarse_level():
+    """Far molecules attract as their charges do, though the nodes carry them; symmetric, smooth."""
+    model = model_with_coarse_charges()
+    ions = molecule("NaCl")
+
+    def interaction(distance):
+        pair = ions.copy()
+        pair.positions += [0.3, 0, distance]
+        together = ions + pair
+        both, alone = (
+            model(muse_lr.AtomsBatch.from_ase([a], cutoff=model.cutoff)).energy_parts["coulomb"]
+            for a in (together, ions)
+        )
+        return float(both - 2 * alone)
+
+    def exact(distance):
+        shift = np.array([0.3, 0, distance])
+        q, r = np.array([1.0, -1.0]), ions.positions
+        lengths = np.linalg.norm(r[:, None] - r[None] - shift, axis=2)
+        return 14.399645478 * (np.outer(q, q) / lengths).sum()
+
+    # What is cut off, octupoles with dipoles, is a relative (r / R)^2.
+    for distance, error in ((40.0, 2e-2), (160.0, 2e-3)):
+        assert interaction(distance) == pytest.approx(exact(distance), rel=error)
+    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    salt.rattle(0.2, seed=1)
+    testing.check_forces(model, salt)
+    testing.check_stress(model, salt)
+    testing.check_wrapping(model, salt)
+    testing.check_hessian_symmetric(model, salt)
+
+
+def test_a_level_that_is_not_there_is_refused():
+    with pytest.raises(muse_lr.InputError, match="has 1 levels"):
+        model_with_coarse_charges(level=2)

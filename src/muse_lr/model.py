@@ -158,6 +158,7 @@ class EnergyModel(nn.Module):
             cutoff=None if self.backbone is None else self.backbone.cutoff,
             widths=() if self.charges is None else self.charges.widths,
             l_max=0 if self.charges is None else self.charges.l_max,
+            levels=0 if self.multiscale is None else self.multiscale.level_count,
         )
         heads: dict[str, Head] = {}
         for name, section in config.heads.items():
@@ -314,7 +315,7 @@ class EnergyModel(nn.Module):
             source = local_features if self.charges.input == "backbone" else features
             density = self.charges(source, composition, geometry, batch)
             density.check()
-        inputs = HeadInputs(geometry, density, features, composition, derivatives)
+        inputs = HeadInputs(geometry, density, features, composition, derivatives, levels)
         for name, head in self.heads.items():
             parts[name] = head(inputs)
         energy = torch.stack(list(parts.values())).sum(0)

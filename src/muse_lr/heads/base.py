@@ -12,6 +12,7 @@ from muse_lr.batch import AtomsBatch
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
 from muse_lr.graph import NodeFeatures
+from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.schema import Strict
 from muse_lr.solvers.base import Derivative
 
@@ -35,12 +36,15 @@ class HeadContext:
         Gaussian widths of the charges, A; empty without charges.
     l_max : int
         Highest order of their multipoles.
+    levels : int
+        Levels of coarse nodes; 0 without a hierarchy.
     """
 
     elements: tuple[str, ...]
     cutoff: float | None
     widths: tuple[float, ...]
     l_max: int
+    levels: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class HeadInputs:
         (n_atoms, n_elements), one-hot.
     derivatives : frozenset of str
         What the energies will be differentiated for.
+    levels : tuple
+        Coarse nodes and assignment of each level of the hierarchy.
     """
 
     geometry: Geometry
@@ -63,6 +69,7 @@ class HeadInputs:
     features: NodeFeatures | None
     composition: Tensor
     derivatives: frozenset[Derivative]
+    levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
 
 
 class Head(nn.Module, ABC):

@@ -74,6 +74,8 @@ class Multiscale(nn.Module, ABC):
         Edges it needs, A; 0 for none.
     features : FeatureSize
         Of its output.
+    level_count : int
+        Levels of coarse nodes that its output names.
     """
 
     Config: ClassVar[type[MultiscaleConfig]]
@@ -82,6 +84,7 @@ class Multiscale(nn.Module, ABC):
     reads_tensors: bool = False
     cutoff: float
     features: FeatureSize
+    level_count: int = 0
 
     @abstractmethod
     def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:

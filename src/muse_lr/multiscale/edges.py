@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,15 +32,33 @@ def coarse_edges(
     dtype : torch.dtype
         Of the result.
     """
+    coarse = coarse_geometry(nodes, geometry, cutoff)
+    lengths = coarse.edge_lengths.to(dtype)
+    weights = switch_off(lengths, inner, cutoff) * nodes.mass[coarse.edge_index[0]]
+    return CoarseEdges(coarse.edge_index, coarse.edge_vectors.to(dtype), lengths, weights)
+
+
+def coarse_geometry(nodes: CoarseNodes, geometry: Geometry, cutoff: float) -> Geometry:
+    """The nodes as sites of their own, with edges up to ``cutoff`` (A; 0: none)."""
     positions = geometry.positions[nodes.atoms]
-    index, shift = _search(positions.detach(), nodes.graph_index, geometry, cutoff)
+    index = torch.zeros((2, 0), dtype=torch.int64, device=positions.device)
+    shift = positions.new_zeros((0, 3))
+    if cutoff > 0:
+        index, shift = _search(positions.detach(), nodes.graph_index, geometry, cutoff)
     sender, receiver = index
-    cell = geometry.cell[nodes.graph_index[receiver]]
-    image = torch.einsum("ea,eab->eb", shift, cell)
+    image = torch.einsum("ea,eab->eb", shift, geometry.cell[nodes.graph_index[receiver]])
     vectors = positions[sender] - positions[receiver] + image
-    lengths = torch.linalg.vector_norm(vectors, dim=1).to(dtype)
-    weights = switch_off(lengths, inner, cutoff) * nodes.mass[sender]
-    return CoarseEdges(index, vectors.to(dtype), lengths, weights)
+    counts = torch.bincount(nodes.graph_index, minlength=geometry.num_graphs)
+    return replace(
+        geometry,
+        positions=positions,
+        edge_vectors=vectors,
+        edge_lengths=torch.linalg.vector_norm(vectors, dim=1),
+        edge_index=index,
+        numbers=geometry.numbers[nodes.atoms],
+        graph_index=nodes.graph_index,
+        ptr=torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)]),
+    )
 
 
 @torch.no_grad()

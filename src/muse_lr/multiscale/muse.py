@@ -88,6 +88,7 @@ class Muse(Multiscale):
                 size.scalars, config.tensor_channels, self.local_cutoff, config.l_max
             )
         channels = config.channels or context.backbone.channels
+        self.level_count = config.levels
         self.levels = nn.ModuleList()
         for level, radius in enumerate(radii):
             cutoff = config.cutoff * 2**level
