@@ -13,9 +13,12 @@ from muse_lr.errors import InputError, nearest
 BACKBONES = {
     "mace": "muse_lr.backbones.mace:MaceBackbone",
     "painn": "muse_lr.backbones.painn:PaiNN",
+    "so3krates": "muse_lr.backbones.so3krates:So3kratesBackbone",
 }
 MULTISCALE = {
+    "ewald_mp": "muse_lr.multiscale.ewald_mp:EwaldMessagePassing",
     "muse": "muse_lr.multiscale.muse:Muse",
+    "virtual_nodes": "muse_lr.multiscale.virtual_nodes:VirtualNodes",
 }
 CHARGES = {
     "conserved": "muse_lr.charges.readout:ConservedCharges",
@@ -30,6 +33,9 @@ HEADS = {
 SOLVERS = {
     "reference": "muse_lr.solvers.reference:ReferenceSolver",
     "torchpme": "muse_lr.solvers.torchpme:TorchPMESolver",
+    "torchpme_pme": "muse_lr.solvers.torchpme:TorchPMEMeshSolver",
+    "nvalchemi": "muse_lr.solvers.nvalchemi:NvalchemiSolver",
+    "nvalchemi_pme": "muse_lr.solvers.nvalchemi:NvalchemiMeshSolver",
 }
 
 SLOTS = {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from muse_lr.multiscale.tensors import (
     RadialGaussians,
     TensorFeatures,
+    bounded,
     dense,
     gather,
     inner,
@@ -71,7 +72,7 @@ class CoarseLayer(nn.Module):
 
     def forward(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
         """The updated features."""
-        return self._update(self._exchange(nodes, edges))
+        return self._update(bounded(self._exchange(nodes, edges)))
 
     def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
         sender, receiver = edges.edge_index

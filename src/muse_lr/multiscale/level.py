@@ -23,6 +23,7 @@ from muse_lr.multiscale.edges import coarse_edges
 from muse_lr.multiscale.pooling import AtomTensors, Pooling, Unpooled, Unpooling
 from muse_lr.multiscale.tensors import (
     TensorFeatures,
+    bounded,
     dense,
     gather,
     matrices_from_standard,
@@ -106,13 +107,14 @@ class Level(nn.Module):
         pairs = (atom, node, vectors.to(dtype), lengths.to(dtype))
         affinity = self._affinity(atoms.scalars, nodes, atom, node)
         assignment = assign(nodes, pairs, affinity, size.inner, size.radius, len(mass))
-        features = self.pooling(atoms, assignment, len(nodes.atoms))
+        features = bounded(self.pooling(atoms, assignment, len(nodes.atoms)))
         edges = coarse_edges(nodes, geometry, size.cutoff / 2, size.cutoff, dtype)
         for layer in self.layers:
             features = layer(features, edges)
         own: Tensor | float = 0.0
         if self.bridge is not None:
             features, own = self.bridge(features, nodes, assignment, edges, graph)
+            features = bounded(features)
         energies = nodes.mass * (self._energies(features) + own)
         energy = gather(energies.double(), nodes.graph_index, geometry.num_graphs)
         return self.unpooling(atoms, features, assignment), energy, nodes, assignment

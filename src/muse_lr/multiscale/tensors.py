@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 #: Softens norms, whose curvature at zero would be infinite.
 NORM_EPSILON = 1e-2
+#: Root mean square that the features of a node do not exceed.
+LARGEST = 8.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,25 @@ class TensorFeatures:
     scalars: Tensor
     vectors: Tensor
     matrices: Tensor
+
+
+def bounded(features: TensorFeatures) -> TensorFeatures:
+    r"""All features of a node scaled by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 8.
+
+    The mean is over channels, summed over the orders. Small features stay as they are, none grows
+    beyond B: sums over a dense lattice, all of whose atoms are nodes, would otherwise be products of
+    hundreds. One factor for all orders keeps their ratios, and with them the slopes of tensors that
+    vanish by symmetry. Zero stays zero; smooth and equivariant.
+    """
+    parts = (features.scalars, features.vectors, features.matrices)
+    square = torch.stack(
+        [part.flatten(1).square().sum(1) / max(part.shape[-1], 1) for part in parts]
+    ).sum(0)
+    factor = torch.rsqrt(1 + square / LARGEST**2)
+    scalars, vectors, matrices = (
+        part * factor.reshape(-1, *[1] * (part.dim() - 1)) for part in parts
+    )
+    return TensorFeatures(scalars, vectors, matrices)
 
 
 def matrix_of(vectors: Tensor) -> Tensor:

@@ -1,0 +1,222 @@
+r"""Convolutions with radial kernels of a finite range in k, in every boundary.
+
+.. math:: M_i = \sum_{jL} F(|r_{ij} + L|) x_j = \frac{1}{V} \sum_k f(|k|) \sum_j x_j
+          \cos k \cdot (r_i - r_j)
+
+over all images L, or over all reciprocal lattice vectors k, with F the Fourier transform of f.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from muse_lr.geometry import Geometry
+from muse_lr.smooth import switch_off
+from muse_lr.solvers.lattice import SLAB_GAP, lattice_cells
+
+#: The filter is switched off between this share of its cutoff and the cutoff.
+TAPER = 0.9
+#: Widths from the last Gaussian of the filter to where it is switched off: exp(-18) is left there.
+TAIL = 6.0
+#: Widths of 1 / s from a slab to its images: exp(-32) of the kernel is left there.
+GAP = 8.0
+#: Typical density of matter, 1/A^3: each basis function gives messages of order 1 in such a gas.
+DENSITY = 0.1
+
+
+class FilterBasis:
+    r"""Gaussians of the wavenumber, and their Fourier transforms.
+
+    With centres c_g, evenly from 0, of the width s, and the factor n_g below,
+
+    .. math::
+       f_g(k) &= n_g [e^{-(k - c_g)^2 / 2 s^2} + e^{-(k + c_g)^2 / 2 s^2}] \\
+       F_g(r) &= \int \frac{d^3 k}{(2 \pi)^3} f_g(k) e^{i k \cdot r}
+               = n_g \frac{s \sqrt{2 \pi}}{2 \pi^2} e^{-s^2 r^2 / 2}
+                 \left[c_g^2 \frac{\sin c_g r}{c_g r} + s^2 \cos c_g r\right]
+
+    Being even in k, f is smooth at k = 0 as a function of the vector. n_g makes the integral of
+    F_g^2 the inverse of a typical density.
+
+    Parameters
+    ----------
+    count : int
+        Number of Gaussians.
+    cutoff : float
+        Where the filter ends, 1/A.
+    """
+
+    def __init__(self, count: int, cutoff: float) -> None:
+        self.cutoff = cutoff
+        self.width = TAPER * cutoff / (count - 1 + TAIL)
+        self.centres = [self.width * g for g in range(count)]
+        self.factors = [self._factor(centre) for centre in self.centres]
+
+    def _factor(self, centre: float) -> float:
+        """n_g, from the integral of f_g^2 over k (Parseval)."""
+        variance = self.width**2
+        overlap = variance * math.exp(-(centre**2) / variance)
+        square = self.width * math.sqrt(math.pi) * (2 * centre**2 + variance + overlap)
+        return 1 / math.sqrt(DENSITY * square / (4 * math.pi**2))
+
+    def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return like.new_tensor(self.centres), like.new_tensor(self.factors)
+
+    def reciprocal(self, wavenumber: Tensor) -> Tensor:
+        """(...) in 1/A -> (..., count) f_g, switched off at the cutoff, A^3."""
+        centres, factors = self._constants(wavenumber)
+        k = wavenumber[..., None]
+        window = switch_off(k, TAPER * self.cutoff, self.cutoff)
+        exponent = -0.5 / self.width**2
+        pair = torch.exp(exponent * (k - centres) ** 2) + torch.exp(exponent * (k + centres) ** 2)
+        return factors * window * pair
+
+    def real(self, squared: Tensor) -> Tensor:
+        """(...) squared distances in A^2 -> (..., count) F_g, without unit; constant at 0."""
+        centres, factors = self._constants(squared)
+        nowhere = (squared.detach() == 0)[..., None]
+        r = torch.where(nowhere, 1.0, squared[..., None]).sqrt()
+        variance = self.width**2
+        shape = centres * torch.sin(centres * r) / r + variance * torch.cos(centres * r)
+        decayed = shape * torch.exp(-variance * r.square() / 2)
+        scale = self.width * math.sqrt(2 * math.pi) / (2 * math.pi**2)
+        return factors * scale * torch.where(nowhere, centres.square() + variance, decayed)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The atoms of the G chosen graphs as rows of equal length.
+
+    Attributes
+    ----------
+    atoms, row, column : Tensor
+        (n,) the chosen atoms, the row of each and its place there.
+    counts : Tensor
+        (G,) atoms of each row.
+    length : int
+        Of the rows.
+    """
+
+    atoms: Tensor
+    row: Tensor
+    column: Tensor
+    counts: Tensor
+    length: int
+
+    @classmethod
+    def of(cls, geometry: Geometry, chosen: Tensor) -> Padding:
+        """The atoms of the ``chosen`` (n_graphs,) graphs, of which there is at least one."""
+        atoms = chosen[geometry.graph_index].nonzero()[:, 0]
+        graph = geometry.graph_index[atoms]
+        row = (torch.cumsum(chosen, 0) - 1)[graph]
+        counts = geometry.nodes_per_graph[chosen]
+        return cls(atoms, row, atoms - geometry.ptr[graph], counts, int(counts.max()))
+
+    def fill(self, values: Tensor) -> Tensor:
+        """(n_atoms, c) -> (G, length, c), zeros where a row is shorter."""
+        empty = values.new_zeros((len(self.counts), self.length, values.shape[1]))
+        return empty.index_put((self.row, self.column), values[self.atoms])
+
+    def take(self, values: Tensor) -> Tensor:
+        """(G, length, c) -> (n, c)."""
+        return values[self.row, self.column]
+
+
+@dataclass(frozen=True)
+class OpenSum:
+    """The convolution in open graphs, over all pairs.
+
+    Attributes
+    ----------
+    padding : Padding
+    kernels : Tensor
+        (G, count, length, length) F_g(r_ij).
+    """
+
+    padding: Padding
+    kernels: Tensor
+
+    @classmethod
+    def of(
+        cls, geometry: Geometry, chosen: Tensor, basis: FilterBasis, dtype: torch.dtype
+    ) -> OpenSum:
+        """The sum for the ``chosen`` graphs."""
+        padding = Padding.of(geometry, chosen)
+        positions = padding.fill(geometry.positions)
+        squared = (positions[:, :, None] - positions[:, None]).square().sum(-1)
+        kernels = basis.real(squared).movedim(-1, 1)
+        return cls(padding, kernels.to(dtype))
+
+    def message(self, content: Tensor, weight: Tensor) -> Tensor:
+        """(G, length, C) of x and the filter's (C, count) to the messages, (G, length, C)."""
+        moved = self.kernels @ content[:, None]
+        return torch.einsum("bgic,cg->bic", moved, weight)
+
+
+@dataclass(frozen=True)
+class LatticeSum:
+    """The convolution in crystals and slabs, over half of the wave vectors.
+
+    Attributes
+    ----------
+    padding : Padding
+    cosines, sines : Tensor
+        (G, length, K) of k.r.
+    filters : Tensor
+        (G, K, count) f_g(|k|) / V, doubled where k stands for -k too.
+    """
+
+    padding: Padding
+    cosines: Tensor
+    sines: Tensor
+    filters: Tensor
+
+    @classmethod
+    def of(
+        cls, geometry: Geometry, chosen: Tensor, basis: FilterBasis, dtype: torch.dtype
+    ) -> LatticeSum:
+        """The sum for the ``chosen`` graphs."""
+        cells = lattice_cells(geometry, chosen, GAP / (basis.width * SLAB_GAP))
+        padding = Padding.of(geometry, chosen)
+        inverse = torch.linalg.inv(cells.cell)
+        integers = _half_space(cells.cell, inverse, basis.cutoff)
+        # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
+        waves = 2 * math.pi * torch.einsum("kb,gab->gka", integers, inverse)
+        origin = (integers == 0).all(1)
+        wavenumber = torch.linalg.vector_norm(torch.where(origin[:, None], 1.0, waves), dim=2)
+        filters = basis.reciprocal(torch.where(origin, 0.0, wavenumber))
+        multiplicity = torch.where(origin, 1.0, 2.0).to(filters.dtype)
+        filters = filters * (multiplicity / cells.volume[:, None])[..., None]
+        fractional = padding.fill(geometry.positions) @ inverse
+        # Whole cells change no phase; without them float32 keeps its digits.
+        fractional = (fractional - fractional.detach().floor()).to(dtype)
+        angle = 2 * math.pi * fractional @ integers.to(dtype).mT
+        return cls(padding, angle.cos(), angle.sin(), filters.to(dtype))
+
+    def message(self, content: Tensor, weight: Tensor) -> Tensor:
+        """(G, length, C) of x and the filter's (C, count) to the messages, (G, length, C)."""
+        filters = self.filters @ weight.mT
+        even = self.cosines @ (filters * (self.cosines.mT @ content))
+        return even + self.sines @ (filters * (self.sines.mT @ content))
+
+
+@torch.no_grad()
+def _half_space(cell: Tensor, inverse: Tensor, cutoff: float) -> Tensor:
+    """(K, 3) indices, one of each n and -n, whose wave is within the cutoff in any of the cells."""
+    lengths = torch.linalg.vector_norm(cell, dim=2).amax(0)
+    limits = (cutoff / (2 * math.pi) * lengths).floor().long().tolist()
+    ranges = [
+        torch.arange(-limit, limit + 1, device=cell.device, dtype=cell.dtype) for limit in limits
+    ]
+    ranges[2] = ranges[2][limits[2] :]
+    grid = torch.cartesian_prod(*ranges)
+    first, second, third = grid.unbind(1)
+    half = (third > 0) | (second > 0) | ((second == 0) & (first >= 0))
+    grid = grid[half]
+    waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
+    near = torch.linalg.vector_norm(waves, dim=2) < cutoff
+    return grid[near.any(0)]

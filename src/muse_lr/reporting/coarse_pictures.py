@@ -1,0 +1,230 @@
+"""Pictures of coarse nodes: atoms coloured by node, nodes as large as their mass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from numpy.typing import NDArray
+
+from muse_lr.multiscale.summary import LevelSummary
+from muse_lr.reporting.style import COLOURS, MUTED, REFERENCE, grid, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+#: Radius of a node of mass 1, A.
+NODE_RADIUS = 0.9
+#: Atoms are drawn with this share of their covalent radius.
+ATOM_SCALE = 0.5
+#: Atoms closer than this multiple of the sum of their covalent radii are joined by a line.
+BOND = 1.2
+#: Size of the nodes' numbers, points; where less than the second fits into a node it has none.
+LARGEST_NUMBER, SMALLEST_NUMBER = 6.5, 3.5
+#: Colour of an atom of which no node has a share.
+NOBODY = "#bbbbbb"
+#: Width of a panel, and the height of its captions, inch.
+WIDTH, CAPTIONS = 4.6, 0.7
+#: Empty space around what is drawn, A.
+MARGIN = 0.4
+EXPLANATION = (
+    "Edged circles: nodes, with their number, area by mass.\n"
+    "Atoms: colour of the node that has the largest share of them,\n"
+    "paler where that share is small."
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """A projection: coordinates (x, y, depth) are ``positions @ axes``, depth towards the eye."""
+
+    name: str
+    axes: Array
+
+
+@styled
+def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = "") -> Figure:
+    """A row for each level, a column for each view."""
+    seen = views(atoms)
+    frames = [_frame(atoms, view) for view in seen]
+    tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in frames)
+    height = WIDTH * float(np.clip(tallest, 0.4, 1.5)) + CAPTIONS
+    figure, axes = grid(len(levels) * len(seen), len(seen), WIDTH, height)
+    if title:
+        figure.suptitle(title, fontsize=10, fontweight="bold")
+    for row, level in enumerate(levels):
+        colours = node_colours(atoms, level)
+        for column, (view, frame) in enumerate(zip(seen, frames, strict=True)):
+            ax = axes[row * len(seen) + column]
+            _prepare(ax, frame)
+            _draw_lines(ax, atoms, view)
+            _draw_atoms(ax, atoms, level, view, colours)
+            _draw_nodes(ax, atoms, level, view, colours)
+            ax.set_title(_caption(row + 1, level) if column == 0 else "", loc="left")
+            ax.set_xlabel(view.name)
+    figure.supxlabel(EXPLANATION, fontsize=8, color=MUTED)
+    return figure
+
+
+def views(atoms: Atoms) -> list[View]:
+    """Along the shortest extent of a molecule; of a lattice from above and from its side."""
+    if not atoms.pbc.any():
+        centred = atoms.positions - atoms.positions.mean(0)
+        rows = np.linalg.svd(np.vstack([centred, np.zeros((3, 3))]))[2]
+        return [View("along its shortest extent", _right_handed(rows.T))]
+    # The open vector of a slab, or the third one, comes last.
+    open_axes = np.flatnonzero(~atoms.pbc)
+    last = int(open_axes[0]) if len(open_axes) else 2
+    first, second = atoms.cell.array[(last + 1) % 3], atoms.cell.array[(last + 2) % 3]
+    x = first / np.linalg.norm(first)
+    z = np.cross(first, second)
+    z /= np.linalg.norm(z)
+    y = np.cross(z, x)
+    side = np.stack([x, z, -y], axis=1)
+    return [View("from above", np.stack([x, y, z], axis=1)), View("from the side", side)]
+
+
+def _right_handed(axes: Array) -> Array:
+    # Signs of singular vectors are arbitrary: the largest component of each is made positive.
+    largest = np.abs(axes).argmax(0)
+    axes = axes * np.sign(axes[largest, range(3)])
+    axes[:, 2] *= np.sign(np.linalg.det(axes))
+    return axes
+
+
+def node_colours(atoms: Atoms, level: LevelSummary) -> list[str]:
+    """A colour for each node, such that nodes of the same colour are far from each other.
+
+    From the heaviest on, each takes the colour whose nearest node, periodic images included, is
+    farthest.
+    """
+    order = np.argsort(-level.mass, kind="stable")
+    chosen: list[int] = []
+    for place, node in enumerate(order):
+        room = np.full(len(COLOURS), np.inf)
+        if chosen:
+            before = level.atoms[order[:place]]
+            np.minimum.at(room, chosen, _distances(atoms, level.atoms[node], before))
+        chosen.append(int(room.argmax()))
+    colours = dict(zip(order.tolist(), chosen, strict=True))
+    return [COLOURS[colours[node]] for node in range(len(order))]
+
+
+def _distances(atoms: Atoms, centre: int, others: NDArray[np.int64]) -> Array:
+    distances: Array = atoms.get_distances(centre, others, mic=bool(atoms.pbc.any()))
+    return distances
+
+
+def _frame(atoms: Atoms, view: View) -> tuple[Array, Array]:
+    """Lower left and upper right corner of what is drawn."""
+    placed = (atoms.positions @ view.axes)[:, :2]
+    low, high = placed.min(0) - NODE_RADIUS, placed.max(0) + NODE_RADIUS
+    if atoms.pbc.any():
+        corners = (_corners(atoms) @ view.axes)[:, :2]
+        low, high = np.minimum(low, corners.min(0)), np.maximum(high, corners.max(0))
+    return low - MARGIN, high + MARGIN
+
+
+def _prepare(ax: Axes, frame: tuple[Array, Array]) -> None:
+    low, high = frame
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
+    ax.grid(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
+    """The edges of the cell, and bonds that do not cross them."""
+    reach = BOND * covalent_radii[atoms.numbers]
+    free = Atoms(atoms.numbers, positions=atoms.positions)
+    first, second = neighbor_list("ij", free, reach)
+    placed = (atoms.positions @ view.axes)[:, :2]
+    bonds = np.stack([placed[first], placed[second]], axis=1)[first < second]
+    ax.add_collection(LineCollection(list(bonds), colors="#aaaaaa", linewidths=1.2, zorder=1))
+    if atoms.pbc.any():
+        corners, edges = (_corners(atoms) @ view.axes)[:, :2], _cell_edges()
+        lines = [corners[[i, j]] for i, j in edges]
+        ax.add_collection(LineCollection(lines, colors=MUTED, linewidths=0.7, zorder=0))
+
+
+def _draw_atoms(
+    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colours: Sequence[str]
+) -> None:
+    """Circles in units of the axes, the farthest first."""
+    placed = atoms.positions @ view.axes
+    order = np.argsort(placed[:, 2])
+    size = 2 * ATOM_SCALE * covalent_radii[atoms.numbers[order]]
+    faces = _atom_colours(level, colours)
+    ax.add_collection(
+        EllipseCollection(
+            size,
+            size,
+            np.zeros(len(size)),
+            units="xy",
+            offsets=placed[order, :2],
+            offset_transform=ax.transData,
+            facecolors=[faces[i] for i in order],
+            edgecolors="#555555",
+            linewidths=0.4,
+            zorder=2,
+        )
+    )
+
+
+def _draw_nodes(
+    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colours: Sequence[str]
+) -> None:
+    """Circles with numbers, the farthest first, over all atoms."""
+    placed = atoms.positions[level.atoms] @ view.axes
+    left, right = ax.get_xlim()
+    scale = 72 * WIDTH / (right - left)  # points per A
+    for layer, node in enumerate(np.argsort(placed[:, 2]).tolist()):
+        x, y, _ = placed[node]
+        radius = NODE_RADIUS * float(level.mass[node]) ** 0.5
+        zorder = 3 + layer / len(placed)
+        circle = Circle((x, y), radius, zorder=zorder)
+        circle.set(facecolor=colours[node], edgecolor=REFERENCE, linewidth=1.4)
+        ax.add_patch(circle)
+        number = min(LARGEST_NUMBER, radius * scale)
+        if number >= SMALLEST_NUMBER:
+            label = ax.text(x, y, str(node), zorder=zorder, fontsize=number, color="white")
+            label.set(ha="center", va="center")
+
+
+def _atom_colours(level: LevelSummary, colours: Sequence[str]) -> list[tuple[float, ...]]:
+    """The colour of each atom's first node, paled towards white where it has little of the atom."""
+    nodes, shares = level.largest
+    found = []
+    for node, share in zip(nodes, shares, strict=True):
+        own = np.array(to_rgb(colours[node] if node >= 0 else NOBODY))
+        strength = 0.15 + 0.75 * share if node >= 0 else 0.5
+        found.append(tuple(1 - strength * (1 - own)))
+    return found
+
+
+def _corners(atoms: Atoms) -> Array:
+    """(8, 3) of the cell, as 0 or 1 of each vector; an open one has no length."""
+    vectors = atoms.cell.array * atoms.pbc[:, None]
+    return np.array(list(product((0, 1), repeat=3))) @ vectors
+
+
+def _cell_edges() -> list[tuple[int, int]]:
+    """The corners of :func:`_corners` that differ by one vector."""
+    # The bits of an index say which vectors lead to its corner.
+    return [(i, j) for i in range(8) for j in range(i) if (i ^ j).bit_count() == 1]
+
+
+def _caption(number: int, level: LevelSummary) -> str:
+    return f"level {number}, radius {level.radius:g} A: {level.census}"

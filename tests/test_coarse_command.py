@@ -1,0 +1,177 @@
+"""``muse-lr coarse``: what it writes of the coarse nodes, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.io import read, write
+from ase.neighborlist import neighbor_list
+
+import muse_lr
+from muse_lr.cli import main
+from muse_lr.multiscale.summary import summarise
+from muse_lr.multiscale.thinning import coverage_bound
+from muse_lr.reporting.coarse_pictures import coarse_picture, node_colours, views
+from muse_lr.serialization import save_model
+from muse_lr.smooth import switch_off
+
+
+def model_of(**multiscale) -> muse_lr.EnergyModel:
+    torch.manual_seed(0)
+    return muse_lr.build_model(
+        {
+            "elements": ["H", "C", "O", "Na", "Cl"],
+            "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1},
+            "multiscale": {"radius": 4.0, "cutoff": 8.0, "tensor_channels": 4} | multiscale,
+            "charges": None,
+            "heads": {},
+        }
+    )
+
+
+def water_box() -> Atoms:
+    """27 molecules of water, turned at random, on a grid of the density of the liquid."""
+    rng = np.random.default_rng(0)
+    box = Atoms(cell=[9.3, 9.3, 9.3], pbc=True)
+    for corner in np.ndindex(3, 3, 3):
+        water = molecule("H2O")
+        water.rotate(rng.uniform(0, 360), rng.normal(size=3))
+        water.positions += 3.1 * np.array(corner) + rng.uniform(-0.2, 0.2, 3)
+        box += water
+    return box
+
+
+def slab() -> Atoms:
+    """Rattled rock salt whose first vector is open."""
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((1, 2, 2))
+    atoms.rattle(0.15, seed=0)
+    atoms.pbc = (False, True, True)
+    return atoms
+
+
+STRUCTURES = {"molecule": lambda: molecule("C6H6"), "water": water_box, "slab": slab}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_what_is_written(name, tmp_path, capsys):
+    atoms = STRUCTURES[name]()
+    model = model_of(levels=2)
+    save_model(model, tmp_path / "model.pt")
+    write(tmp_path / "x.xyz", [molecule("H2O"), atoms], format="extxyz")
+    out = tmp_path / "out"
+    arguments = ["coarse", tmp_path / "model.pt", tmp_path / "x.xyz", "--frame", 1, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    described, nodes = read(out / "atoms.extxyz"), read(out / "nodes.extxyz", ":")
+    np.testing.assert_allclose(described.positions, atoms.positions, atol=1e-7)
+    assert described.symbols.get_chemical_formula() == atoms.symbols.get_chemical_formula()
+    assert described.pbc.tolist() == atoms.pbc.tolist()
+    table = np.loadtxt(out / "shares.csv", delimiter=",", skiprows=1)
+    printed = capsys.readouterr().out.splitlines()
+    for level, found in enumerate(nodes, 1):
+        shares = np.zeros((len(atoms), len(found)))
+        rows = table[table[:, 0] == level]
+        shares[rows[:, 1].astype(int), rows[:, 2].astype(int)] = rows[:, 3]
+        arrays = {key: described.arrays[f"level{level}_{key}"] for key in ("mass", "node", "share")}
+        np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+        np.testing.assert_allclose(found.arrays["held"], shares.sum(0), atol=1e-5)
+        np.testing.assert_allclose(arrays["share"], shares.max(1), atol=1e-6)
+        chosen = shares[range(len(atoms)), arrays["node"]]
+        np.testing.assert_allclose(chosen, shares.max(1), atol=1e-6)
+        assert (found.numbers == 0).all()
+        places = found.arrays["atom"]
+        np.testing.assert_allclose(found.positions, atoms.positions[places], atol=1e-7)
+        np.testing.assert_allclose(arrays["mass"][places], found.arrays["node_mass"], atol=1e-7)
+        assert np.count_nonzero(arrays["mass"]) == len(found)
+        share = 100 * len(found) / len(atoms)
+        line = printed[level - 1]
+        assert line.startswith(f"level {level}, radius {4 * level} A: {len(found)} node")
+        assert f"for {len(atoms)} atoms ({share:.1f} %)" in line
+    assert (out / "coarse.png").read_bytes().startswith(b"\x89PNG")
+    names = {path.name for path in out.iterdir()}
+    assert names == {"atoms.extxyz", "nodes.extxyz", "shares.csv", "coarse.png"}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_coverage_is_the_sum_of_windows(name):
+    """Over the images that another neighbour list finds."""
+    atoms = STRUCTURES[name]()
+    level = summarise(model_of().to(torch.float64), atoms)[0]
+    mass = np.zeros(len(atoms))
+    mass[level.atoms] = level.mass
+    centre, other, distance = neighbor_list("ijd", atoms, 4.0)
+    window = switch_off(torch.from_numpy(distance), 3.0, 4.0).numpy()
+    expected = mass.copy()
+    np.add.at(expected, centre, mass[other] * window)
+    np.testing.assert_allclose(level.coverage, expected, atol=1e-9)
+    assert level.bound == coverage_bound(1.5)
+    assert level.coverage.min() >= level.bound
+
+
+def test_atoms_without_a_node():
+    """Chosen nodes may miss atoms, or not exist at all."""
+    model = model_of(nodes="species", species=["Na"])
+    far = Atoms("NaCl", [[0, 0, 0], [0, 0, 9.0]])
+    level = summarise(model, far)[0]
+    assert level.largest[0].tolist() == [0, -1]
+    assert level.bound is None
+    empty = summarise(model, molecule("H2O"))[0]
+    assert empty.census == "0 nodes for 3 atoms (0.0 %)"
+    for atoms, found in ((far, level), (molecule("H2O"), empty), (Atoms("Na"), None)):
+        levels = summarise(model, atoms) if found is None else [found]
+        assert len(coarse_picture(atoms, levels).axes) == 1
+
+
+def test_neighbouring_nodes_have_different_colours():
+    box = water_box()
+    level = summarise(model_of(), box)[0]
+    colours = node_colours(box, level)
+    assert len(colours) == len(level.atoms) > 7
+    distances = box[level.atoms].get_all_distances(mic=True)
+    np.fill_diagonal(distances, np.inf)
+    same = np.array(colours)[:, None] == np.array(colours)
+    assert distances[same].min() > 1.3 * distances.min()
+
+
+def test_views_are_turns_of_space():
+    for name, count in (("molecule", 1), ("water", 2), ("slab", 2)):
+        seen = views(STRUCTURES[name]())
+        assert len(seen) == count
+        for view in seen:
+            np.testing.assert_allclose(view.axes.T @ view.axes, np.eye(3), atol=1e-12)
+            assert np.linalg.det(view.axes) == pytest.approx(1)
+    # Benzene is seen along the normal of its plane, the slab along its open vector.
+    assert np.abs(views(molecule("C6H6"))[0].axes[:, 2]).tolist() == pytest.approx([0, 0, 1])
+    assert np.abs(views(slab())[0].axes[:, 2]).tolist() == pytest.approx([1, 0, 0])
+
+
+def refused(capsys, *arguments: object) -> str:
+    assert main([str(argument) for argument in ("coarse", *arguments)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    return error
+
+
+def test_what_is_refused(tmp_path, capsys):
+    write(tmp_path / "x.xyz", [molecule("H2O"), molecule("SO2")], format="extxyz")
+    save_model(model_of(), tmp_path / "muse.pt")
+    for name, section in (("none", None), ("ewald", {"kind": "ewald_mp"})):
+        model = muse_lr.build_model(
+            {"elements": ["H", "O"], "multiscale": section, "charges": None, "heads": {}}
+        )
+        save_model(model, tmp_path / f"{name}.pt")
+    out = ("--out", tmp_path / "out")
+    error = refused(capsys, tmp_path / "none.pt", tmp_path / "x.xyz", *out)
+    assert "none.pt" in error
+    assert "model.multiscale is null" in error
+    error = refused(capsys, tmp_path / "ewald.pt", tmp_path / "x.xyz", *out)
+    assert "of the kind ewald_mp" in error
+    error = refused(capsys, tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 2, *out)
+    assert "frames 0 to 1" in error
+    error = refused(capsys, tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 1, *out)
+    assert "frame 1" in error
+    assert "element S" in error
+    assert "y.xyz" in refused(capsys, tmp_path / "muse.pt", tmp_path / "y.xyz", *out)
+    assert not (tmp_path / "out").exists()
