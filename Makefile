@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help quickstart test test-full lint types docs-check clean
+.PHONY: help quickstart test test-full test-deep lint types docs-check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ quickstart: $(READY)  ## the main job: an ablation on the shipped data, into run
 test: $(READY)  ## the tests: a pairwise cover, short Hypothesis profile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-full: $(READY)  ## the whole matrix, long Hypothesis profile
+test-full: $(READY)  ## the whole matrix of parts, and the slow tests
 	MUSE_LR_TEST=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-deep: $(READY)  ## the pairwise cover with many drawn structures
+	MUSE_LR_TEST=deep OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_contract.py
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -127,14 +127,19 @@ fewer_examples = settings(max_examples=settings.default.max_examples // 2)
 each_combination = pytest.mark.parametrize("combination", CHOSEN, ids=str)
 
 
-@cache
-def model_of(combination: Combination) -> muse_lr.EnergyModel:
-    """The model, float64, in evaluation mode, with weights that are not the initial ones."""
+def new_model(combination: Combination) -> muse_lr.EnergyModel:
+    """The model as it starts, float64, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = muse_lr.build_model(combination.configuration).to(torch.float64)
+        return muse_lr.build_model(combination.configuration).to(torch.float64).eval()
+
+
+@cache
+def model_of(combination: Combination) -> muse_lr.EnergyModel:
+    """The model with weights that are not the initial ones."""
+    model = new_model(combination)
     testing.randomise_weights(model, seed=1)
-    return model.eval()
+    return model
 
 
 def drawn(data: st.DataObject, combination: Combination, kind: str, **options) -> Atoms:
@@ -250,17 +255,25 @@ def test_force_and_stress_losses_can_train(combination, data, seed):
 
 @each_combination
 def test_every_parameter_receives_a_gradient(combination):
-    model = model_of(combination)
+    model = new_model(combination)
+    molecule = testing.structures.molecule(ELEMENTS, 1, minimum_distance=1.1)
+    # Far enough apart for several coarse nodes, near enough for messages between them.
+    cluster = Atoms()
+    for shift in ([0, 0, 0], [6, 0, 0], [1, 6, 0], [2, 1, 6]):
+        cluster += Atoms(molecule.symbols, molecule.positions + shift)
     structures = [
-        testing.structures.molecule(ELEMENTS, 1, minimum_distance=1.1),
+        cluster,
         testing.structures.crystal(ELEMENTS, 2, minimum_distance=1.1),
         testing.structures.molecule(ELEMENTS[:2], 3, charge=combination.total_charges[-1]),
     ]
+    if combination.head == "external_field":
+        structures[0].info["electric_field"] = [0.1, -0.2, 0.3]
     labels = ["energy", "forces"]
     if combination.charges and not combination.reads_charges:
-        labels.append("charges")  # no energy reads them, but a loss on them can train them
+        # No energy reads them, but a loss on them can train them.
+        labels += ["charges", "dipole"] if model.charges.l_max else ["charges"]
     if has_parameters(model):
-        testing.check_parameters_receive_gradients(model, structures, labels=labels)
+        testing.check_parameters_receive_gradients(model, structures, labels=labels, noise=0.02)
     else:
         with pytest.raises(NotApplicable, match="no parameters"):
             testing.check_parameters_receive_gradients(model, structures, labels=labels)

@@ -54,7 +54,10 @@ def describe(model: EnergyModel) -> list[str]:
 
 def _solver_lines(head: CoulombHead) -> list[str]:
     sums = head.electrostatics
-    lines = [f"  accuracy             {sums.accuracy:g}", f"  FFF                  {sums.explain('FFF', 0)}"]
+    lines = [
+        f"  accuracy             {sums.accuracy:g}",
+        f"  FFF                  {sums.explain('FFF', 0)}",
+    ]
     for boundary in ("TTF", "TTT"):
         for n_atoms, size in ((0, f"< {MESH_SIZE} atoms"), (MESH_SIZE, "larger")):
             lines.append(f"  {boundary} {size:<15} {sums.explain(boundary, n_atoms)}")

@@ -110,6 +110,8 @@ def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfi
     backbone = section.backbone
     if backbone is None or getattr(backbone, "avg_num_neighbors", 0.0) is not None:
         return section
+    if getattr(backbone, "file", None) is not None:  # the file has its own
+        return section
     chosen = np.random.default_rng(0).permutation(len(frames))[:100]
     sample = Dataset.from_frames([frames[i] for i in chosen], backbone.cutoff)
     edges = sum(s.edge_index.shape[1] for s in sample.structures)

@@ -18,7 +18,7 @@ from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import ModelPotential, Potential, Subject, as_potential
 
 #: Gradients smaller than this share of the largest are round-off.
-ROUND_OFF = 1e-12
+ROUND_OFF = 1e-14
 
 
 def randomise_weights(module: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
@@ -39,10 +39,11 @@ def check_parameters_receive_gradients(
     *,
     labels: Sequence[str] = ("energy", "forces"),
     seed: int = 0,
+    noise: float = 0.1,
 ) -> Measurement:
     r"""Every parameter receives a gradient, at randomised weights.
 
-    .. math:: \max |\partial_k L| > 10^{-12} \max_l |\partial_l L|, \quad
+    .. math:: \max |\partial_k L| > 10^{-14} \max_l |\partial_l L|, \quad
               L = \sum_y \sum_n w_n y_n^2
 
     for each parameter tensor k and the labels y, with random weights w. A gradient that is only
@@ -57,6 +58,9 @@ def check_parameters_receive_gradients(
         What the loss is of: energy, forces, charges, dipole.
     seed : int
         For the weights that are added and the loss.
+    noise : float
+        Standard deviation of what is added to the weights; deep models want little, or a few
+        gradients dwarf the others.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def check_parameters_receive_gradients(
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     if not names:
         raise NotApplicable("the model has no parameters")
-    randomise_weights(model, seed)
+    randomise_weights(model, seed, noise)
     batch = AtomsBatch.from_ase(list(structures), cutoff=model.cutoff)
     compute = [label for label in labels if label != "energy"]
     out = model(batch, compute=compute, create_graph=True)
