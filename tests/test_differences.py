@@ -41,7 +41,7 @@ def test_functions_with_a_derivative(function):
     [
         lambda x: np.sign(x + 1e-12),
         lambda x: np.sqrt(np.abs(x)) * np.sign(x),
-        lambda x: np.abs(x - 1e-5),
+        lambda x: np.abs(x - 1e-7),
         lambda x: 1e-6 * np.sin(1e7 * x),
     ],
     ids=["jump", "root", "kink beside", "noise"],

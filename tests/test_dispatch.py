@@ -66,15 +66,15 @@ def test_a_mixed_batch_goes_to_several_solvers(monkeypatch):
         salt,
         Atoms("H"),
     ]
-    system = System(structures, 0, accuracy=1e-5).neutral()
+    system = System(structures, 0, accuracy=1e-4).neutral()
     geometry = strained_geometry(system.batch, system.positions, None)
-    sums = electrostatics(accuracy=1e-5)
+    sums = electrostatics(accuracy=1e-4)
     used = [sums.choose("TTT", 64, FIRST_DERIVATIVES).name]
     assert used == ["torchpme_pme"]
     energies = sums.energy(system.density(), geometry, FIRST_DERIVATIVES)
     exact = System(structures, 0, accuracy=1e-10)
     torch.testing.assert_close(
-        energies, exact.energies(moments=system.moments), rtol=1e-5, atol=1e-3
+        energies, exact.energies(moments=system.moments), rtol=1e-4, atol=1e-2
     )
 
 
@@ -92,7 +92,7 @@ def test_a_named_solver_is_refused_where_it_is_wrong(name):
 def test_what_a_solver_cannot_do_is_refused_when_built():
     with pytest.raises(muse_lr.InputError, match="up to l = 0"):
         electrostatics(l_max=1, solver="torchpme")
-    with pytest.raises(muse_lr.InputError, match="1e-06"):
+    with pytest.raises(muse_lr.InputError, match="down to"):
         electrostatics(accuracy=1e-9, solver="torchpme_pme")
     with pytest.raises(muse_lr.InputError, match="did you mean 'torchpme'"):
         electrostatics(solver="torchpm")

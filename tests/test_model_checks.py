@@ -47,7 +47,7 @@ def test_a_parameter_that_nothing_reads_is_named(model):
 
 def test_a_setting_that_is_not_saved(model):
     assert testing.check_save_load(model, [MOLECULE, CRYSTAL]).passed
-    model.heads["coulomb"].solver.width = 0.5
+    model.heads["coulomb"].self_interaction = True
     with pytest.raises(CheckFailed, match="after saving and loading"):
         testing.check_save_load(model, [MOLECULE])
 

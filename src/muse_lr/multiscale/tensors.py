@@ -41,9 +41,9 @@ def bounded(features: TensorFeatures) -> TensorFeatures:
     r"""All features of a node scaled by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 8.
 
     The mean is over channels, summed over the orders. Small features stay as they are, none grows
-    beyond B: sums over a dense lattice, all of whose atoms are nodes, would otherwise be products of
-    hundreds. One factor for all orders keeps their ratios, and with them the slopes of tensors that
-    vanish by symmetry. Zero stays zero; smooth and equivariant.
+    beyond B: sums over a dense lattice, all of whose atoms are nodes, would otherwise be products
+    of hundreds. One factor for all orders keeps their ratios, and with them the slopes of tensors
+    that vanish by symmetry. Zero stays zero; smooth and equivariant.
     """
     parts = (features.scalars, features.vectors, features.matrices)
     square = torch.stack(

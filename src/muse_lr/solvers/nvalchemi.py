@@ -28,6 +28,8 @@ def load_library() -> ModuleType:
         If nvalchemi-toolkit-ops is not installed.
     """
     try:
+        # Its greeting would mix with what a command prints.
+        import_module("warp").config.quiet = True
         return import_module("nvalchemiops.torch.interactions.electrostatics")
     except ImportError as error:
         raise InputError(
@@ -37,21 +39,21 @@ def load_library() -> ModuleType:
 
 
 class NvalchemiSolver(PointChargeSolver):
-    """Ewald sum of all graphs in one batch.
+    """Ewald sum by nvalchemi-toolkit-ops, all graphs in one batch.
 
     The k vectors are ours: for each graph those with |k| below the reciprocal cutoff, so that a
     graph alone and in a batch has the same energy. The cutoff is sharp (the kernels know no
     window): under strain the energy makes steps, below the accuracy, where a k vector enters.
 
-    Charges only. The library's multipole sums have wrong second derivatives (direct k-space: by
-    positions and moments, and all by cell and another; mesh: by cell and another) and say nothing.
+    Second derivatives are right, a third one raises an error. Charges only: the library's multipole
+    sums have wrong second derivatives (direct k-space: by positions and moments, and by the cell
+    and anything; mesh: by the cell and positions or moments), without an error.
     """
 
+    name: ClassVar[str] = "nvalchemi"
     right: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
-
-    name: ClassVar[str] = "nvalchemi"
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
         super().__init__(widths, accuracy, cutoff)
@@ -105,7 +107,7 @@ def wave_vectors(cell: Tensor, cutoff: float) -> Tensor:
 
 
 class NvalchemiMeshSolver(PointChargeSolver):
-    """Particle-mesh Ewald with B-splines of order six.
+    """Particle-mesh Ewald by nvalchemi-toolkit-ops with B-splines of order six.
 
     Graphs with meshes of equal size are summed in one batch, others one after the other; the size
     follows from the graph alone, so that a graph alone and in a batch has the same energy. Where

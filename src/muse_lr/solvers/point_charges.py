@@ -80,12 +80,9 @@ class PointChargeSolver(Solver):
     ----------
     name : str
         In the registry.
-    best_accuracy : float
-        What it cannot or need not go below is refused.
     """
 
     name: ClassVar[str]
-    best_accuracy: ClassVar[float] = 0.0
     boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
     l_max: ClassVar[int] = 0
 
@@ -102,7 +99,18 @@ class PointChargeSolver(Solver):
         """(G,) E_rec in e^2/A, with the self-energy and the background of points."""
 
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
-        """See :meth:`Solver.energy`."""
+        """See :meth:`Solver.energy`.
+
+        Raises
+        ------
+        InputError
+            If there are dipoles or quadrupoles, which would be lost.
+        """
+        if density.l_max > 0:
+            raise InputError(
+                f"solver {self.name} sums charges only, the density has multipoles up to l = "
+                f"{density.l_max}: set solver: reference"
+            )
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
         cells = lattice_cells(geometry, chosen, self.ewald.splitting)
