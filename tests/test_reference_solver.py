@@ -9,6 +9,7 @@ from ase import Atoms
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
+from muse_lr.solvers.lattice import shortest_vector
 from muse_lr.units import COULOMB_CONSTANT
 
 BOUNDARIES = [TTT, *SLABS, FFF]
@@ -309,3 +310,17 @@ def test_latent_ewald_identity():
     latent = (2 * np.pi / atoms.get_volume() * np.exp(-(sigma**2) * squared / 2) / squared) @ factor
     latent -= (q**2).sum() / (sigma * np.sqrt(2 * np.pi))
     assert float(system.energies()) == pytest.approx(COULOMB_CONSTANT * latent, rel=1e-6)
+
+
+def test_shortest_vector_of_skewed_planes():
+    basis = torch.tensor([[3.0, 0.4, 0.1], [0.2, 2.5, -0.3]], dtype=torch.float64)
+    exact = min(
+        float((m * basis[0] + n * basis[1]).norm())
+        for m in range(-3, 4)
+        for n in range(-3, 4)
+        if (m, n) != (0, 0)
+    )
+    changes = torch.tensor([[[1, 0], [0, 1]], [[7, 3], [2, 1]], [[1, 40], [0, 1]]]).double()
+    skewed = changes @ basis
+    found = shortest_vector(skewed[:, 0], skewed[:, 1])
+    torch.testing.assert_close(found, torch.full_like(found, exact))

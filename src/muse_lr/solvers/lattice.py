@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -26,6 +25,8 @@ SLAB_DECAY = 28.0
 SLAB_GAP = 12.0
 #: |k| of slabs reaches this much further, so that their energy does not feel L.
 SLAB_RECIPROCAL = 1.3
+#: Each step of the reduction shortens the basis by sqrt(3) at least, until it ends.
+GAUSS_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,28 @@ def _heights(
     closed = cell.clone()
     closed[rows, axis] = normal
     reciprocal = 2 * math.pi * torch.linalg.inv(closed).mT
-    a, b = reciprocal[rows, (axis + 1) % 3], reciprocal[rows, (axis + 2) % 3]
-    waves = [m * a + n * b for m, n in product(range(-3, 4), repeat=2) if (m, n) > (0, 0)]
-    longest = torch.linalg.vector_norm(torch.stack(waves), dim=2).amin(0)
-    return extent + (SLAB_DECAY / longest).clamp(min=SLAB_GAP * splitting)
+    slowest = shortest_vector(reciprocal[rows, (axis + 1) % 3], reciprocal[rows, (axis + 2) % 3])
+    return extent + (SLAB_DECAY / slowest).clamp(min=SLAB_GAP * splitting)
+
+
+def shortest_vector(first: Tensor, second: Tensor) -> Tensor:
+    """(G,) length of the shortest vector of each plane lattice, by Gauss's reduction.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        (G, 3), bases however skewed.
+    """
+    for _ in range(GAUSS_STEPS):
+        shorter = first.square().sum(1) <= second.square().sum(1)
+        first, second = (
+            torch.where(shorter[:, None], first, second),
+            torch.where(shorter[:, None], second, first),
+        )
+        along = (first * second).sum(1) / first.square().sum(1)
+        second = second - along.round()[:, None] * first
+    lengths = torch.linalg.vector_norm(torch.stack([first, second]), dim=2)
+    return lengths.amin(0)
 
 
 class ReciprocalSpace:
