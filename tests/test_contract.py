@@ -1,7 +1,8 @@
 """One contract for every backbone, multiscale block, charge model and head of the registry.
 
 The default run takes a pairwise cover of the registry and few drawn structures;
-``MUSE_LR_TEST=full`` takes every combination, ``deep`` the cover with many structures. A new entry of the registry is in both.
+``MUSE_LR_TEST=full`` takes every combination, ``deep`` the cover with many structures. A new entry
+of the registry is in both.
 """
 
 from __future__ import annotations
