@@ -331,7 +331,7 @@ def test_features_turn_with_the_structure() -> None:
     torch.testing.assert_close(moved, torch.einsum("xy,nyc->nxc", rotation, vectors))
 
 
-@pytest.mark.parametrize("normalization", ["soft", "layer", "none"])
+@pytest.mark.parametrize("normalization", ["bounded", "layer", "none"])
 def test_a_node_whose_mass_dies_leaves_no_trace(normalization: str) -> None:
     backbone = small(normalization=normalization)
     atoms = structures()["acid"]

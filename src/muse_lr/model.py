@@ -378,14 +378,18 @@ class EnergyModel(nn.Module):
                 f"structure {graph} is periodic along one axis only, which no solver sums: use a "
                 "cell with two or three periodic axes, or none"
             )
-        for name, head in self.heads.items():
-            refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in head.boundaries]
+        parts: dict[str, Any] = {f"head {name!r}": head for name, head in self.heads.items()}
+        if self.multiscale is not None:
+            parts["the multiscale part"] = self.multiscale
+        for name, part in parts.items():
+            refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in part.boundaries]
             if refused:
                 graph = int((directions == refused[0]).nonzero()[0])
                 raise InputError(
-                    f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which head "
-                    f"{name!r} does not support (it does {', '.join(sorted(head.boundaries))})"
+                    f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which "
+                    f"{name} does not support (it does {', '.join(sorted(part.boundaries))})"
                 )
+        for head in self.heads.values():
             head.check(batch)
         self._check_field(batch)
         if self.charges is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 from muse_lr.backbones.base import Backbone, BackboneConfig
 from muse_lr.backbones.so3krates_blocks import (
     Radial,
+    bounded,
     build_embedding,
     build_layers,
     double_precision,
     neighbors_of,
-    soft_layer,
     take_constants,
 )
 from muse_lr.backbones.so3krates_config import So3kratesConfig
@@ -125,6 +124,7 @@ class So3kratesBackbone(Backbone):
 
     def _build(self, config: So3kratesConfig, elements: tuple[str, ...]) -> None:
         self.embedding = nn.Linear(len(elements), config.channels, bias=False)
+        nn.init.normal_(self.embedding.weight)
         self.graph_embedding = build_embedding(config, len(elements))
         # Attention embeddings are averaged like independent variables.
         attention = config.embed and config.state_embedding == "attention"
@@ -194,10 +194,10 @@ class So3kratesBackbone(Backbone):
             "sh_vectors": harmonics,
             "cutoffs": envelope,
         }
-        soft = self.config.normalization == "soft"
+        if self.config.normalization == "bounded":
+            scalars, variables = bounded(self.transformers[0], scalars, variables)
         for transformer in self.transformers:
-            layer = partial(soft_layer, transformer) if soft else transformer
-            scalars, variables = layer(scalars, variables, **edges)
+            scalars, variables = transformer(scalars, variables, **edges)
         return scalars, variables
 
     def _initial_scalars(self, graph: Graph) -> Tensor:

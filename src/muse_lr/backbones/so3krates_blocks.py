@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +30,8 @@ def build_layers(config: So3kratesConfig) -> nn.ModuleList:
             num_radial_basis_fn=config.num_radial,
             message_normalization="avg_num_neighbors",
             avg_num_neighbors=neighbors_of(config),
-            layer_normalization_1=config.normalization == "layer",
-            layer_normalization_2=config.normalization == "layer",
+            layer_normalization_1=config.normalization != "none",
+            layer_normalization_2=config.normalization != "none",
             residual_mlp_1=config.residual_mlp,
             qk_non_linearity=nn.Identity,
         )
@@ -40,40 +39,25 @@ def build_layers(config: So3kratesConfig) -> nn.ModuleList:
     )
 
 
-def soft_layer(
-    transformer: Any, scalars: Tensor, variables: Tensor, **edges: Tensor
-) -> tuple[Tensor, Tensor]:
-    r"""A layer whose attention and interaction see softly normalised features.
+def bounded(transformer: Any, scalars: Tensor, variables: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Features of bounded size, smooth and equivariant, and zero where they were.
 
     .. math::
-       h \to h \left(1 + \tfrac1F \sum_c h_c^2\right)^{-1/2}, \quad
+       h \to h \left(\tfrac12 + \tfrac{1}{2F} \sum_c h_c^2\right)^{-1/2}, \quad
        x_l \to x_l \left(1 + (2l + 1)^{-1/2} |x_l|^2\right)^{-1/2}
-
-    which is smooth, equivariant, and zero where the features are; what a layer adds is bounded.
 
     Parameters
     ----------
     transformer : EuclideanTransformer
-        Its blocks are run, in its order.
+        Any layer: its blocks make the invariants of the variables.
     scalars, variables : Tensor
         (n_nodes, channels) and (n_nodes, sum of 2l + 1).
-    **edges : Tensor
-        What its attention reads of the edges.
     """
-    attention, interaction = transformer.euclidean_attention_block, transformer.interaction_block
-
-    def normalised() -> tuple[Tensor, Tensor]:
-        size = torch.rsqrt(1 + scalars.square().mean(1, keepdim=True))
-        sizes = torch.rsqrt(1 + attention.so3_conv_invariants(variables))
-        sizes = sizes.repeat_interleave(attention.degree_repeats, dim=1)
-        return scalars * size, variables * sizes
-
-    for block in (partial(attention, **edges), interaction):
-        added_scalars, added_variables = block(*normalised())
-        scalars, variables = scalars + added_scalars, variables + added_variables
-        if block is not interaction and transformer.residual_mlp_1:
-            scalars = scalars + transformer.mlp_1(scalars)
-    return scalars, variables
+    attention = transformer.euclidean_attention_block
+    size = torch.rsqrt((1 + scalars.square().mean(1, keepdim=True)) / 2)
+    sizes = torch.rsqrt(1 + attention.so3_conv_invariants(variables))
+    sizes = sizes.repeat_interleave(attention.degree_repeats, dim=1)
+    return scalars * size, variables * sizes
 
 
 def neighbors_of(config: So3kratesConfig) -> float:

@@ -68,11 +68,11 @@ class So3kratesConfig(BackboneConfig):
     residual_mlp: bool = Field(
         True, description="Whether each layer has a residual network after the attention."
     )
-    normalization: Literal["soft", "layer", "none"] = Field(
-        "soft",
-        description="What keeps attention, which is cubic in the features, from growing: soft "
-        "divides its inputs by sqrt(1 + mean square), layer is SO3LR's layer normalisation of each "
-        "layer's invariant features, none is the paper's.",
+    normalization: Literal["bounded", "layer", "none"] = Field(
+        "bounded",
+        description="What keeps attention, which is cubic in the features, from growing: layer is "
+        "SO3LR's normalisation of the invariant features within each layer, bounded the same after "
+        "a smooth bound on what enters the first, none is the paper's.",
     )
     readout_channels: int | None = Field(
         None, ge=1, description="Hidden width of the readout; default: channels."

@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from muse_lr.geometry import Geometry
 from muse_lr.smooth import smoothstep, switch_off
 
-#: Iterations of the masses; even, for the bound on the coverage.
-ITERATIONS = 4
+#: Iterations of the masses; even, for the bound on the coverage. Four are enough at 6 A and leave a
+#: fifth of a slab's atoms at 12 A, where eight leave 3 % and more change nothing.
+ITERATIONS = 8
 #: Head start of atoms other than hydrogen, and their weight in the crowding, over hydrogen's.
 HEAVY_BONUS, HEAVY_WEIGHT = 0.5, 1.5
 #: Share of the radius within which crowding is measured: over the whole radius it varies so slowly

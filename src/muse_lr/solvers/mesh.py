@@ -11,6 +11,8 @@ from torch import Tensor
 
 #: Share of the accuracy that the mesh may use; the cutoffs of both sums use the rest.
 MESH_SHARE = 0.5
+#: Largest spacing in splittings: beyond, the error grows faster than a power of it.
+COARSEST = 1.1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class MeshError:
         """h in A for an accuracy; ``density`` N/V in 1/A^3."""
         distance = max(1.0, density ** (-1 / 3) / splitting)
         error = MESH_SHARE * accuracy / (self.prefactor * distance**2)
-        return splitting * error ** (1 / self.power)
+        return splitting * min(COARSEST, error ** (1 / self.power))
 
 
 @torch.no_grad()
