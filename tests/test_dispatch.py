@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 from ase import Atoms
@@ -18,9 +16,6 @@ from muse_lr.solvers.base import EVERY_DERIVATIVE
 from muse_lr.solvers.dispatch import FIRST_DERIVATIVES, MESH_SIZE, Electrostatics
 
 TRAINING = frozenset({"forces", "stress", "force_loss", "stress_loss"})
-needs_fast = pytest.mark.skipif(
-    find_spec("nvalchemiops") is None, reason="needs the extra fast (nvalchemi-toolkit-ops)"
-)
 
 
 def electrostatics(l_max=0, accuracy=1e-4, solver="auto", widths=(0.0,)):
@@ -44,19 +39,14 @@ def test_what_is_chosen_is_right(derivatives, boundary, n_atoms, l_max, accuracy
 def test_small_crystals_go_to_the_reference_and_large_ones_to_a_mesh():
     sums = electrostatics()
     assert sums.choose("TTT", MESH_SIZE - 1, FIRST_DERIVATIVES).name == "reference"
-    assert sums.choose("TTT", MESH_SIZE, FIRST_DERIVATIVES).name in dispatch.MESHES
-    assert sums.choose("TTT", MESH_SIZE, EVERY_DERIVATIVE).name == "reference"
-
-
-def test_without_the_extra_another_mesh_is_taken(monkeypatch):
-    monkeypatch.setattr(dispatch, "find_spec", lambda name: None if name == "nvalchemiops" else 1)
-    assert electrostatics().choose("TTT", MESH_SIZE, FIRST_DERIVATIVES).name == "torchpme_pme"
+    assert sums.choose("TTT", MESH_SIZE, EVERY_DERIVATIVE).name == "pme"
+    assert electrostatics(l_max=1).choose("TTT", MESH_SIZE, FIRST_DERIVATIVES).name == "reference"
+    assert electrostatics(accuracy=1e-11).choose("TTF", MESH_SIZE, TRAINING).name == "reference"
 
 
 def test_a_mixed_batch_goes_to_several_solvers(monkeypatch):
     """With a low threshold molecules, slabs, small and large crystals meet in one call."""
     monkeypatch.setattr(dispatch, "MESH_SIZE", 64)
-    monkeypatch.setattr(dispatch, "find_spec", lambda name: None if name == "nvalchemiops" else 1)
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((2, 2, 2))
     salt.rattle(0.1, seed=1)
     structures = [
@@ -69,8 +59,7 @@ def test_a_mixed_batch_goes_to_several_solvers(monkeypatch):
     system = System(structures, 0, accuracy=1e-4).neutral()
     geometry = strained_geometry(system.batch, system.positions, None)
     sums = electrostatics(accuracy=1e-4)
-    used = [sums.choose("TTT", 64, FIRST_DERIVATIVES).name]
-    assert used == ["torchpme_pme"]
+    assert sums.choose("TTT", 64, FIRST_DERIVATIVES).name == "pme"
     energies = sums.energy(system.density(), geometry, FIRST_DERIVATIVES)
     exact = System(structures, 0, accuracy=1e-10)
     torch.testing.assert_close(
@@ -122,9 +111,6 @@ def test_a_choice_is_explained():
     sums = electrostatics()
     assert "all pairs" in sums.explain("FFF", 10)
     assert "reference (the fastest below" in sums.explain("TTT", 10)
-    large = sums.explain("TTT", MESH_SIZE)
-    assert "mesh" in large
-    assert "Hessians: reference" in large
-    assert "refused" in electrostatics(solver="torchpme_pme").explain("TTT", 1) or "asked for" in (
-        electrostatics(solver="torchpme_pme").explain("TTT", 1)
-    )
+    assert "pme (a mesh, from 1000 atoms on)" in sums.explain("TTT", MESH_SIZE)
+    named = electrostatics(solver="torchpme_pme").explain("TTT", MESH_SIZE)
+    assert "Hessians: refused" in named

@@ -32,6 +32,7 @@ HEADS = {
 }
 SOLVERS = {
     "reference": "muse_lr.solvers.reference:ReferenceSolver",
+    "pme": "muse_lr.solvers.pme:PMESolver",
     "torchpme": "muse_lr.solvers.torchpme:TorchPMESolver",
     "torchpme_pme": "muse_lr.solvers.torchpme:TorchPMEMeshSolver",
     "nvalchemi": "muse_lr.solvers.nvalchemi:NvalchemiSolver",

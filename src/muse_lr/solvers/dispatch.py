@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from torch import Tensor
 
@@ -15,11 +14,10 @@ from muse_lr.registry import lookup
 from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative, Lattice, Solver
 from muse_lr.solvers.open_sum import open_energy
 
-#: Crystals with at least this many atoms go to a mesh; benchmarks/electrostatics.py measures where
-#: the reference solver's N^(3/2) or steeper meets their N log N.
-MESH_SIZE = 2000
-#: Mesh solvers in the order of their speed, and the package that each needs.
-MESHES = {"nvalchemi_pme": "nvalchemiops", "torchpme_pme": "torchpme"}
+#: Lattices of at least this many atoms go to the mesh. It is the faster one from some 200 atoms on,
+#: but makes steps, below the accuracy, where the cell changes its size.
+MESH_SIZE = 1000
+MESH = "pme"
 FIRST_DERIVATIVES: frozenset[Derivative] = frozenset({"forces", "stress"})
 
 
@@ -130,14 +128,11 @@ class Electrostatics:
             return Choice(self.solver, "asked for")
         if n_atoms < MESH_SIZE:
             return Choice("reference", f"the fastest below {MESH_SIZE} atoms")
-        for name, package in MESHES.items():
-            solver = lookup("solver", name)
-            if find_spec(package) is None or solver.l_max < self.l_max:
-                continue
-            fits = boundary in solver.boundaries and self.accuracy >= solver.best_accuracy
-            if fits and derivatives <= solver.right:
-                return Choice(name, f"a mesh, from {MESH_SIZE} atoms on")
-        return Choice("reference", "no mesh solver is right for what is asked")
+        mesh = lookup("solver", MESH)
+        fits = boundary in mesh.boundaries and derivatives <= mesh.right
+        if fits and self.l_max <= mesh.l_max and self.accuracy >= mesh.best_accuracy:
+            return Choice(MESH, f"a mesh, from {MESH_SIZE} atoms on")
+        return Choice("reference", "the mesh cannot do what is asked")
 
     def _refuse(self, boundary: Lattice, derivatives: frozenset[Derivative]) -> None:
         solver = self._named(self.solver)
@@ -167,17 +162,16 @@ class Electrostatics:
             choice = self.choose(boundary, n_atoms, FIRST_DERIVATIVES)
         except InputError as error:
             return f"refused: {error}"
-        solver = self._named(choice.name)
-        real = f"real space to {solver.ewald.cutoff:.3g} A"
+        real = f"real space to {self.ewald.cutoff:.3g} A"
         parts = [
             f"{choice.name} ({choice.reason})",
-            f"splitting {solver.ewald.splitting:.3g} A",
-            real if solver.ewald.cutoff else "no real-space sum",
+            f"splitting {self.ewald.splitting:.3g} A",
+            real if self.ewald.cutoff else "no real-space sum",
         ]
-        if choice.name in MESHES:
+        if choice.name.endswith("pme") and choice.name != "torchpme":
             parts.append("mesh, O(N log N)")
         else:
-            parts.append(f"|k| to {solver.ewald.reciprocal_cutoff:.3g}/A, O(N^2) at a given cutoff")
+            parts.append(f"|k| to {self.ewald.reciprocal_cutoff:.3g}/A, O(N^2) at a given cutoff")
         exact = self.choose_name(boundary, n_atoms, EVERY_DERIVATIVE)
         if exact != choice.name:
             parts.append(f"Hessians: {exact or 'refused'}")
