@@ -59,8 +59,6 @@ def test_help_is_fast_and_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "verb", ["init", "data", "train", "evaluate", "ablate", "coarse", "info", "doctor"]
 )
-    "verb", ["init", "data", "train", "evaluate", "ablate", "coarse", "info", "doctor"]
-)
 def test_every_verb_has_help(verb, capsys):
     assert run(verb, "--help") == 0
     assert "usage: muse-lr" in capsys.readouterr().out

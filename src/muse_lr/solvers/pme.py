@@ -36,6 +36,7 @@ class PMESolver(PointChargeSolver):
     """
 
     right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
+    name: ClassVar[str] = "pme"
     best_accuracy: ClassVar[float] = 1e-9
     order: ClassVar[int] = 8
     mesh_error: ClassVar[MeshError] = MeshError(3.5e-5, 8)
