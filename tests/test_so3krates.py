@@ -382,8 +382,18 @@ def test_initial_features_are_added() -> None:
         backbone(graph, NodeFeatures(torch.zeros(count, 8), {1: torch.zeros(count, 3, 8)}))
 
 
+def test_large_initial_features_are_bounded() -> None:
+    graph = make_graph(structures()["acid"], 3.5)
+    large = NodeFeatures(1e4 * torch.randn(graph.num_nodes, 8), {2: 1e4 * torch.randn(8, 5, 1)})
+    energies = {
+        normalization: small(normalization=normalization)(graph, large)[1].abs().max()
+        for normalization in ("bounded", "none")
+    }
+    assert energies["bounded"] < 1e2
+    assert energies["none"] > 1e12
+
+
 def test_a_single_edge_and_none() -> None:
-    backbone = small()
     for radial_type in ("gaussian", "bernstein"):
         backbone = small(radial_type=radial_type)
         pair = make_graph(Atoms("OH", [[0, 0, 0], [0, 0, 1.0]]), 3.5)

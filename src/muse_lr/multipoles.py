@@ -49,6 +49,11 @@ class CartesianMultipoles:
     dipoles: Tensor | None = None
     quadrupoles: Tensor | None = None
 
+    @property
+    def l_max(self) -> int:
+        """Highest order that is there."""
+        return (self.dipoles is not None) + (self.quadrupoles is not None)
+
     def __getitem__(self, index: Tensor) -> CartesianMultipoles:
         return CartesianMultipoles(
             self.charges[index],

@@ -124,6 +124,7 @@ class So3kratesBackbone(Backbone):
 
     def _build(self, config: So3kratesConfig, elements: tuple[str, ...]) -> None:
         self.embedding = nn.Linear(len(elements), config.channels, bias=False)
+        # Attention is cubic in the features: small ones would give no messages to learn from.
         nn.init.normal_(self.embedding.weight)
         self.graph_embedding = build_embedding(config, len(elements))
         # Attention embeddings are averaged like independent variables.

@@ -58,6 +58,31 @@ def radial_kernel(squared: Tensor, variance: Tensor | float, highest: int) -> li
     return values
 
 
+def short_range_kernel(distance: Tensor, variance: Tensor | float, splitting: float) -> Tensor:
+    r"""Interaction of two charges minus that of two Gaussians of the splitting, in 1/A.
+
+    :math:`[\mathrm{erf}(r / \sqrt{2 s^2}) - \mathrm{erf}(r / 2 \eta)] / r`, and
+    :math:`\mathrm{erfc}(r / 2 \eta) / r` for points: B_0 of :func:`radial_kernel` without its cost,
+    for distances between atoms.
+
+    Parameters
+    ----------
+    distance : Tensor
+        (p,) in A, positive.
+    variance : Tensor or float
+        (p,) s^2 in A^2, or one number.
+    splitting : float
+        eta in A.
+    """
+    smooth = torch.erfc(distance / (2 * splitting))
+    if isinstance(variance, (int, float)):
+        if variance == 0:
+            return smooth / distance
+        variance = distance.new_tensor(float(variance))
+    exact = torch.erfc(distance / (2 * variance.clamp(min=POINT_VARIANCE)).sqrt())
+    return (smooth - exact) / distance
+
+
 def _point_kernel(squared: Tensor, highest: int) -> list[Tensor]:
     inverse = 1 / squared
     values = [inverse.sqrt()]

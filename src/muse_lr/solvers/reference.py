@@ -41,7 +41,7 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
-from muse_lr.multipoles import MAX_MULTIPOLE, to_cartesian
+from muse_lr.multipoles import MAX_MULTIPOLE, CartesianMultipoles, to_cartesian
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import EVERY_DERIVATIVE, REAL_TAPER, Derivative, Lattice, Solver
 from muse_lr.solvers.kernels import (
@@ -49,6 +49,7 @@ from muse_lr.solvers.kernels import (
     pair_interaction,
     radial_kernel,
     self_interaction,
+    short_range_kernel,
 )
 from muse_lr.solvers.lattice import LatticeCells, ReciprocalSpace, lattice_cells
 from muse_lr.units import COULOMB_CONSTANT
@@ -98,23 +99,36 @@ class ReferenceSolver(Solver):
         graph = geometry.graph_index[geometry.edge_index[1]]
         near = (geometry.edge_lengths < self.ewald.cutoff) & chosen[graph]
         sender, receiver = geometry.edge_index[:, near]
-        vector = geometry.edge_vectors[near].to(source.moments.dtype)
-        squared = vector.square().sum(1)
-        highest = probe.l_max + source.l_max
+        distance = geometry.edge_lengths[near].to(source.moments.dtype)
         variance: Tensor | float = 2 * self.widths[0] ** 2
         if len(set(self.widths)) > 1:
             variance = probe.width[sender] ** 2 + source.width[receiver] ** 2
-        exact = radial_kernel(squared, variance, highest)
-        smooth = radial_kernel(squared, 2 * self.ewald.splitting**2, highest)
-        pair = pair_interaction(
-            to_cartesian(probe.moments)[sender],
-            to_cartesian(source.moments)[receiver],
-            vector,
-            [a - b for a, b in zip(exact, smooth, strict=True)],
-        )
-        distance = geometry.edge_lengths[near].to(pair.dtype)
+        if probe.l_max + source.l_max == 0:
+            kernel = short_range_kernel(distance, variance, self.ewald.splitting)
+            pair = probe.charges[sender] * source.charges[receiver] * kernel
+        else:
+            vector = geometry.edge_vectors[near].to(distance.dtype)
+            pair = self._multipole_pairs(
+                to_cartesian(probe.moments)[sender],
+                to_cartesian(source.moments)[receiver],
+                vector,
+                variance,
+            )
         window = switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
         return sum_nodes(pair * window, graph[near], geometry.num_graphs)
+
+    def _multipole_pairs(
+        self,
+        first: CartesianMultipoles,
+        second: CartesianMultipoles,
+        vector: Tensor,
+        variance: Tensor | float,
+    ) -> Tensor:
+        squared, highest = vector.square().sum(1), first.l_max + second.l_max
+        exact = radial_kernel(squared, variance, highest)
+        smooth = radial_kernel(squared, 2 * self.ewald.splitting**2, highest)
+        difference = [a - b for a, b in zip(exact, smooth, strict=True)]
+        return pair_interaction(first, second, vector, difference)
 
     def _reciprocal_space(
         self,
