@@ -97,7 +97,7 @@ def test_fixed_charges_are_their_own_total_charge():
     [
         ({"charges": None}, "'coulomb' needs charges"),
         ({"backbone": None}, "reads features"),
-        ({"charges": {"l_max": 1}}, "multipoles are not supported yet"),
+        ({"charges": {"l_max": 2}}, "needs features of l = 2"),
         ({"heads": {"energy": {"kind": "zbl"}}}, "name is taken"),
         ({"heads": {"../x": {"kind": "zbl"}}}, "only letters"),
         ({"charges": {"kind": "fixed", "by_element": {"C": 1}}}, "no charge for O"),

@@ -88,10 +88,11 @@ class ModelConfig(Strict):
     )
     backbone: SerializeAsAny[BackboneConfig] | None = Field(
         default_factory=lambda: _part("backbone", {}, "painn"),
-        description="Local description of the atoms: mace, painn or null.",
+        description="Local description of the atoms: mace, painn, so3krates or null.",
     )
     multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
-        None, description="What carries information across scales, or null."
+        None,
+        description="What carries information across scales: muse, ewald_mp, virtual_nodes or null.",
     )
     charges: SerializeAsAny[ChargesConfig] | None = Field(
         default_factory=lambda: _part("charges", {}, "conserved"),
@@ -99,7 +100,7 @@ class ModelConfig(Strict):
     )
     heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
         default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
-        description="Name -> energy head: coulomb or zbl; null switches one off.",
+        description="Name -> energy head: coulomb, external_field or zbl; null switches one off.",
     )
 
     @field_validator("backbone", "charges", "multiscale", mode="before")
