@@ -181,6 +181,17 @@ def lines(arguments: argparse.Namespace) -> Iterator[Line]:
             yield compare("2", text, peer, judge.match(peer.error, solver), arguments)
 
 
+def summary(results: list[Line]) -> list[str]:
+    """The range of ratios of each row against torch-pme."""
+    text = []
+    for row in ("1", "2"):
+        ratios = [line.ratio for line in results if line.row == row and line.target]
+        target = next(line.target for line in results if line.row == row and line.target)
+        low, high = np.nanmin(ratios), np.nanmax(ratios)
+        text.append(f"Row {row}: {low:.2f} to {high:.2f} times torch-pme; target {target:g}.")
+    return text
+
+
 def scaling_table(sizes: list[scaling.Size]) -> list[str]:
     """The scaling as a table in Markdown."""
     rows = ["| atoms | ms | us per atom | time over N log N | MB before | MB peak |"]
@@ -239,6 +250,8 @@ def write(results: list[Line], sizes: list[scaling.Size], device: str) -> None:
         "|" + "---|" * len(HEAD),
         *("| " + " | ".join(line.cells()) + " |" for line in results),
         "",
+        *summary(results),
+        "",
         f"One box of water, accuracy {SCALING_ACCURACY:g}, energy, forces and dE/dq:",
         "",
         *scaling_table(sizes),
@@ -266,6 +279,7 @@ def main() -> int:
     tune_malloc()
     print("| " + " | ".join(HEAD) + " |", flush=True)
     results = list(lines(arguments))
+    print("\n".join(summary(results)))
     edges = [7, 10] if arguments.quick else [7, 10, 15, 22, 32]
     options = (SCALING_ACCURACY, CUTOFF, arguments.solver, arguments.device)
     sizes = scaling.measure(edges, *options)

@@ -92,7 +92,7 @@ class ModelConfig(Strict):
     )
     multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
         None,
-        description="What carries information across scales: muse, ewald_mp, virtual_nodes or null.",
+        description="What carries information across scales: muse, a baseline, or null.",
     )
     charges: SerializeAsAny[ChargesConfig] | None = Field(
         default_factory=lambda: _part("charges", {}, "conserved"),
