@@ -35,7 +35,11 @@ class MuseConfig(MultiscaleConfig):
         0.75, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
     )
     cutoff: float = Field(
-        12.0, gt=0, le=40, description="Cutoff of the edges between nodes of the first level, A."
+        16.0,
+        gt=0,
+        le=40,
+        description="Cutoff of the edges between nodes of the first level, A; neighbours can "
+        "be two radii apart.",
     )
     channels: int | None = Field(
         None, ge=1, description="Width of the nodes' features; default the backbone's channels."
