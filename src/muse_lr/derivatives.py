@@ -10,7 +10,7 @@ from torch import Tensor
 from muse_lr.geometry import Geometry
 
 if TYPE_CHECKING:
-    from muse_lr.model import ModelOutput
+    from muse_lr.output import ModelOutput
 
 
 def differentiate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -13,60 +12,18 @@ from torch import Tensor, nn
 from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargeModel
 from muse_lr.config import ModelConfig
-from muse_lr.density import ChargeDensity
 from muse_lr.derivatives import differentiate
 from muse_lr.errors import InputError, nearest
 from muse_lr.geometry import Geometry, strained_geometry
-from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
+from muse_lr.graph import FeatureSize, Graph, sum_nodes
 from muse_lr.heads.base import Head, HeadContext, HeadInputs
-from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.multiscale.base import Multiscale, MultiscaleContext
+from muse_lr.output import ModelOutput
+from muse_lr.refusals import check_batch
 from muse_lr.registry import lookup
 from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
 
-#: Slack of the comparison of cutoffs, A.
-CUTOFF_TOLERANCE = 1e-6
 COMPUTE = ("forces", "stress", "dipole", "charges")
-BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
-
-
-@dataclass
-class ModelOutput:
-    """What the model says of a batch.
-
-    Attributes
-    ----------
-    energy : Tensor
-        (n_graphs,) in eV, float64.
-    energy_parts : dict of str to Tensor
-        e0, backbone, multiscale, then the heads by name; they sum to the energy.
-    forces : Tensor or None
-        (n_atoms, 3) in eV/A.
-    stress : Tensor or None
-        (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
-    charges : Tensor or None
-        (n_atoms,) in e.
-    dipole : Tensor or None
-        (n_graphs, 3) in e A, about the origin.
-    density : ChargeDensity or None
-    features : NodeFeatures or None
-        Of the backbone, or of the multiscale part where there is one.
-    levels : tuple
-        Coarse nodes and assignment of each level of the multiscale part.
-    total_charge : Tensor or None
-        (n_graphs,) in e: as stated, or what the charge model takes it to be.
-    """
-
-    energy: Tensor
-    energy_parts: dict[str, Tensor] = field(default_factory=dict)
-    forces: Tensor | None = None
-    stress: Tensor | None = None
-    charges: Tensor | None = None
-    dipole: Tensor | None = None
-    density: ChargeDensity | None = None
-    features: NodeFeatures | None = None
-    levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
-    total_charge: Tensor | None = None
 
 
 class EnergyModel(nn.Module):
@@ -355,51 +312,8 @@ class EnergyModel(nn.Module):
 
     def check(self, batch: AtomsBatch) -> None:
         """Refuse, with an InputError, structures that the model cannot describe rightly."""
-        if float(batch.cutoff.min()) < self.cutoff - CUTOFF_TOLERANCE:
-            raise InputError(
-                f"the neighbour list ends at {float(batch.cutoff.min()):g} A, the model needs "
-                f"{self.cutoff:g} A: AtomsBatch.from_ase(..., cutoff=model.cutoff)"
-            )
-        unknown = self._element_index[batch.numbers] < 0
-        if bool(unknown.any()):
-            from ase.data import chemical_symbols
+        check_batch(self, batch)
 
-            atom = int(unknown.nonzero()[0])
-            symbol = chemical_symbols[int(batch.numbers[atom])]
-            raise InputError(
-                f"structure {int(batch.batch[atom])} has the element {symbol}, which the model "
-                f"does not know: it knows {', '.join(self.elements)}"
-            )
-        directions = batch.pbc.sum(1).cpu()
-        present = {int(n) for n in directions.unique()}
-        if 1 in present:
-            graph = int((directions == 1).nonzero()[0])
-            raise InputError(
-                f"structure {graph} is periodic along one axis only, which no solver sums: use a "
-                "cell with two or three periodic axes, or none"
-            )
-        parts: dict[str, Any] = {f"head {name!r}": head for name, head in self.heads.items()}
-        if self.multiscale is not None:
-            parts["the multiscale part"] = self.multiscale
-        for name, part in parts.items():
-            refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in part.boundaries]
-            if refused:
-                graph = int((directions == refused[0]).nonzero()[0])
-                raise InputError(
-                    f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which "
-                    f"{name} does not support (it does {', '.join(sorted(part.boundaries))})"
-                )
-        for head in self.heads.values():
-            head.check(batch)
-        self._check_field(batch)
-        if self.charges is not None:
-            self.charges.check(batch)
-
-    def _check_field(self, batch: AtomsBatch) -> None:
-        present = (batch.field != 0).any(1)
-        if bool(present.any()) and not any(head.reads_field for head in self.heads.values()):
-            raise InputError(
-                f"structure {int(present.nonzero()[0])} is in an electric field, which no part of "
-                "the model reads: add model.heads.field: {kind: external_field} or remove "
-                "atoms.info['electric_field']"
-            )
+    def knows(self, numbers: Tensor) -> Tensor:
+        """(n,) of bool: whether the model describes these atomic numbers."""
+        return self._element_index[numbers] >= 0

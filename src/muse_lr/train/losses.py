@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
 from muse_lr.config import TrainingConfig
-from muse_lr.model import ModelOutput
+from muse_lr.output import ModelOutput
 
 #: Labels that the model has to be asked for; it gives the energy anyway.
 COMPUTES = ("forces", "stress", "dipole", "charges")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
 from muse_lr.config import TrainingConfig
-from muse_lr.model import ModelOutput
+from muse_lr.output import ModelOutput
 from muse_lr.train.losses import penalty, residuals
 
 #: Metrics are in thousandths for these labels: meV/atom, meV/A, meV/A^3.

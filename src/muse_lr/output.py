@@ -1,0 +1,50 @@
+"""What a model says of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.graph import NodeFeatures
+from muse_lr.multiscale.assignment import Assignment, CoarseNodes
+
+
+@dataclass
+class ModelOutput:
+    """What the model says of a batch.
+
+    Attributes
+    ----------
+    energy : Tensor
+        (n_graphs,) in eV, float64.
+    energy_parts : dict of str to Tensor
+        e0, backbone, multiscale, then the heads by name; they sum to the energy.
+    forces : Tensor or None
+        (n_atoms, 3) in eV/A.
+    stress : Tensor or None
+        (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
+    charges : Tensor or None
+        (n_atoms,) in e.
+    dipole : Tensor or None
+        (n_graphs, 3) in e A, about the origin.
+    density : ChargeDensity or None
+    features : NodeFeatures or None
+        Of the backbone, or of the multiscale part where there is one.
+    levels : tuple
+        Coarse nodes and assignment of each level of the multiscale part.
+    total_charge : Tensor or None
+        (n_graphs,) in e: as stated, or what the charge model takes it to be.
+    """
+
+    energy: Tensor
+    energy_parts: dict[str, Tensor] = field(default_factory=dict)
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+    charges: Tensor | None = None
+    dipole: Tensor | None = None
+    density: ChargeDensity | None = None
+    features: NodeFeatures | None = None
+    levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
+    total_charge: Tensor | None = None
