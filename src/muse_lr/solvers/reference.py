@@ -96,10 +96,14 @@ class ReferenceSolver(Solver):
         self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
     ) -> Tensor:
         """(n_graphs,) sum over edges of the interaction minus that of the smooth charges."""
-        graph = geometry.graph_index[geometry.edge_index[1]]
-        near = (geometry.edge_lengths < self.ewald.cutoff) & chosen[graph]
-        sender, receiver = geometry.edge_index[:, near]
-        distance = geometry.edge_lengths[near].to(source.moments.dtype)
+        sender, receiver = geometry.edge_index
+        near = geometry.edge_lengths < self.ewald.cutoff
+        near = near & chosen[geometry.graph_index[receiver]]
+        if probe is source:  # the list has each pair twice, and so have atoms and their own images
+            near = near & (sender <= receiver)
+        pairs = near.nonzero()[:, 0]
+        sender, receiver = sender[pairs], receiver[pairs]
+        distance = geometry.edge_lengths[pairs].to(source.moments.dtype)
         variance: Tensor | float = 2 * self.widths[0] ** 2
         if len(set(self.widths)) > 1:
             variance = probe.width[sender] ** 2 + source.width[receiver] ** 2
@@ -107,7 +111,7 @@ class ReferenceSolver(Solver):
             kernel = short_range_kernel(distance, variance, self.ewald.splitting)
             pair = probe.charges[sender] * source.charges[receiver] * kernel
         else:
-            vector = geometry.edge_vectors[near].to(distance.dtype)
+            vector = geometry.edge_vectors[pairs].to(distance.dtype)
             pair = self._multipole_pairs(
                 to_cartesian(probe.moments)[sender],
                 to_cartesian(source.moments)[receiver],
@@ -115,7 +119,9 @@ class ReferenceSolver(Solver):
                 variance,
             )
         window = switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
-        return sum_nodes(pair * window, graph[near], geometry.num_graphs)
+        if probe is source:
+            window = window * torch.where(sender == receiver, 1, 2)
+        return sum_nodes(pair * window, geometry.graph_index[receiver], geometry.num_graphs)
 
     def _multipole_pairs(
         self,
