@@ -89,6 +89,8 @@ class Solver(ABC):
         never used for others.
     best_accuracy : float
         The finest accuracy that it delivers.
+    mesh : bool
+        Whether it sums on a mesh, at a cost of N log N.
 
     Parameters
     ----------
@@ -105,6 +107,7 @@ class Solver(ABC):
     l_max: ClassVar[int]
     right: ClassVar[frozenset[Derivative]]
     best_accuracy: ClassVar[float] = 0.0
+    mesh: ClassVar[bool] = False
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
         self.widths = tuple(widths)

@@ -168,7 +168,7 @@ class Electrostatics:
             f"splitting {self.ewald.splitting:.3g} A",
             real if self.ewald.cutoff else "no real-space sum",
         ]
-        if choice.name.endswith("pme") and choice.name != "torchpme":
+        if lookup("solver", choice.name).mesh:
             parts.append("mesh, O(N log N)")
         else:
             parts.append(f"|k| to {self.ewald.reciprocal_cutoff:.3g}/A, O(N^2) at a given cutoff")

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from muse_lr.errors import InputError
 from muse_lr.solvers.base import Derivative
-from muse_lr.solvers.mesh import MeshError, mesh_sizes, mesh_spacings
+from muse_lr.solvers.mesh import MeshError
+from muse_lr.solvers.mesh_batches import sum_by_mesh
 from muse_lr.solvers.point_charges import PointCharges, PointChargeSolver
 
 
@@ -119,6 +120,7 @@ class NvalchemiMeshSolver(PointChargeSolver):
     """
 
     name: ClassVar[str] = "nvalchemi_pme"
+    mesh: ClassVar[bool] = True
 
     right: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
@@ -133,22 +135,9 @@ class NvalchemiMeshSolver(PointChargeSolver):
 
     def reciprocal(self, system: PointCharges) -> Tensor:
         """See :meth:`PointChargeSolver.reciprocal`."""
-        spacings = mesh_spacings(
-            self.mesh_error, self.accuracy, self.ewald.splitting, system.cell, system.counts
-        )
-        sizes = mesh_sizes(system.cell, spacings, self.order)
-        energy = system.charges.new_zeros(len(system.cell))
-        for size in sorted(set(sizes)):
-            graphs = torch.tensor(
-                [graph for graph, own in enumerate(sizes) if own == size],
-                device=system.row.device,
-            )
-            energy = energy.index_add(0, graphs, self._same_mesh(graphs, size, system))
-        return energy
+        return sum_by_mesh(self, system)
 
-    def _same_mesh(
-        self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges
-    ) -> Tensor:
+    def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
         """(g,) energies of the graphs, which share the size of the mesh."""
         place = torch.full_like(system.counts, -1).index_copy(
             0, graphs, torch.arange(len(graphs), device=graphs.device)

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
-from muse_lr.solvers.mesh import MeshError, mesh_sizes, mesh_spacings
+from muse_lr.solvers.mesh import MeshError
+from muse_lr.solvers.mesh_batches import sum_by_mesh
 from muse_lr.solvers.point_charges import PointCharges, PointChargeSolver
 
 
@@ -37,30 +38,20 @@ class PMESolver(PointChargeSolver):
 
     right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
     name: ClassVar[str] = "pme"
+    mesh: ClassVar[bool] = True
     best_accuracy: ClassVar[float] = 1e-9
     order: ClassVar[int] = 8
     mesh_error: ClassVar[MeshError] = MeshError(3.5e-5, 8)
 
     def reciprocal(self, system: PointCharges) -> Tensor:
         """See :meth:`PointChargeSolver.reciprocal`."""
-        spacings = mesh_spacings(
-            self.mesh_error, self.accuracy, self.ewald.splitting, system.cell, system.counts
-        )
-        sizes = mesh_sizes(system.cell, spacings, self.order)
-        energy = system.charges.new_zeros(len(system.cell))
-        for size in sorted(set(sizes)):
-            graphs = torch.tensor(
-                [graph for graph, own in enumerate(sizes) if own == size], device=energy.device
-            )
-            energy = energy.index_add(0, graphs, self._same_mesh(graphs, size, system))
+        energy = sum_by_mesh(self, system)
         squares, total = system.sum(system.charges**2), system.sum(system.charges)
         eta = self.ewald.splitting
         background = 2 * math.pi * total**2 * eta**2 / system.volume
         return energy - squares / (2 * math.sqrt(math.pi) * eta) - background
 
-    def _same_mesh(
-        self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges
-    ) -> Tensor:
+    def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
         """(g,) sums over k of the graphs, which share the size of the mesh."""
         place = torch.full_like(system.counts, -1).index_copy(
             0, graphs, torch.arange(len(graphs), device=graphs.device)

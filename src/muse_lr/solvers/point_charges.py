@@ -32,6 +32,7 @@ from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import REAL_TAPER, Lattice, Solver
+from muse_lr.solvers.kernels import short_range_kernel
 from muse_lr.solvers.lattice import LatticeCells, lattice_cells
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -144,32 +145,11 @@ class PointChargeSolver(Solver):
         variance: Tensor | float = 2 * self.widths[0] ** 2
         if len(set(self.widths)) > 1:
             variance = (density.width[sender] ** 2 + density.width[receiver] ** 2).to(charges.dtype)
-        kernel = torch.erfc(distance / (2 * self.ewald.splitting)) - gaussian_share(
-            distance, variance
-        )
-        kernel = kernel / distance * switch_off(distance, REAL_TAPER * outer, outer)
+        kernel = short_range_kernel(distance, variance, self.ewald.splitting)
+        kernel = kernel * switch_off(distance, REAL_TAPER * outer, outer)
         weight = torch.where(sender == receiver, 0.5, 1.0).to(charges.dtype)
         pair = weight * charges[sender] * charges[receiver] * kernel
         return sum_nodes(pair, geometry.graph_index[receiver], geometry.num_graphs)
-
-
-def gaussian_share(distance: Tensor, variance: Tensor | float) -> Tensor:
-    """erfc(r / sqrt(2 s^2)), what Gaussians lack of a point's interaction; 0 for two points.
-
-    Parameters
-    ----------
-    distance : Tensor
-        (p,) in A.
-    variance : Tensor or float
-        (p,) s^2 = sigma_i^2 + sigma_j^2 in A^2, or one number for all.
-    """
-    if isinstance(variance, float):
-        if variance == 0:
-            return torch.zeros_like(distance)
-        return torch.erfc(distance / math.sqrt(2 * variance))
-    points = variance == 0
-    share = torch.erfc(distance / (2 * torch.where(points, 1.0, variance)).sqrt())
-    return torch.where(points, 0.0, share)
 
 
 def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> Tensor:

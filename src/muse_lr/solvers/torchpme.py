@@ -84,6 +84,7 @@ class TorchPMEMeshSolver(_TorchPME):
         {"forces", "stress", "force_loss", "stress_loss"}
     )
     #: Finer meshes than this would need take seconds and gigabytes for a hundred atoms.
+    mesh: ClassVar[bool] = True
     best_accuracy: ClassVar[float] = 1e-4
     nodes: ClassVar[int] = 6
     #: The force is the derivative of polynomials of order five.

@@ -1,0 +1,39 @@
+"""Graphs whose meshes are of equal size, summed together."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from muse_lr.solvers.base import EwaldParameters
+from muse_lr.solvers.mesh import MeshError, mesh_sizes, mesh_spacings
+from muse_lr.solvers.point_charges import PointCharges
+
+
+class BatchedMesh(Protocol):
+    """A mesh solver that can sum graphs of one mesh size at once."""
+
+    accuracy: float
+    ewald: EwaldParameters
+    order: ClassVar[int]
+    mesh_error: ClassVar[MeshError]
+
+    def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
+        """(g,) energies of the graphs, which share the size of the mesh, in e^2/A."""
+
+
+def sum_by_mesh(solver: BatchedMesh, system: PointCharges) -> Tensor:
+    """(G,) energies; graphs with meshes of equal size in one batch, sizes one after the other."""
+    spacings = mesh_spacings(
+        solver.mesh_error, solver.accuracy, solver.ewald.splitting, system.cell, system.counts
+    )
+    sizes = mesh_sizes(system.cell, spacings, solver.order)
+    energy = system.charges.new_zeros(len(system.cell))
+    for size in sorted(set(sizes)):
+        graphs = torch.tensor(
+            [graph for graph, own in enumerate(sizes) if own == size], device=energy.device
+        )
+        energy = energy.index_add(0, graphs, solver.same_mesh(graphs, size, system))
+    return energy
