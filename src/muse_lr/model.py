@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel
+from muse_lr.charges.base import ChargeModel, ChargesContext
 from muse_lr.config import ModelConfig
 from muse_lr.derivatives import differentiate
 from muse_lr.errors import InputError, nearest
@@ -107,7 +107,9 @@ class EnergyModel(nn.Module):
             size = self.multiscale.features
         elif self.backbone is not None:
             size = self.backbone.features
-        return kind(config.charges, self.elements, size)
+        cutoff = None if self.backbone is None else self.backbone.cutoff
+        part: ChargeModel = kind(config.charges, ChargesContext(self.elements, size, cutoff))
+        return part
 
     def _build_heads(self, config: ModelConfig) -> dict[str, Head]:
         context = HeadContext(
@@ -157,7 +159,8 @@ class EnergyModel(nn.Module):
     def cutoff(self) -> float:
         """Neighbour-list cutoff that the parts need, A."""
         cutoffs = [head.cutoff for head in self.heads.values()]
-        cutoffs += [p.cutoff for p in (self.backbone, self.multiscale) if p is not None]
+        others = (self.backbone, self.multiscale, self.charges)
+        cutoffs += [part.cutoff for part in others if part is not None]
         return max(cutoffs, default=0.0) or 1.0
 
     @property

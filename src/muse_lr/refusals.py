@@ -76,7 +76,9 @@ def _check_boundaries(model: EnergyModel, batch: AtomsBatch) -> None:
 
 def _check_field(model: EnergyModel, batch: AtomsBatch) -> None:
     present = (batch.field != 0).any(1)
-    if bool(present.any()) and not any(head.reads_field for head in model.heads.values()):
+    reads = any(head.reads_field for head in model.heads.values())
+    reads = reads or (model.charges is not None and model.charges.reads_field)
+    if bool(present.any()) and not reads:
         raise InputError(
             f"structure {int(present.nonzero()[0])} is in an electric field, which no part of "
             "the model reads: add model.heads.field: {kind: external_field} or remove "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from muse_lr.batch import AtomsBatch
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.graph import FeatureSize, NodeFeatures
 from muse_lr.schema import Strict
 
 Width = Annotated[float, Field(ge=0, le=10)]
@@ -35,6 +36,24 @@ class ChargesConfig(Strict):
     )
 
 
+@dataclass(frozen=True)
+class ChargesContext:
+    """What a charge model is told when it is built.
+
+    Attributes
+    ----------
+    elements : tuple of str
+    features : FeatureSize
+        Of what it reads; empty without a backbone.
+    cutoff : float or None
+        The backbone's cutoff, A; None without a backbone.
+    """
+
+    elements: tuple[str, ...]
+    features: FeatureSize
+    cutoff: float | None
+
+
 class ChargeModel(nn.Module, ABC):
     """Fills the one charge density of the model.
 
@@ -52,6 +71,10 @@ class ChargeModel(nn.Module, ABC):
         Whether it fills moments of l > 0.
     reads_tensors : bool
         Whether it reads features of l > 0.
+    reads_field : bool
+        Whether its charges respond to the electric field of the structure.
+    cutoff : float
+        Edges it needs, A; 0 for none.
     l_max : int
         Highest order of the moments that it fills.
     input : str
@@ -65,9 +88,11 @@ class ChargeModel(nn.Module, ABC):
     size_consistent: ClassVar[bool]
     needs_features: ClassVar[bool] = True
     has_multipoles: ClassVar[bool] = False
+    reads_field: ClassVar[bool] = False
     reads_tensors: bool = False
+    cutoff: float = 0.0
 
-    def __init__(self, config: ChargesConfig, elements: tuple[str, ...]) -> None:
+    def __init__(self, config: ChargesConfig, context: ChargesContext) -> None:
         super().__init__()
         if config.l_max > 0 and not self.has_multipoles:
             raise InputError(
@@ -76,8 +101,8 @@ class ChargeModel(nn.Module, ABC):
             )
         self.l_max = config.l_max
         self.input = config.input
-        self.elements = elements
-        self.widths = _widths(config.width, elements)
+        self.elements = context.elements
+        self.widths = _widths(config.width, context.elements)
 
     def atom_widths(self, composition: Tensor) -> Tensor:
         """(n_atoms,) Gaussian widths, A."""

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel, ChargesConfig
+from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
-from muse_lr.graph import FeatureSize, NodeFeatures
+from muse_lr.graph import NodeFeatures
 
 #: A stated total charge may differ from the sum of the fixed charges by this much, e.
 TOLERANCE = 1e-6
@@ -35,10 +35,9 @@ class FixedCharges(ChargeModel):
     size_consistent: ClassVar[bool] = True
     needs_features: ClassVar[bool] = False
 
-    def __init__(
-        self, config: FixedConfig, elements: tuple[str, ...], features: FeatureSize
-    ) -> None:
-        super().__init__(config, elements)
+    def __init__(self, config: FixedConfig, context: ChargesContext) -> None:
+        super().__init__(config, context)
+        elements = context.elements
         missing = [element for element in elements if element not in config.by_element]
         if missing:
             raise InputError(

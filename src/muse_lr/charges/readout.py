@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel, ChargesConfig
+from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.charges.electronegativity import initial_charge
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
-from muse_lr.graph import FeatureSize, NodeFeatures, sum_nodes
+from muse_lr.graph import NodeFeatures, sum_nodes
 
 
 class LatentConfig(ChargesConfig):
@@ -44,15 +44,14 @@ class LatentCharges(ChargeModel):
     size_consistent: ClassVar[bool] = True
     has_multipoles: ClassVar[bool] = True
 
-    def __init__(
-        self, config: ChargesConfig, elements: tuple[str, ...], features: FeatureSize
-    ) -> None:
-        super().__init__(config, elements)
+    def __init__(self, config: ChargesConfig, context: ChargesContext) -> None:
+        super().__init__(config, context)
+        features = context.features
         hidden = max(features.scalars // 2, 1)
         self.readout = nn.Sequential(
             nn.Linear(features.scalars, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
         )
-        start = [[initial_charge(element)] for element in elements]
+        start = [[initial_charge(element)] for element in context.elements]
         self.offsets = nn.Parameter(torch.tensor(start, dtype=torch.get_default_dtype()))
         orders = range(1, config.l_max + 1)
         missing = [order for order in orders if order not in features.tensors]
