@@ -135,6 +135,38 @@ class TorchPME(Caller):
         self.calculator.to(device=structures.device, dtype=torch.float64)
         self.parts = [self._part(graph) for graph in range(structures.batch.num_graphs)]
 
+    @classmethod
+    def tuned(cls, structures: Structures, kind: str, accuracy: float) -> tuple[TorchPME, str]:
+        """As its documentation says: set up by its own tuning, here on the first structure.
+
+        Returns
+        -------
+        caller : TorchPME
+        text : str
+            What the tuning chose.
+        """
+        from torchpme import tuning
+
+        tune = {"P3MCalculator": tuning.tune_p3m, "EwaldCalculator": tuning.tune_ewald}[kind]
+        atoms, cell, pairs, image = cls(
+            structures, "EwaldCalculator", 1.0, lr_wavelength=1.0
+        ).parts[0]
+        positions, charges = structures.batch.positions[atoms], structures.charges[atoms]
+        difference = positions[pairs[:, 1]] - positions[pairs[:, 0]] + image
+        distances = torch.linalg.vector_norm(difference, dim=1)
+        smearing, options, _ = tune(
+            charges[:, None],
+            cell,
+            positions,
+            structures.cutoff,
+            pairs,
+            distances,
+            accuracy=accuracy,
+        )
+        chosen = ", ".join(f"{key} {value:.3g}" for key, value in options.items())
+        text = f"{tune.__name__}(accuracy={accuracy:g}): smearing {smearing:.2f}, {chosen}"
+        return cls(structures, kind, smearing, **options), text
+
     def _part(self, graph: int) -> tuple[slice, Tensor, Tensor, Tensor]:
         """Atoms, cell, pairs and their image vectors of one structure."""
         batch = self.structures.batch

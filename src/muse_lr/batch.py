@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 #: Labels that are one row per atom; the others are one row per structure.
-ATOM_LABELS = ("forces", "charges", "bec")
+ATOM_LABELS = ("forces", "charges", "potential", "bec")
 LABEL_SHAPES: dict[str, tuple[int, ...]] = {
     "energy": (),
     "forces": (3,),
     "stress": (3, 3),
     "dipole": (3,),
+    "quadrupole": (3, 3),
     "charges": (),
+    "potential": (),
     "bec": (3, 3),
 }
 
@@ -32,6 +34,8 @@ LABEL_SHAPES: dict[str, tuple[int, ...]] = {
 #: Two atoms closer than this are at one place, A.
 COINCIDENT = 1e-6
 LAST_ELEMENT = 118
+#: Array of the structures that holds the group of each atom, and the group of those without one.
+COARSE_INDEX, NO_GROUP = "coarse_index", -1
 
 
 class AtomsData(Data):
@@ -71,6 +75,9 @@ class AtomsBatch(Batch):
     spin : Tensor
         (n_graphs,) multiplicity 2S + 1, ``atoms.info["spin"]`` or the lowest compatible with the
         number of electrons.
+    coarse_index : Tensor
+        (n_atoms,) of int64, the group of each atom, ``atoms.arrays["coarse_index"]``; -1 for an
+        atom of no group, and for all atoms where the structure says none.
     field : Tensor
         (n_graphs, 3) uniform external electric field, V/A, ``atoms.info["electric_field"]`` or 0.
     batch, ptr : Tensor
@@ -90,6 +97,7 @@ class AtomsBatch(Batch):
         total_charge: Tensor
         charge_stated: Tensor
         spin: Tensor
+        coarse_index: Tensor
         field: Tensor
         batch: Tensor
         ptr: Tensor
@@ -116,7 +124,7 @@ class AtomsBatch(Batch):
         ------
         InputError
             For positions that are not finite, a cell that is missing or singular where it is
-            periodic, or a total charge, spin or field that is no number.
+            periodic, a total charge, spin or field that is no number, or a group that is none.
         """
         if not isinstance(structures, (list, tuple)):
             raise InputError(
@@ -189,6 +197,7 @@ def atoms_to_data(
         total_charge=torch.tensor([charge], dtype=torch.float64),
         charge_stated=torch.tensor([stated is not None]),
         spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
+        coarse_index=torch.from_numpy(_coarse_index(atoms)),
         field=torch.from_numpy(_field(atoms))[None],
     )
     for name, value in (labels or {}).items():
@@ -217,6 +226,23 @@ def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
         return _number(atoms.info["spin"], "spin")
     electrons = int(numbers.sum()) - round(charge)
     return 1.0 + electrons % 2
+
+
+def _coarse_index(atoms: Atoms) -> NDArray[np.int64]:
+    """(n_atoms,) groups of the atoms, -1 for none."""
+    stated = atoms.arrays.get(COARSE_INDEX)
+    if stated is None:
+        return np.full(len(atoms), NO_GROUP, dtype=np.int64)
+    if stated.ndim != 1 or stated.dtype.kind not in "iuf":
+        raise InputError(f"{COARSE_INDEX} must be one whole number for each atom")
+    wrong = np.flatnonzero((stated < NO_GROUP) | (stated != np.round(stated)))
+    if len(wrong):
+        raise InputError(
+            f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: the group of an atom is a "
+            f"whole number from 0 on, or {NO_GROUP} for none"
+        )
+    index: NDArray[np.int64] = stated.astype(np.int64)
+    return index
 
 
 def _field(atoms: Atoms) -> NDArray[np.float64]:

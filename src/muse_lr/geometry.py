@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
+from muse_lr.images import ImageTable, image_table
 
 #: Directions in which a structure repeats; the open one of a slab may be any cell vector.
 Boundary = Literal["FFF", "TTF", "TTT"]
@@ -25,25 +27,44 @@ class Geometry:
         (n_atoms, 3) in A.
     cell : Tensor
         (n_graphs, 3, 3) in A.
-    edge_vectors : Tensor
-        (n_edges, 3) in A, from the receiver to the sender's image.
-    edge_lengths : Tensor
-        (n_edges,) in A.
-    edge_index, numbers, pbc, graph_index, ptr, num_graphs, field :
+    edge_index, edge_shift, numbers, pbc, graph_index, ptr, num_graphs, field, coarse_index :
         As in :class:`~muse_lr.batch.AtomsBatch`.
     """
 
     positions: Tensor
     cell: Tensor
-    edge_vectors: Tensor
-    edge_lengths: Tensor
     edge_index: Tensor
+    edge_shift: Tensor
     numbers: Tensor
     pbc: Tensor
     graph_index: Tensor
     ptr: Tensor
     num_graphs: int
     field: Tensor
+    coarse_index: Tensor
+
+    @cached_property
+    def edge_images(self) -> ImageTable:
+        """The lattice shifts of the edges, each once."""
+        graph = self.graph_index.index_select(0, self.edge_index[1])
+        return image_table(self.edge_shift, graph, self.num_graphs)
+
+    @cached_property
+    def edge_vectors(self) -> Tensor:
+        """(n_edges, 3) in A, from the receiver to the sender's image."""
+        # Whoever asks first may do so without gradients; the next one may need them.
+        with torch.set_grad_enabled(self.positions.requires_grad or self.cell.requires_grad):
+            sender, receiver = self.edge_index
+            vectors = self.positions.index_select(0, sender)
+            vectors = vectors - self.positions.index_select(0, receiver)
+            images = self.edge_images
+            return vectors + images.vectors(self.cell).index_select(0, images.row_of_edge)
+
+    @cached_property
+    def edge_lengths(self) -> Tensor:
+        """(n_edges,) in A."""
+        with torch.set_grad_enabled(self.edge_vectors.requires_grad):
+            return torch.linalg.vector_norm(self.edge_vectors, dim=1)
 
     @property
     def open_graphs(self) -> Tensor:
@@ -67,7 +88,7 @@ class Geometry:
 
 
 def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | None) -> Geometry:
-    """Apply a strain to positions and cells together and form the edges.
+    """Apply a strain to positions and cells together.
 
     r' = r + r.e and C' = C + C.e with the symmetric part e of ``strain``.
 
@@ -84,20 +105,16 @@ def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | Non
         symmetric = (strain + strain.mT) / 2
         positions = positions + torch.einsum("ia,iab->ib", positions, symmetric[batch.batch])
         cell = cell + cell @ symmetric
-    sender, receiver = batch.edge_index
-    shift = batch.edge_shift.to(positions.dtype)
-    image = torch.einsum("ea,eab->eb", shift, cell[batch.batch[receiver]])
-    vectors = positions[sender] - positions[receiver] + image
     return Geometry(
         positions=positions,
         cell=cell,
-        edge_vectors=vectors,
-        edge_lengths=torch.linalg.vector_norm(vectors, dim=1),
         edge_index=batch.edge_index,
+        edge_shift=batch.edge_shift,
         numbers=batch.numbers,
         pbc=batch.pbc,
         graph_index=batch.batch,
         ptr=batch.ptr,
         num_graphs=batch.num_graphs,
         field=batch.field,
+        coarse_index=batch.coarse_index,
     )

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from muse_lr.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.batch import COARSE_INDEX, AtomsBatch, AtomsData, atoms_to_data
 from muse_lr.devices import find_device
 from muse_lr.errors import InputError
 from muse_lr.serialization import load_model
@@ -22,14 +22,17 @@ from muse_lr.serialization import load_model
 if TYPE_CHECKING:
     from muse_lr.model import EnergyModel
 
+#: ASE's names of what is computed only if it is asked for, and ours.
+RESPONSES = {"born_effective_charges": "bec", "dielectric_tensor": "dielectric"}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Calculator(ASECalculator):
     """Energies, forces, stress, charges and dipoles of a model for ASE.
 
-    ``results`` has ASE's own names and ``energy_parts``, a dictionary of the named energies in
-    eV. The neighbour list is built with a skin and kept until an atom has moved half of it; edges
+    ``results`` has ASE's own names (Born effective charges, dP_a/dr_b, and the electronic
+    dielectric tensor only where ``get_property`` asks for them) and ``energy_parts``, a dictionary
+    of the named energies in eV. The neighbour list is built with a skin and kept until an atom has moved half of it; edges
     in the skin contribute nothing, so rebuilding changes no energy.
 
     Parameters
@@ -49,8 +52,8 @@ class Calculator(ASECalculator):
 
     Notes
     -----
-    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]`` are read at every call,
-    and a change of them recomputes.
+    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]``, and the array
+    ``coarse_index``, are read at every call, and a change of them recomputes.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -60,6 +63,8 @@ class Calculator(ASECalculator):
         "stress",
         "charges",
         "dipole",
+        "born_effective_charges",
+        "dielectric_tensor",
     ]
 
     def __init__(
@@ -100,6 +105,7 @@ class Calculator(ASECalculator):
         atoms = self.atoms
         if "stress" in properties and not atoms.pbc.any():
             raise PropertyNotImplementedError("an open system has no stress")
+        self._refuse_responses(atoms, properties)
         self._state = _stated(atoms)
         batch = AtomsBatch.from_structures([self._structure(atoms)]).to(self.model.device)
         compute = ["forces"]
@@ -107,6 +113,7 @@ class Calculator(ASECalculator):
             compute.append("stress")
         if self.model.charges is not None:
             compute += ["charges", "dipole"]
+        compute += [RESPONSES[name] for name in properties if name in RESPONSES]
         output = self.model(batch, compute, create_graph=False)
         energy = float(output.energy[0].detach())
         self.results = {
@@ -120,6 +127,18 @@ class Calculator(ASECalculator):
         if output.charges is not None and output.dipole is not None:
             self.results["charges"] = _numpy(output.charges)
             self.results["dipole"] = _numpy(output.dipole[0])
+        if output.bec is not None and output.bec_error is not None:
+            self.results["born_effective_charges"] = _numpy(output.bec)
+            self.results["born_effective_charges_error"] = float(output.bec_error[0])
+        if output.dielectric is not None:
+            self.results["dielectric_tensor"] = _numpy(output.dielectric[0])
+
+    def _refuse_responses(self, atoms: Atoms, properties: Sequence[str]) -> None:
+        asked = [name for name in properties if name in RESPONSES]
+        if asked and self.model.charges is None:
+            raise PropertyNotImplementedError(f"a model without charges has no {asked[0]}")
+        if "dielectric_tensor" in asked and not atoms.pbc.all():
+            raise PropertyNotImplementedError("only a crystal has a dielectric_tensor")
 
     def _structure(self, atoms: Atoms) -> AtomsData:
         """The structure with a neighbour list that still holds, or a new one."""
@@ -148,12 +167,14 @@ class Calculator(ASECalculator):
 
 
 def _stated(atoms: Atoms) -> tuple[Any, ...]:
-    """What the model reads of ``info``, comparable."""
+    """What the model reads of ``info`` and of the groups of the atoms, comparable."""
     field = atoms.info.get("electric_field")
+    groups = atoms.arrays.get(COARSE_INDEX)
     return (
         atoms.info.get("total_charge"),
         atoms.info.get("spin"),
         None if field is None else tuple(np.ravel(field)),
+        None if groups is None else groups.tobytes(),
     )
 
 

@@ -14,9 +14,9 @@ from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 
 #: The real-space sum is switched off between this share of its cutoff and the cutoff.
-REAL_TAPER = 0.9
+REAL_TAPER = 0.95
 #: The reciprocal sum is switched off between its cutoff and this multiple of it.
-RECIPROCAL_TAPER = 1.1
+RECIPROCAL_TAPER = 1.05
 
 Lattice = Literal["TTF", "TTT"]
 #: Questions that a solver can be asked; moments depend on positions and strain in all of them.

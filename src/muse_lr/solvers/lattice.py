@@ -18,6 +18,7 @@ from muse_lr.geometry import Geometry
 from muse_lr.harmonics import solid_harmonics
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import RECIPROCAL_TAPER
+from muse_lr.solvers.wave_sums import Integers, phases, wave_energy
 
 #: exp(-SLAB_DECAY) is what is left of a slab's images.
 SLAB_DECAY = 28.0
@@ -127,8 +128,8 @@ class ReciprocalSpace:
     """Structure factors on the k vectors of the chosen graphs, batched without a loop.
 
     exp(i k.r) factorises over the three fractional coordinates, so that a structure factor is a
-    matrix product instead of a sine and cosine for each atom and each k. Planes k3 >= 0 are kept;
-    those with k3 > 0 stand for their mirror images too.
+    matrix product instead of a sine and cosine for each atom and each k. The waves with n3 >= 0 are
+    kept; those with n3 > 0 stand for their mirror images too.
 
     Parameters
     ----------
@@ -155,11 +156,9 @@ class ReciprocalSpace:
         reach = torch.where(cells.slab, SLAB_RECIPROCAL * cutoff, cutoff)
         inverse = torch.linalg.inv(cells.cell)
         self._index_atoms(geometry, chosen)
-        phases, integers = self._phases(geometry, inverse, reach)
-        # (G, n, k1 k2) and (G, n, k3).
-        self._planes = (phases[0][..., None] * phases[1][:, :, None, :]).flatten(2)
-        self._lines = phases[2]
-        self._set_waves(integers, inverse, reach)
+        self._fractional = self._fractional_coordinates(geometry, inverse)
+        self._integers = self._waves_within(reach)
+        self._set_waves(inverse, reach)
 
     def _index_atoms(self, geometry: Geometry, chosen: Tensor) -> None:
         row_of_graph = torch.cumsum(chosen, 0) - 1
@@ -174,27 +173,27 @@ class ReciprocalSpace:
         empty = values.new_zeros((*self._shape, values.shape[1]))
         return empty.index_put((self._row, self._column), values)
 
-    def _phases(
-        self, geometry: Geometry, inverse: Tensor, reach: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """For each axis exp(2 pi i n s) as (G, n_max, n_k), and the integers n."""
+    def _fractional_coordinates(self, geometry: Geometry, inverse: Tensor) -> Tensor:
+        """(G, n_max, 3)."""
         positions = geometry.positions[self._atoms]
         fractional = torch.einsum("ia,iab->ib", positions, inverse[self._row])
         # Whole cells change no phase; without them float32 keeps its digits.
-        fractional = self._padded(fractional - fractional.detach().floor()).to(self.dtype)
+        return self._padded(fractional - fractional.detach().floor()).to(self.dtype)
+
+    def _waves_within(self, reach: Tensor) -> Integers:
+        """The integers along each axis; of the third half of them."""
         lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
         largest = RECIPROCAL_TAPER * reach[:, None] / (2 * math.pi) * lengths
-        phases, integers = [], []
-        for axis, limit in enumerate(largest.amax(0).floor().long().tolist()):
-            lowest = 0 if axis == 2 else -limit
-            n = torch.arange(lowest, limit + 1, device=fractional.device, dtype=self.dtype)
-            angle = 2 * math.pi * fractional[:, :, axis, None] * n
-            integers.append(n)
-            phases.append(torch.polar(torch.ones_like(angle), angle))
-        return phases, integers
+        n1, n2, n3 = largest.amax(0).floor().long().tolist()
+        options = {"device": lengths.device, "dtype": self.dtype}
+        return (
+            torch.arange(-n1, n1 + 1, **options),
+            torch.arange(-n2, n2 + 1, **options),
+            torch.arange(n3 + 1, **options),
+        )
 
-    def _set_waves(self, integers: list[Tensor], inverse: Tensor, reach: Tensor) -> None:
-        grid = torch.cartesian_prod(*integers).to(inverse.dtype)
+    def _set_waves(self, inverse: Tensor, reach: Tensor) -> None:
+        grid = torch.cartesian_prod(*self._integers).to(inverse.dtype)
         # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
         self.waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
         squared = self.waves.square().sum(-1)
@@ -212,10 +211,11 @@ class ReciprocalSpace:
         """
         moments = self._padded(density.moments[self._atoms].to(self.dtype))
         channels = moments.shape[2]
-        # (G, n, c k3): the moments ride on the lines, the planes are shared by all of them.
-        lines = (moments[..., None] * self._lines[:, :, None, :]).flatten(2)
-        sums = self._planes.mT @ lines
-        sums = sums.unflatten(2, (channels, -1)).transpose(2, 3).flatten(1, 2)
+        lines, planes = phases(self._fractional, self._integers)
+        # (G, n, c k1): the moments ride on the lines, the planes are shared by all of them.
+        lines = (moments[..., None] * lines[:, :, None, :]).flatten(2)
+        sums = (lines.mT @ planes).unflatten(1, (channels, -1)).flatten(2)
+        sums = sums.mT  # (G, K, c)
         factor = sums[..., 0]
         if channels > 1:
             along = (solid_harmonics(1, self.waves).to(self.dtype) * sums[..., 1:4]).sum(-1)
@@ -224,6 +224,17 @@ class ReciprocalSpace:
             second = solid_harmonics(2, self.waves).to(self.dtype)
             factor = factor - (second * sums[..., 4:9]).sum(-1) / 3
         return factor
+
+    def phases(self, waves: Tensor) -> Tensor:
+        """(G, n_max, K) exp(i k.r) for the numbers (K,) of some waves; 1 where padded."""
+        lines, planes = phases(self._fractional, self._integers)
+        return lines[:, :, waves // planes.shape[2]] * planes[:, :, waves % planes.shape[2]]
+
+    def energy(self, density: ChargeDensity, splitting: float) -> Tensor:
+        """(G,) sum_k w(k) |S(k)|^2 of charges, in e^2/A."""
+        charges = self._padded(density.moments[self._atoms].to(self.dtype))[:, :, 0]
+        weights = self.weights(splitting).to(self.dtype)
+        return wave_energy(self._fractional, charges, weights, self._integers).double()
 
     def weights(self, splitting: float) -> Tensor:
         """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,8 +17,11 @@ class BatchedMesh(Protocol):
 
     accuracy: float
     ewald: EwaldParameters
-    order: ClassVar[int]
-    mesh_error: ClassVar[MeshError]
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def mesh_error(self) -> MeshError: ...
 
     def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
         """(g,) energies of the graphs, which share the size of the mesh, in e^2/A."""

@@ -23,6 +23,8 @@ def open_energy(density: ChargeDensity, geometry: Geometry) -> Tensor:
     Tensor
         (n_graphs,) in eV, float64; 0 for graphs that are not open.
     """
+    if not bool(geometry.open_graphs.any()):
+        return geometry.positions.new_zeros(geometry.num_graphs)
     first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
     pair = _interaction(density, density, geometry, first, second)
     return COULOMB_CONSTANT * sum_nodes(pair, geometry.graph_index[first], geometry.num_graphs)

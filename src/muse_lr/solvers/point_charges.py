@@ -30,10 +30,9 @@ from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
-from muse_lr.smooth import switch_off
-from muse_lr.solvers.base import REAL_TAPER, Lattice, Solver
-from muse_lr.solvers.kernels import short_range_kernel
+from muse_lr.solvers.base import Lattice, Solver
 from muse_lr.solvers.lattice import LatticeCells, lattice_cells
+from muse_lr.solvers.pairs import find_pairs, pair_energy
 from muse_lr.units import COULOMB_CONSTANT
 
 
@@ -134,22 +133,9 @@ class PointChargeSolver(Solver):
 
     def real_space(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
         """(n_graphs,) sum over pairs of q q' [erfc(r / 2 eta) - erfc(r / s)] / r, in e^2/A."""
-        outer = self.ewald.cutoff
-        sender, receiver = geometry.edge_index
-        # The list has each pair twice; of an atom and its own image both halves are kept.
-        pairs = (sender <= receiver) & (geometry.edge_lengths < outer)
-        pairs = (pairs & chosen[geometry.graph_index[receiver]]).nonzero()[:, 0]
-        sender, receiver = sender[pairs], receiver[pairs]
-        charges = density.charges
-        distance = geometry.edge_lengths[pairs].to(charges.dtype)
-        variance: Tensor | float = 2 * self.widths[0] ** 2
-        if len(set(self.widths)) > 1:
-            variance = (density.width[sender] ** 2 + density.width[receiver] ** 2).to(charges.dtype)
-        kernel = short_range_kernel(distance, variance, self.ewald.splitting)
-        kernel = kernel * switch_off(distance, REAL_TAPER * outer, outer)
-        weight = torch.where(sender == receiver, 0.5, 1.0).to(charges.dtype)
-        pair = weight * charges[sender] * charges[receiver] * kernel
-        return sum_nodes(pair, geometry.graph_index[receiver], geometry.num_graphs)
+        options = self.widths, self.ewald.splitting, self.ewald.cutoff
+        pairs = find_pairs(density, geometry, chosen, *options)
+        return pair_energy(pairs, density.charges, geometry)
 
 
 def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> Tensor:

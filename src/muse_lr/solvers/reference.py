@@ -52,6 +52,7 @@ from muse_lr.solvers.kernels import (
     short_range_kernel,
 )
 from muse_lr.solvers.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.solvers.pairs import find_pairs, pair_energy
 from muse_lr.units import COULOMB_CONSTANT
 
 
@@ -96,6 +97,10 @@ class ReferenceSolver(Solver):
         self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
     ) -> Tensor:
         """(n_graphs,) sum over edges of the interaction minus that of the smooth charges."""
+        if probe is source and source.l_max == 0:
+            options = self.widths, self.ewald.splitting, self.ewald.cutoff
+            found = find_pairs(source, geometry, chosen, *options)
+            return 2 * pair_energy(found, source.charges, geometry)
         sender, receiver = geometry.edge_index
         near = geometry.edge_lengths < self.ewald.cutoff
         near = near & chosen[geometry.graph_index[receiver]]
@@ -147,6 +152,8 @@ class ReferenceSolver(Solver):
         """(G,) 2 sum_k w(k) Re[S_probe(k)* S_source(k)], in e^2/A."""
         dtype = source.moments.dtype
         space = ReciprocalSpace(cells, geometry, chosen, self.ewald.reciprocal_cutoff, dtype)
+        if probe is source and source.l_max == 0:
+            return 2 * space.energy(source, self.ewald.splitting)
         factor = space.structure_factor(source)
         other = factor if probe is source else space.structure_factor(probe)
         power = factor.real * other.real + factor.imag * other.imag
