@@ -2,16 +2,20 @@
 
 Prints and writes, for liquid water (with MUSE_LR_DATA), rattled NaCl, a rattled metal and a gas,
 the share of atoms that carry a coarse node, the pairs of atoms and nodes, and the time of energy
-and forces with the hierarchy over that without it, alternately in one process on one thread.
+and forces with the hierarchy over that without it, alternately in one process on one thread; with
+--sizes, the time per atom and the memory of rattled NaCl of growing size.
 
     python benchmarks/coarse_nodes.py [--backbones painn mace] [--atoms 768] [--repeats 5]
+    python benchmarks/coarse_nodes.py --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +26,10 @@ from ase.io import read
 
 import muse_lr
 from muse_lr.io import atomic_write
+from muse_lr.output import ModelOutput
 
 RESULTS = Path(__file__).resolve().parent / "results"
+SALT = "NaCl, rattled 0.12 A"
 WATER = "water_rpbed3_bec/bec100.xyz.xz"
 #: Those of the accuracy studies and of the published cost figures.
 SETTINGS = {
@@ -45,7 +51,7 @@ def systems(atoms: int) -> dict[str, Atoms]:
     metal.rattle(0.12, seed=0)
     side = (atoms / 0.02) ** (1 / 3)
     gas = Atoms(f"Ar{atoms}", rng.uniform(0, side, (atoms, 3)), cell=[side] * 3, pbc=True)
-    found = {"NaCl, rattled 0.12 A": salt, "Al, rattled 0.12 A": metal, "random gas": gas}
+    found = {SALT: salt, "Al, rattled 0.12 A": metal, "random gas": gas}
     data = os.environ.get("MUSE_LR_DATA")
     if data and (Path(data) / WATER).exists():
         water = read(Path(data) / WATER, "0")
@@ -70,8 +76,8 @@ def model(backbone: str, elements: list[str], multiscale: bool) -> muse_lr.Energ
     return muse_lr.build_model(configuration).eval()
 
 
-def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
-    """The measured line of a structure."""
+def measure(atoms: Atoms, backbone: str, repeats: int) -> tuple[float, float, ModelOutput]:
+    """Seconds without and with the hierarchy, and the output with it."""
     elements = sorted(set(atoms.symbols))
     pair = [model(backbone, elements, multiscale) for multiscale in (False, True)]
     batches = [muse_lr.AtomsBatch.from_ase([atoms], cutoff=m.cutoff) for m in pair]
@@ -81,8 +87,13 @@ def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
             start = time.process_time()
             output = one(batch, ("forces",))
             times.append(time.process_time() - start)
+    return min(seconds[0][1:]), min(seconds[1][1:]), output
+
+
+def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
+    """The measured line of a structure."""
+    local, both, output = measure(atoms, backbone, repeats)
     nodes, assignment = output.levels[0]
-    local, both = (min(times[1:]) for times in seconds)
     return [
         name,
         str(len(atoms)),
@@ -95,31 +106,62 @@ def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
     ]
 
 
+def size_row(atoms: int, backbone: str, repeats: int) -> list[str]:
+    """The measured line of a size."""
+    salt = systems(atoms)[SALT]
+    local, both, _ = measure(salt, backbone, repeats)
+    # Of the process until now: sizes grow, so that each one is the largest so far.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    per_atom = [f"{1e6 * seconds / len(salt):.0f}" for seconds in (local, both)]
+    return [str(len(salt)), backbone, *per_atom, f"{both / local:.2f}", f"{peak:.1f}"]
+
+
 def main() -> None:
-    """Print and write the table."""
+    """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--backbones", nargs="+", choices=list(SETTINGS), default=["painn"])
     parser.add_argument("--atoms", type=int, default=768)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", nargs="+", type=int, help="atoms of NaCl, growing")
     args = parser.parse_args()
     muse_lr.tune_malloc()
     torch.set_num_threads(1)
-    columns = ["system", "atoms", "backbone", "nodes/atom", "mass/atom", "pairs/atom"]
-    columns += ["local E+F (ms)", "with muse / local"]
+    command = f"--backbones {' '.join(args.backbones)} --repeats {args.repeats}"
+    if args.sizes:
+        columns = ["atoms", "backbone", "local (us/atom)", "with muse (us/atom)"]
+        columns += ["with muse / local", "peak memory (GiB)"]
+        rows = (size_row(n, b, args.repeats) for b in args.backbones for n in args.sizes)
+        name, title = f"coarse_nodes_sizes_{'_'.join(args.backbones)}", f"Time per atom, {SALT}"
+        command += f" --sizes {' '.join(map(str, args.sizes))}"
+    else:
+        columns = ["system", "atoms", "backbone", "nodes/atom", "mass/atom", "pairs/atom"]
+        columns += ["local E+F (ms)", "with muse / local"]
+        rows = (
+            row(system, atoms, backbone, args.repeats)
+            for backbone in args.backbones
+            for system, atoms in systems(args.atoms).items()
+        )
+        name, title = "coarse_nodes", "Coarse nodes and their cost"
+        command += f" --atoms {args.atoms}"
+    write(name, title, columns, rows, command)
+
+
+def write(
+    name: str, title: str, columns: list[str], rows: Iterable[list[str]], command: str
+) -> None:
+    """Measure, print and write a table."""
     lines = ["| " + " | ".join(columns) + " |", "|:--|" + "--:|" * (len(columns) - 1)]
-    for backbone in args.backbones:
-        for name, atoms in systems(args.atoms).items():
-            lines.append("| " + " | ".join(row(name, atoms, backbone, args.repeats)) + " |")
-            print(lines[-1], flush=True)
+    for values in rows:
+        lines.append("| " + " | ".join(values) + " |")
+        print(lines[-1], flush=True)
     note = (
         "CPU time of one thread, float32, least of the repeats, both models alternately in one "
         f"process; torch {torch.__version__}.\n\n"
-        f"`python benchmarks/coarse_nodes.py --backbones {' '.join(args.backbones)} "
-        f"--atoms {args.atoms} --repeats {args.repeats}`\n"
+        f"`python benchmarks/coarse_nodes.py {command}`\n"
     )
     RESULTS.mkdir(exist_ok=True)
-    with atomic_write(RESULTS / "coarse_nodes.md") as handle:
-        handle.write("# Coarse nodes and their cost\n\n" + "\n".join(lines) + "\n\n" + note)
+    with atomic_write(RESULTS / f"{name}.md") as handle:
+        handle.write(f"# {title}\n\n" + "\n".join(lines) + "\n\n" + note)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,13 @@ from muse_lr import testing
 from muse_lr.backbones.so3krates import So3kratesBackbone
 from muse_lr.backbones.so3krates_config import So3kratesConfig
 from muse_lr.backbones.so3krates_import import import_so3krates
+from muse_lr.config import BatchConfig
+from muse_lr.data.dataset import Dataset
+from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
 from muse_lr.graph import Graph, NodeFeatures
 from muse_lr.harmonics import rotation_matrix
+from muse_lr.train.evaluate import evaluate, write_predictions
 
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl")
 LONG_RANGE = {"r_max_lr": 12.0, "dispersion_energy_cutoff_lr_damping": 2.0}
@@ -277,6 +281,66 @@ def test_model_with_the_weights_of_the_wheel(tmp_path: Path) -> None:
     muse_lr.save_model(model, tmp_path / "model.pt")
     loaded = muse_lr.load_model(tmp_path / "model.pt")
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_terms_are_named_parts_of_the_energy(tmp_path: Path) -> None:
+    """Each is what the package's own block adds to its energy; the local one is the rest."""
+    theirs = package_model(**LONG_RANGE)
+    section = {"kind": "so3krates", "file": str(saved(tmp_path, theirs)), "trust": True}
+    base = {"charges": None, "heads": {"zbl": {"kind": "zbl"}}, "elements": ELEMENTS}
+    model = muse_lr.build_model({"backbone": section, **base}).eval()
+    blocks = {
+        "repulsion": theirs.zbl_repulsion,
+        "electrostatics": theirs.electrostatic_potential,
+        "dispersion": theirs.dispersion_potential,
+    }
+    found: dict[str, float] = {}
+    for name, block in blocks.items():
+        block.register_forward_hook(
+            lambda module, inputs, output, name=name: found.update(
+                {name: float(output.detach().sum())}
+            )
+        )
+    listed = list(structures().values())
+    parts = model(muse_lr.AtomsBatch.from_ase(listed, cutoff=model.cutoff)).energy_parts
+    names = ["backbone.local", *(f"backbone.{name}" for name in blocks)]
+    assert set(parts) == {"e0", *names, "zbl"}
+    assert all(float(parts[name].abs().max()) > 1e-3 for name in names)
+    for row, atoms in enumerate(listed):
+        energy = float(package_output(theirs, atoms)["energy"][0])
+        found["local"] = energy - float(parts["e0"][row]) - sum(found[name] for name in blocks)
+        for name, value in found.items():
+            assert float(parts[f"backbone.{name}"][row]) == pytest.approx(value, abs=1e-9)
+
+
+def test_named_parts_reach_the_calculator_and_the_files(tmp_path: Path) -> None:
+    section = {"kind": "so3krates", "channels": 8, "layers": 1, "so3lr": {"cutoff": 6.0}}
+    model = muse_lr.build_model(
+        {"backbone": section, "charges": None, "heads": {}, "elements": ELEMENTS}
+    ).double()
+    dimer = molecule("H2O") + molecule("CH4")
+    dimer.positions[3:] += [4.0, 0.0, 0.0]
+    dimer.info["size_first"] = 3
+    dimer.calc = muse_lr.Calculator(model)
+    energy = dimer.get_potential_energy()
+    parts = dimer.calc.results["energy_parts"]
+    names = {f"backbone.{k}" for k in ("local", "repulsion", "electrostatics", "dispersion")}
+    assert set(parts) == {"e0"} | names
+    assert sum(parts.values()) == pytest.approx(energy, abs=1e-10)
+    dimer.calc = None
+    dataset = Dataset.from_frames([Frame(dimer, {}, "dimer")], model.cutoff)
+    write_predictions(evaluate(model, dataset, BatchConfig()).frames, tmp_path / "p.extxyz")
+    info = read(tmp_path / "p.extxyz").info
+    for name, value in parts.items():
+        assert info[f"muse_part_{name}"] == pytest.approx(value, abs=1e-6)
+    interaction = sum(info[f"muse_interaction_{name}"] for name in names)
+    assert interaction == pytest.approx(info["muse_interaction_energy"], abs=1e-6)
+
+
+def test_heads_do_not_take_the_names_of_terms() -> None:
+    heads = {"backbone.local": {"kind": "zbl"}}
+    with pytest.raises(InputError, match="taken by a part of the energy"):
+        muse_lr.build_model({"backbone": None, "heads": heads, "elements": ELEMENTS})
 
 
 def test_untrained_physical_terms_are_a_backbone() -> None:

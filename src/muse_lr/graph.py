@@ -58,12 +58,14 @@ class Graph:
         keep = self.edge_lengths < cutoff
         if bool(keep.all()):
             return self
+        kept = keep.nonzero()[:, 0]
+        weights = self.edge_weights
         return replace(
             self,
-            edge_index=self.edge_index[:, keep],
-            edge_vectors=self.edge_vectors[keep],
-            edge_lengths=self.edge_lengths[keep],
-            edge_weights=None if self.edge_weights is None else self.edge_weights[keep],
+            edge_index=self.edge_index.index_select(1, kept),
+            edge_vectors=self.edge_vectors.index_select(0, kept),
+            edge_lengths=self.edge_lengths.index_select(0, kept),
+            edge_weights=None if weights is None else weights.index_select(0, kept),
         )
 
 

@@ -23,7 +23,7 @@ def check_batch(model: EnergyModel, batch: AtomsBatch) -> None:
     ------
     InputError
         For a neighbour list that is too short, unknown elements, boundaries or fields that a part
-        does not support, or a total charge that the charges cannot have.
+        does not support, a total charge that the charges cannot have, or groups that are missing.
     """
     if float(batch.cutoff.min()) < model.cutoff - CUTOFF_TOLERANCE:
         raise InputError(
@@ -35,6 +35,8 @@ def check_batch(model: EnergyModel, batch: AtomsBatch) -> None:
     for head in model.heads.values():
         head.check(batch)
     _check_field(model, batch)
+    if model.multiscale is not None:
+        model.multiscale.check(batch)
     if model.charges is not None:
         model.charges.check(batch)
 

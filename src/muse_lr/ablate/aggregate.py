@@ -27,7 +27,7 @@ from muse_lr.reporting.predictions import (
     prediction_files,
     read_predictions,
 )
-from muse_lr.reporting.runs import Curves, read_config, read_curves, read_summary
+from muse_lr.reporting.runs import Curves, node_shares, read_config, read_curves, read_summary
 from muse_lr.reporting.wording import metric_order
 
 COSTS = ("parameters", "seconds", "peak_memory_mb", "inference_us_per_atom", "best_epoch")
@@ -124,12 +124,19 @@ def write_results(results: Results, path: Path) -> Path:
 
 
 def write_runs(results: Results, path: Path) -> Path:
-    """Write one line a run: status and cost."""
+    """Write one line a run: status, cost and the share of nodes on each test set."""
+    found = [node_shares(r.summary) for r in results.records]
+    places = sorted({place for shares in found for place in shares})
     rows = [
-        (r.run.variant, r.run.seed, r.status, *(r.summary.get(name, "") for name in COSTS))
-        for r in results.records
+        (
+            *(r.run.variant, r.run.seed, r.status),
+            *(r.summary.get(name, "") for name in COSTS),
+            *(shares.get(place, "") for place in places),
+        )
+        for r, shares in zip(results.records, found, strict=True)
     ]
-    return _write_csv(path, ("variant", "seed", "status", *COSTS), rows)
+    columns = [f"node_share_{test}_level{level}" for test, level in places]
+    return _write_csv(path, ("variant", "seed", "status", *COSTS, *columns), rows)
 
 
 def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
@@ -147,6 +154,16 @@ def cost(results: Results, variant: str, name: str) -> Mean | None:
     """Mean over seeds of a cost, or None if no run recorded it."""
     values = [r.summary[name] for r in results.of(variant) if r.summary.get(name) is not None]
     return mean_interval([float(value) for value in values]) if values else None
+
+
+def mean_node_shares(results: Results, variant: str) -> dict[tuple[str, int], Mean]:
+    """Test set and level -> mean over seeds of the share of nodes; empty without nodes."""
+    found = [node_shares(record.summary) for record in results.of(variant)]
+    places = sorted({place for shares in found for place in shares})
+    return {
+        place: mean_interval([shares[place] for shares in found if place in shares])
+        for place in places
+    }
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,13 @@ from muse_lr.ablate.execute import last_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
 from muse_lr.ablate.shared import recorded_lines, shared_lines
 from muse_lr.ablate.statistics import RESAMPLES
-from muse_lr.ablate.tables import accuracy_table, cost_table, difference_table, runs_table
+from muse_lr.ablate.tables import (
+    accuracy_table,
+    cost_table,
+    difference_table,
+    node_table,
+    runs_table,
+)
 from muse_lr.reporting.figures import (
     distance_errors,
     interaction_panels,
@@ -71,6 +77,7 @@ def write_study_report(results: Results, study_text: str, name: str, out: Path) 
         sections=[
             Section("Accuracy", [*_status_blocks(results), *_accuracy_blocks(results)]),
             Section("Cost beside accuracy", [cost_table(results)]),
+            *_node_sections(results),
             *_figure_sections(results, out),
             Section("What was shared", _shared_blocks(results)),
             Section("Runs and configuration", _run_blocks(results, study_text)),
@@ -114,6 +121,11 @@ def _accuracy_blocks(results: Results) -> list[Block]:
     text += " A dash: the test set lacks the label or the variant cannot predict it."
     unique = list(dict.fromkeys(notes))
     return [*blocks, Paragraph(text), *([Items(unique)] if unique else [])]
+
+
+def _node_sections(results: Results) -> list[Section]:
+    table = node_table(results)
+    return [] if table is None else [Section("Coarse nodes", [table])]
 
 
 def _figure_sections(results: Results, out: Path) -> list[Section]:

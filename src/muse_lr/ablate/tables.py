@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from muse_lr.ablate.aggregate import Results, cost, differences, means
+from muse_lr.ablate.aggregate import Results, cost, differences, mean_node_shares, means
 from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
-from muse_lr.reporting.wording import duration, metric_heading, number
+from muse_lr.reporting.wording import duration, metric_heading, number, percent
 
 #: Metrics beside the cost and in the terminal.
 MAIN_METRICS = ("energy_mae", "forces_mae")
@@ -62,6 +62,25 @@ def cost_table(results: Results) -> Table:
     columns = ["variant", "parameters", "training time", "peak memory (MB)", "inference (µs/atom)"]
     columns += [f"{test}: {metric_heading(metric)}" for test, metric in accuracy]
     return Table(columns, rows, "Means over seeds.")
+
+
+def node_table(results: Results) -> Table | None:
+    """Share of the atoms that carry a node, by test set and level; None if no variant has nodes."""
+    found = {variant: mean_node_shares(results, variant) for variant in results.variants}
+    places = sorted({place for shares in found.values() for place in shares})
+    if not places:
+        return None
+    rows = [
+        [
+            _variant(results, variant),
+            *(Cell(percent(_value(shares.get(place)))) for place in places),
+        ]
+        for variant, shares in found.items()
+        if shares
+    ]
+    columns = [f"{test}: level {level} (%)" for test, level in places]
+    caption = "Share of the atoms of a test set that carry a coarse node, means over seeds."
+    return Table(["variant", *columns], rows, caption)
 
 
 def compact_table(results: Results) -> Table:

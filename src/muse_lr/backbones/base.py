@@ -98,6 +98,16 @@ class Backbone(nn.Module, ABC):
             (n_nodes,) in eV.
         """
 
+    def by_name(
+        self, graph: Graph, initial: NodeFeatures | None = None
+    ) -> tuple[NodeFeatures, dict[str, Tensor]]:
+        """The same with the energies as named parts of the model, which sum to those of forward.
+
+        One part, ``backbone``, unless the backbone has terms of its own: ``backbone.TERM`` each.
+        """
+        features, energies = self(graph, initial)
+        return features, {"backbone": energies}
+
 
 class GraphEmbedding(nn.Module):
     """Embed total charge and spin of a structure into its atoms' features.

@@ -6,13 +6,13 @@ are ours (I. Batatia et al., NeurIPS 2022, arXiv:2206.07697).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
+from muse_lr.backbones.constants import ExactConstants
 from muse_lr.backbones.mace_blocks import (
     DistanceTransform,
     MaceConfig,
@@ -32,7 +32,7 @@ from muse_lr.graph import Graph, NodeFeatures
 from muse_lr.harmonics import tensors_from_e3nn, tensors_to_e3nn
 
 
-class MaceBackbone(Backbone):
+class MaceBackbone(ExactConstants, Backbone):
     """Node features and energies of a MACE.
 
     The scalars are those of all layers side by side, as are the tensors of each l. Energies have
@@ -90,13 +90,7 @@ class MaceBackbone(Backbone):
         }
         with float64_construction():
             self._build(config, elements)
-        self._constants = {
-            name: buffer.detach().clone()
-            for name, buffer in self.named_buffers()
-            if not _is_learned(name)
-        }
-        self.register_state_dict_post_hook(_drop_constants)
-        self.register_load_state_dict_pre_hook(_add_constants)
+        self.keep_constants(_is_learned)
         dtype = torch.get_default_dtype()
         if file is not None:
             self._load(file, str(file.path))
@@ -156,15 +150,6 @@ class MaceBackbone(Backbone):
                 f"{where}: does not give mace-torch's own energies after conversion (off by "
                 f"{worst:.1e} eV); this kind of MACE is not supported"
             )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MaceBackbone:
-        """Cast or move; constants are taken from their float64 originals again."""
-        super()._apply(fn, recurse)
-        with torch.no_grad():
-            for name, buffer in self.named_buffers():
-                if name in self._constants and not buffer.is_meta:
-                    buffer.copy_(self._constants[name])
-        return self
 
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
@@ -270,19 +255,3 @@ def _is_learned(buffer: str) -> bool:
         buffer.startswith("radial_embedding.bessel_fn.")
         and (buffer.endswith(("bessel_weights", "gaussian_weights")))
     )
-
-
-def _drop_constants(
-    module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]
-) -> None:
-    """Keep constants out of files: loading them would round them to the file's precision."""
-    assert isinstance(module, MaceBackbone)
-    for name in module._constants:
-        state.pop(prefix + name, None)
-
-
-def _add_constants(module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
-    """Satisfy a strict load, which expects all buffers."""
-    assert isinstance(module, MaceBackbone)
-    for name, constant in module._constants.items():
-        state.setdefault(prefix + name, constant)

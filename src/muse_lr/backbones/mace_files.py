@@ -6,8 +6,6 @@ nothing of the pickle survives the conversion.
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,12 @@ from muse_lr.backbones.mace_blocks import GATES, MaceConfig
 from muse_lr.backbones.mace_import import import_mace
 from muse_lr.backbones.mace_reference import reference_energies, reference_graph
 from muse_lr.backbones.mace_weights import express_in_basis, read_state
+from muse_lr.backbones.pickles import (
+    refuse_contradictions,
+    require_trust,
+    unpickle,
+    unsupported,
+)
 from muse_lr.errors import InputError, nearest
 from muse_lr.graph import Graph
 
@@ -168,38 +172,15 @@ def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConf
     InputError
         If a hyperparameter was given that contradicts the file.
     """
-    for name in sorted(given.model_fields_set - OWN_KEYS):
-        value, default = getattr(given, name), MaceConfig.model_fields[name].default
-        # A value equal to the default may come from a configuration written out in full.
-        if value != getattr(read, name) and value != default:
-            raise InputError(
-                f"backbone.{name} is {value!r}, but {path} has {getattr(read, name)!r}: "
-                "leave the key out"
-            )
+    refuse_contradictions(given, read, OWN_KEYS, path)
     return read.model_copy(update={"embed": given.embed})
 
 
 def _load_pickle(path: Path, trust: bool) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if not trust:
-        raise InputError(
-            f"{path}: a model saved by mace-torch is a pickle, and loading it runs the code in it; "
-            "set trust: true in the backbone's section if you trust where it comes from"
-        )
+    require_trust(path, trust, "mace-torch")
     import_mace()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError, ValueError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: is not a readable model of mace-torch ({line})") from error
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"{path}: was saved with other packages or another mace-torch ({error}); save it as a "
-            "plain e3nn model with the installed mace-torch"
-        ) from error
+    advice = "; save it as a plain e3nn model with the installed mace-torch"
+    model = unpickle(path, "mace-torch", advice)
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"{path}: is compiled (TorchScript); give the uncompiled .model file")
     if not isinstance(model, nn.Module):
@@ -291,11 +272,7 @@ def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
     try:
         return MaceConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}: {where} {first['input']!r} is not supported: {first['msg']}"
-        ) from error
+        raise unsupported(error, path) from error
 
 
 def _choice(module: object, names: dict[str, Any], path: Path) -> Any:

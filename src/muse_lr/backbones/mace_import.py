@@ -15,8 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from types import ModuleType
 
-import torch
-
+from muse_lr.backbones.constants import double_precision
 from muse_lr.errors import InputError
 
 
@@ -59,15 +58,12 @@ def float64_construction() -> Iterator[None]:
     import_mace()
     import e3nn
 
-    dtype = torch.get_default_dtype()
     optimisation = e3nn.get_optimization_defaults()
-    torch.set_default_dtype(torch.float64)
     e3nn.set_optimization_defaults(jit_script_fx=False)
     try:
-        with _quiet():
+        with _quiet(), double_precision():
             yield
     finally:
-        torch.set_default_dtype(dtype)
         e3nn.set_optimization_defaults(**optimisation)
 
 

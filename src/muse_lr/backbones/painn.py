@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
 from muse_lr.graph import Graph, NodeFeatures
+from muse_lr.radial import BesselBasis
 from muse_lr.smooth import switch_off
 
 #: Softens vector norms: their curvature at zero, where sites have inversion symmetry, is
@@ -82,11 +83,11 @@ class PaiNN(Backbone):
         envelope = switch_off(lengths, 0.0, self.cutoff)
         if graph.edge_weights is not None:
             envelope = envelope * graph.edge_weights
-        radial = self.radial(lengths)  # (E, R)
+        # The last radial function is a constant: the bias of the filters.
+        radial = torch.cat([self.radial(lengths), torch.ones_like(lengths[:, None])], dim=1)
+        radial = radial * envelope[:, None]  # (E, R + 1)
         for message, update in zip(self.messages, self.updates, strict=True):
-            scalars, vectors = message(
-                scalars, vectors, graph.edge_index, directions, radial, envelope
-            )
+            scalars, vectors = message(scalars, vectors, graph.edge_index, directions, radial)
             scalars, vectors = update(scalars, vectors)
         energies = self.readout(scalars, vectors)
         return NodeFeatures(scalars, {1: to_standard_order(vectors)}), energies
@@ -100,23 +101,6 @@ def to_standard_order(vectors: Tensor) -> Tensor:
 def from_standard_order(vectors: Tensor) -> Tensor:
     """(N, 3, F) from y, z, x to x, y, z."""
     return vectors[:, [2, 0, 1]]
-
-
-class BesselBasis(nn.Module):
-    """sqrt(2 / rc) sin(n pi r / rc) / r, n = 1 .. count (Gasteiger et al., ICLR 2020)."""
-
-    def __init__(self, count: int, cutoff: float) -> None:
-        super().__init__()
-        # Whole numbers survive every cast; the factor is a Python number in full precision.
-        self.orders: Tensor
-        self.register_buffer("orders", torch.arange(1, count + 1).to(torch.get_default_dtype()))
-        self.wavenumber = math.pi / cutoff
-        self.scale = math.sqrt(2 / cutoff)
-
-    def forward(self, lengths: Tensor) -> Tensor:
-        """(E,) -> (E, count)."""
-        lengths = lengths[:, None]
-        return self.scale * torch.sin(lengths * self.wavenumber * self.orders) / lengths
 
 
 class Message(nn.Module):
@@ -136,15 +120,18 @@ class Message(nn.Module):
         edge_index: Tensor,
         directions: Tensor,
         radial: Tensor,
-        envelope: Tensor,
     ) -> tuple[Tensor, Tensor]:
         sender, receiver = edge_index
-        weights = self.filter(radial) * envelope[:, None]  # (E, 3F)
-        gates = self.context(scalars)[sender] * weights
-        to_scalars, along_edge, carried = gates.chunk(3, dim=-1)
-        moved = (
-            along_edge[:, None] * directions[:, :, None] + carried[:, None] * vectors[sender]
-        )  # (E, 3, F)
+        weights = torch.cat([self.filter.weight, self.filter.bias[:, None]], dim=1)  # (3F, R + 1)
+        # Gate by gate: slices of one array of all gates would be strided, which is slow.
+        to_scalars, along_edge, carried = (
+            context.index_select(0, sender) * (radial @ weight.T)  # (E, F)
+            for context, weight in zip(
+                self.context(scalars).chunk(3, dim=-1), weights.chunk(3), strict=True
+            )
+        )
+        moved = along_edge[:, None] * directions[:, :, None]  # (E, 3, F)
+        moved = moved + carried[:, None] * vectors.index_select(0, sender)
         return (
             scalars.index_add(0, receiver, to_scalars),
             vectors.index_add(0, receiver, moved),

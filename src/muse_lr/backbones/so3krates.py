@@ -10,7 +10,6 @@ embedded linearly from the composition, so that coarse nodes can be described.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig
+from muse_lr.backbones.constants import ExactConstants, double_precision
 from muse_lr.backbones.so3krates_blocks import (
     Radial,
     bounded,
     build_embedding,
     build_layers,
-    double_precision,
+    correct_contractions,
     neighbors_of,
-    take_constants,
 )
 from muse_lr.backbones.so3krates_config import So3kratesConfig
 from muse_lr.backbones.so3krates_files import read_so3krates_file, so3krates_file_elements
@@ -53,7 +52,7 @@ class So3kratesOutput:
     terms: PhysicalTerms | None
 
 
-class So3kratesBackbone(Backbone):
+class So3kratesBackbone(ExactConstants, Backbone):
     r"""SO3krates with a C2 cutoff.
 
     .. math::
@@ -64,7 +63,8 @@ class So3kratesBackbone(Backbone):
     with filters w of the distance and of the invariants of x_j - x_i, then an exchange between h
     and the invariants of x. The features are h and the Euclidean variables x, of which there are
     ``multiplicity`` for each l = 1 .. ``max_l``. With ``so3lr`` the energies of the physical terms
-    of SO3LR are added to the local ones, and the cutoff is theirs.
+    of SO3LR are added to the local ones, each a named part of the model's energy, and the cutoff
+    is theirs.
 
     Parameters
     ----------
@@ -139,18 +139,10 @@ class So3kratesBackbone(Backbone):
             nn.Linear(config.channels, hidden), nn.SiLU(), nn.Linear(hidden, 1)
         )
         self.terms = None if config.so3lr is None else So3lrTerms(config, elements)
-        self._constants = take_constants(self)
+        correct_contractions(self)
+        self.keep_constants()
         # The weights of a file may scale the energy of each element.
         self.register_buffer("element_scales", torch.ones(len(elements)))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> So3kratesBackbone:
-        """Cast or move; constants are taken from their float64 originals again."""
-        super()._apply(fn, recurse)
-        with torch.no_grad():
-            for name, buffer in self.named_buffers():
-                if name in self._constants and not buffer.is_meta:
-                    buffer.copy_(self._constants[name])
-        return self
 
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
@@ -161,6 +153,15 @@ class So3kratesBackbone(Backbone):
         """
         output = self.describe(graph, initial)
         return output.features, torch.stack(list(output.energies.values())).sum(0)
+
+    def by_name(
+        self, graph: Graph, initial: NodeFeatures | None = None
+    ) -> tuple[NodeFeatures, dict[str, Tensor]]:
+        """``backbone``, or the parts of an SO3LR: ``backbone.local``, ``backbone.repulsion`` ..."""
+        if self.terms is None:
+            return super().by_name(graph, initial)
+        output = self.describe(graph, initial)
+        return output.features, {f"backbone.{k}": v for k, v in output.energies.items()}
 
     def describe(self, graph: Graph, initial: NodeFeatures | None = None) -> So3kratesOutput:
         """The same with each energy by name, and what the physical terms say."""

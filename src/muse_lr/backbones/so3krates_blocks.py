@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -127,34 +125,14 @@ def build_embedding(config: So3kratesConfig, n_elements: int) -> nn.Module | Non
     return kind(config.embed, n_elements, config.channels)
 
 
-@contextmanager
-def double_precision() -> Iterator[None]:
-    """Build modules in float64, so that their constants are those of full precision."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
+def correct_contractions(module: nn.Module) -> None:
+    """Make the factors of the invariants anew in float64.
 
-
-def take_constants(module: nn.Module) -> dict[str, Tensor]:
-    """Make the buffers of all blocks constants in float64, which no file of weights holds.
-
-    The factors of the invariants, 1 / sqrt(2l + 1) for each component, are single precision in
-    the blocks, whatever the default; here they are made anew.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Name -> value, from which every cast can start.
+    1 / sqrt(2l + 1) for each component: they are single precision in the blocks, whatever the
+    default.
     """
     contraction = import_so3krates("blocks.so3_conv_invariants").L0Contraction
     for block in module.modules():
-        for name, value in list(block.named_buffers(recurse=False)):
-            exact = value.double() if value.is_floating_point() else value
-            if isinstance(block, contraction) and name == "cg_rep":
-                sizes = torch.tensor([2 * order + 1 for order in block.degrees])
-                exact = sizes.double().pow(-0.5).repeat_interleave(sizes)
-            block.register_buffer(name, exact, persistent=False)
-    return {name: value.detach().clone() for name, value in module.named_buffers()}
+        if isinstance(block, contraction):
+            sizes = torch.tensor([2 * order + 1 for order in block.degrees])
+            block.register_buffer("cg_rep", sizes.double().pow(-0.5).repeat_interleave(sizes))

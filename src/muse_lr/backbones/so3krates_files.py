@@ -6,18 +6,21 @@ and nothing of the pickle survives the conversion.
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import ValidationError
 from torch import Tensor
 
+from muse_lr.backbones.pickles import (
+    refuse_contradictions,
+    require_trust,
+    unpickle,
+    unsupported,
+)
 from muse_lr.backbones.so3krates_config import So3kratesConfig, So3lrConfig
 from muse_lr.backbones.so3krates_import import import_so3krates
 from muse_lr.errors import InputError
@@ -139,24 +142,8 @@ def _load(given: So3kratesConfig) -> tuple[Any, Path]:
     if path.name == PRETRAINED and not path.exists():
         assert package.__file__ is not None
         path = Path(package.__file__).parents[1].joinpath(*PRETRAINED_PATH)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if not given.trust:
-        raise InputError(
-            f"{path}: a model saved by so3krates-torch is a pickle, and loading it runs the code "
-            "in it; set trust: true in the backbone's section if you trust where it comes from"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError, ValueError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: is not a readable model of so3krates-torch ({line})") from error
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"{path}: was saved with other packages or another so3krates-torch ({error})"
-        ) from error
+    require_trust(path, given.trust, "so3krates-torch")
+    model = unpickle(path, "so3krates-torch")
     _check_supported(model, path)
     return model, path
 
@@ -205,8 +192,7 @@ def _hyperparameters(model: Any, given: So3kratesConfig, path: Path) -> So3krate
     try:
         config = So3kratesConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: is not supported: {first['loc']} {first['msg']}") from error
+        raise unsupported(error, path) from error
     if config.degrees != degrees:
         raise InputError(f"{path}: has degrees {degrees}, supported are all from 1 on, ascending")
     return config
@@ -231,15 +217,7 @@ def _term_settings(model: Any, given: So3lrConfig | None) -> dict[str, Any]:
 
 def _effective(given: So3kratesConfig, read: So3kratesConfig, path: Path) -> So3kratesConfig:
     """The file's hyperparameters; a contradicting key of the user is refused."""
-    fields: Mapping[str, Any] = So3kratesConfig.model_fields
-    for name in sorted(given.model_fields_set - OWN_KEYS):
-        value = getattr(given, name)
-        # A value equal to the default may come from a configuration written out in full.
-        if value != getattr(read, name) and value != fields[name].default:
-            raise InputError(
-                f"backbone.{name} is {value!r}, but {path} has {getattr(read, name)!r}: "
-                "leave the key out"
-            )
+    refuse_contradictions(given, read, OWN_KEYS, path)
     if given.so3lr is not None and read.so3lr is None:
         raise InputError(f"{path}: has no physical terms: leave backbone.so3lr out")
     return read

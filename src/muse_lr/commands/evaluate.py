@@ -49,13 +49,16 @@ def run(args: argparse.Namespace) -> int:
     dataset = Dataset.from_frames(frames, model.cutoff)
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
     found = evaluate(model, dataset, batch)
-    write_json(out / "metrics.json", found.metrics)
+    shares = {f"node_share_level{n}": share for n, share in enumerate(found.node_share, 1)}
+    metrics = found.metrics | shares
+    write_json(out / "metrics.json", metrics)
     predictions = out / "predictions.extxyz"
     write_predictions(found.frames, predictions)
     panels = parity_panels(read_predictions(predictions, keys))
     if panels:
         save(parity(panels), out / "parity.png")
-    for name, value in found.metrics.items():
-        print(f"{name:>14}  {value:.5g}")
+    width = max(14, *map(len, metrics))
+    for name, value in metrics.items():
+        print(f"{name:>{width}}  {value:.5g}")
     print(f"{len(frames)} structures; predictions and plots: {out}")
     return 0

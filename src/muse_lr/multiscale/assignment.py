@@ -69,27 +69,31 @@ class Assignment:
 def kept_nodes(mass: Tensor, geometry: Geometry) -> CoarseNodes:
     """The atoms of nonzero mass."""
     atoms = (mass.detach() > 0).nonzero()[:, 0]
-    return CoarseNodes(atoms, mass[atoms], geometry.graph_index[atoms])
+    return CoarseNodes(atoms, mass.index_select(0, atoms), geometry.graph_index[atoms])
 
 
 def pairs_with_nodes(
-    nodes: CoarseNodes, geometry: Geometry, radius: float
+    nodes: CoarseNodes, geometry: Geometry, radius: float, allowed: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Atom, node, vector and length of all pairs within ``radius``, each node's own atom first.
 
-    From the edges of the geometry whose sender is a node.
+    From the edges of the geometry whose sender is a node, and of those the ``allowed`` ones,
+    (n_edges,) of bool.
     """
     row = torch.full_like(geometry.numbers, -1)
     row[nodes.atoms] = torch.arange(len(nodes.atoms), device=row.device)
     sender, receiver = geometry.edge_index
     near = (row[sender] >= 0) & (geometry.edge_lengths < radius)
+    if allowed is not None:
+        near = near & allowed
+    edges = near.nonzero()[:, 0]
     own = torch.arange(len(nodes.atoms), device=row.device)
     nothing = geometry.edge_vectors.new_zeros((len(own), 3))
     return (
-        torch.cat([nodes.atoms, receiver[near]]),
-        torch.cat([own, row[sender[near]]]),
-        torch.cat([nothing, -geometry.edge_vectors[near]]),
-        torch.cat([nothing[:, 0], geometry.edge_lengths[near]]),
+        torch.cat([nodes.atoms, receiver[edges]]),
+        torch.cat([own, row[sender[edges]]]),
+        torch.cat([nothing, -geometry.edge_vectors.index_select(0, edges)]),
+        torch.cat([nothing[:, 0], geometry.edge_lengths.index_select(0, edges)]),
     )
 
 
@@ -120,10 +124,11 @@ def assign(
     reach = switch_off(lengths, inner, radius)
     if affinity is not None:
         reach = reach * affinity
-    weight = reach * nodes.mass[node]
+    mass = nodes.mass.index_select(0, node)
+    weight = reach * mass
     total = weight.new_zeros(n_atoms).index_add(0, atom, weight)
-    pull = reach / _bounded(total)[atom]
-    return Assignment(atom, node, vectors, lengths, pull * nodes.mass[node], pull)
+    pull = reach / _bounded(total).index_select(0, atom)
+    return Assignment(atom, node, vectors, lengths, pull * mass, pull)
 
 
 def _bounded(total: Tensor) -> Tensor:

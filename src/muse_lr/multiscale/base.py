@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import BackboneConfig
+from muse_lr.batch import AtomsBatch
 from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
 from muse_lr.graph import FeatureSize, Graph, NodeFeatures
 from muse_lr.multiscale.assignment import Assignment, CoarseNodes
@@ -85,6 +86,10 @@ class Multiscale(nn.Module, ABC):
     cutoff: float
     features: FeatureSize
     level_count: int = 0
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse, with an InputError, structures that lack what the part reads."""
+        return
 
     @abstractmethod
     def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from muse_lr.harmonics import solid_harmonics
 from muse_lr.multiscale.tensors import (
     RadialGaussians,
     TensorFeatures,
@@ -14,7 +15,10 @@ from muse_lr.multiscale.tensors import (
     dense,
     gather,
     inner,
+    matrices_from_standard,
+    matrices_to_standard,
     matrix_of,
+    message,
     soft_norm,
     unit_linear,
 )
@@ -77,19 +81,25 @@ class CoarseLayer(nn.Module):
     def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
         sender, receiver = edges.edge_index
         count, channels = nodes.scalars.shape
-        weights = self.filter(self.radial(edges.lengths)) * edges.weights[:, None]
-        weights = self.content(nodes.scalars)[sender] * weights
-        parts = weights.split([channels, *[self.tensor_channels] * 2 * self.l_max], dim=-1)
-        scalars = nodes.scalars + gather(parts[0], receiver, count)
+        radial = self.radial(edges.lengths) * edges.weights[:, None]
+        widths = [channels, *[self.tensor_channels] * 2 * self.l_max]
+        contents = self.content(nodes.scalars).split(widths, dim=-1)
+        # Part by part: slices of one array of all parts would be strided, which is slow.
+        parts = [
+            content.index_select(0, sender) * (radial @ weight.T)
+            for content, weight in zip(contents, self.filter.weight.split(widths), strict=True)
+        ]
+        scalars = nodes.scalars.index_add(0, receiver, parts[0])
         vectors, matrices = nodes.vectors, nodes.matrices
-        direction = (edges.vectors / edges.lengths[:, None])[:, :, None]
+        direction = edges.vectors / edges.lengths[:, None]
         if self.l_max > 0:
-            moved = parts[1][:, None] * direction + parts[2][:, None] * nodes.vectors[sender]
-            vectors = vectors + gather(moved, receiver, count)
+            moved = message(parts[1], direction, parts[2], vectors.index_select(0, sender))
+            vectors = vectors.index_add(0, receiver, moved)
         if self.l_max > 1:
-            turned = parts[3][:, None, None] * matrix_of(direction)
-            turned = turned + parts[4][:, None, None] * nodes.matrices[sender]
-            matrices = matrices + gather(turned, receiver, count)
+            # In five components instead of nine.
+            sent = matrices_to_standard(matrices).index_select(0, sender)
+            turned = message(parts[3], solid_harmonics(2, direction), parts[4], sent)
+            matrices = matrices + matrices_from_standard(gather(turned, receiver, count))
         return TensorFeatures(scalars, vectors, matrices)
 
     def _update(self, nodes: TensorFeatures) -> TensorFeatures:

@@ -20,6 +20,7 @@ from muse_lr.multiscale.assignment import (
 )
 from muse_lr.multiscale.coarse import CoarseEdges, CoarseLayer
 from muse_lr.multiscale.edges import coarse_edges
+from muse_lr.multiscale.moments import MomentPooling
 from muse_lr.multiscale.pooling import AtomTensors, Pooling, Unpooled, Unpooling
 from muse_lr.multiscale.tensors import (
     TensorFeatures,
@@ -54,6 +55,8 @@ class LevelSize:
         Where the window of pooling ends and starts to fall, A.
     cutoff : float
         Of the coarse edges, A; they fade from half of it on.
+    moments : bool
+        Whether nodes are pooled by :class:`~muse_lr.multiscale.moments.MomentPooling`.
     """
 
     scalars: int
@@ -65,6 +68,7 @@ class LevelSize:
     radius: float
     inner: float
     cutoff: float
+    moments: bool = False
 
 
 class Level(nn.Module):
@@ -86,7 +90,10 @@ class Level(nn.Module):
         shape = (size.scalars, size.vectors, size.channels, size.tensor_channels)
         self.query = nn.Linear(size.scalars, AFFINITY, bias=False)
         self.key = nn.Linear(size.scalars, AFFINITY, bias=False)
-        self.pooling = Pooling(*shape, size.radius, size.l_max)
+        self.pooling: nn.Module = Pooling(*shape, size.radius, size.l_max)
+        if size.moments:
+            width = (size.scalars, size.channels, size.tensor_channels)
+            self.pooling = MomentPooling(*width, size.radius, size.l_max)
         self.layers = nn.ModuleList(
             CoarseLayer(size.channels, size.tensor_channels, size.cutoff, size.l_max)
             for _ in range(size.layers)
@@ -102,7 +109,8 @@ class Level(nn.Module):
         size = self.size
         mass = self.choice(geometry, size.inner, size.radius).to(atoms.scalars.dtype)
         nodes = kept_nodes(mass, geometry)
-        atom, node, vectors, lengths = pairs_with_nodes(nodes, geometry, size.radius)
+        allowed = self.choice.allowed(geometry)
+        atom, node, vectors, lengths = pairs_with_nodes(nodes, geometry, size.radius, allowed)
         dtype = atoms.scalars.dtype
         pairs = (atom, node, vectors.to(dtype), lengths.to(dtype))
         affinity = self._affinity(atoms.scalars, nodes, atom, node)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from muse_lr.backbones.base import Backbone
+from muse_lr.batch import NO_GROUP, AtomsBatch
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
 from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
@@ -21,7 +22,14 @@ from muse_lr.multiscale.base import (
 from muse_lr.multiscale.level import Level, LevelSize
 from muse_lr.multiscale.pooling import AtomTensors, Edges, LocalTensors
 from muse_lr.multiscale.tensors import dense, matrices_to_standard
-from muse_lr.multiscale.thinning import CROWDING, EveryAtom, NodeChoice, SpeciesNodes, ThinnedNodes
+from muse_lr.multiscale.thinning import (
+    CROWDING,
+    EveryAtom,
+    GivenNodes,
+    NodeChoice,
+    SpeciesNodes,
+    ThinnedNodes,
+)
 from muse_lr.registry import lookup
 
 
@@ -30,7 +38,7 @@ class MuseConfig(MultiscaleConfig):
 
     kind: Literal["muse"] = "muse"
     levels: int = Field(1, ge=1, le=3, description="Coarse levels; radii double from each to next.")
-    radius: float = Field(6.0, gt=0, le=20, description="Reach of a node of the first level, A.")
+    radius: float = Field(7.0, gt=0, le=20, description="Reach of a node of the first level, A.")
     inner: float = Field(
         0.75, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
     )
@@ -52,13 +60,20 @@ class MuseConfig(MultiscaleConfig):
         description="Kind of backbone whose interaction modules run on the coarse graphs beside "
         "the tensor messages; default the atoms' kind, none for none.",
     )
-    nodes: Literal["thinning", "species", "all"] = Field(
-        "thinning", description="Which atoms carry nodes."
+    pooling: Literal["tensors", "moments"] = Field(
+        "tensors",
+        description="What nodes receive: features and local tensors, radially resolved, or as a "
+        "control the moments r^l Y_l of the atoms' scalars alone.",
+    )
+    nodes: Literal["thinning", "species", "given", "all"] = Field(
+        "thinning",
+        description="Which atoms carry nodes; given: some of each group in the array coarse_index "
+        "of the structures.",
     )
     species: tuple[str, ...] = Field((), description="Elements of the nodes, for nodes: species.")
     kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
     delta: float = Field(0.2, gt=0, description="Difference of priority that suppresses fully.")
-    priority: float = Field(0.7, gt=0, description="Scale of the priority.")
+    priority: float = Field(1.0, gt=0, description="Scale of the priority.")
     crowding: float = Field(
         CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
     )
@@ -106,6 +121,7 @@ class Muse(Multiscale):
                 radius=radius,
                 inner=config.inner * radius,
                 cutoff=cutoff,
+                moments=config.pooling == "moments",
             )
             interactions = _interactions(config, context, channels, cutoff)
             self.levels.append(Level(level_size, _choice(config), interactions))
@@ -120,6 +136,19 @@ class Muse(Multiscale):
             order: known.get(order, 0) + (added if order <= self.config.l_max else 0)
             for order in sorted(orders)
         }
+
+    def check(self, batch: AtomsBatch) -> None:
+        """See :meth:`Multiscale.check`."""
+        if self.config.nodes != "given":
+            return
+        grouped = (batch.coarse_index != NO_GROUP).long()
+        counts = grouped.new_zeros(batch.num_graphs).index_add(0, batch.batch, grouped)
+        if bool((counts == 0).any()):
+            raise InputError(
+                f"structure {int((counts == 0).nonzero()[0])} has no groups of atoms, which "
+                "model.multiscale.nodes: given needs: set atoms.arrays['coarse_index'], a whole "
+                "number from 0 on for each atom"
+            )
 
     def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
         """See :meth:`Multiscale.forward`."""
@@ -164,7 +193,8 @@ def _choice(config: MuseConfig) -> NodeChoice:
         if not config.species:
             raise InputError("model.multiscale.nodes is species: say which in species: [O, ...]")
         return SpeciesNodes(config.species)
-    return ThinnedNodes(config.delta, config.kappa, config.priority, config.crowding)
+    kind = GivenNodes if config.nodes == "given" else ThinnedNodes
+    return kind(config.delta, config.kappa, config.priority, config.crowding)
 
 
 def _interactions(

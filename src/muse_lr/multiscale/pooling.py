@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from muse_lr.harmonics import solid_harmonics
 from muse_lr.multiscale.assignment import Assignment
 from muse_lr.multiscale.tensors import (
     RadialGaussians,
@@ -19,6 +20,8 @@ from muse_lr.multiscale.tensors import (
     dense,
     gather,
     inner,
+    matrices_from_standard,
+    matrices_to_standard,
     matrix_of,
     unit_linear,
 )
@@ -67,17 +70,16 @@ class LocalTensors(nn.Module):
     def forward(self, scalars: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
         """(n, 3, C) and, for l_max 2, (n, 3, 3, C)."""
         envelope = GAIN * switch_off(edges.lengths, 0.0, self.cutoff)
-        weights = self.filter(self.radial(edges.lengths)) * envelope[:, None]
-        weights = weights * self.content(scalars)[edges.sender]
-        count = len(scalars)
-        if self.l_max == 1:
-            moved = weights[:, None] * edges.directions[:, :, None]
-            return gather(moved, edges.receiver, count), None
-        first, second = weights.chunk(2, dim=-1)
-        direction = edges.directions[:, :, None]
-        vectors = gather(first[:, None] * direction, edges.receiver, count)
-        matrices = gather(second[:, None, None] * matrix_of(direction), edges.receiver, count)
-        return vectors, matrices
+        radial = self.radial(edges.lengths) * envelope[:, None]
+        contents = self.content(scalars).chunk(self.l_max, dim=-1)
+        filters = self.filter.weight.chunk(self.l_max)
+        sums = []
+        for order, (content, weight) in enumerate(zip(contents, filters, strict=True), start=1):
+            weights = content.index_select(0, edges.sender) * (radial @ weight.T)
+            harmonics = edges.directions if order == 1 else solid_harmonics(2, edges.directions)
+            spread = weights[:, None] * harmonics[:, :, None]
+            sums.append(gather(spread, edges.receiver, len(scalars)))
+        return sums[0], matrices_from_standard(sums[1]) if self.l_max > 1 else None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,41 @@ class AtomTensors:
     local_matrices: Tensor | None
 
 
-class Pooling(nn.Module):
+class TensorMaps(nn.Module):
+    """What both ways between atoms and nodes have: radial weights and mixtures of tensors.
+
+    Parameters
+    ----------
+    radius : float
+        Reach of a node, A.
+    l_max : int
+        Highest order of the nodes' features.
+    """
+
+    def __init__(self, radius: float, l_max: int) -> None:
+        super().__init__()
+        self.l_max = l_max
+        self.radial = RadialGaussians(RADIAL, radius)
+        self.carry: nn.Linear | None = None
+
+    def add_maps(self, vectors: int, tensor_channels: int) -> None:
+        """For each order a radial weight and a mixture; ``carry`` is for the backbone's vectors."""
+        if self.l_max == 0:
+            return
+        size = self.l_max * tensor_channels
+        self.filters = unit_linear(self.radial.size, size, self.radial.power)
+        self.mixes = nn.ModuleList(
+            unit_linear(tensor_channels, tensor_channels) for _ in range(self.l_max)
+        )
+        if vectors:
+            self.carry = nn.Linear(vectors, tensor_channels, bias=False)
+
+    def weights(self, radial: Tensor) -> list[Tensor]:
+        """(p, C) for each order from the radial functions of the pairs, (p, K)."""
+        return [radial @ weight.T for weight in self.filters.weight.chunk(self.l_max)]
+
+
+class Pooling(TensorMaps):
     r"""Atoms to nodes.
 
     .. math::
@@ -123,42 +159,37 @@ class Pooling(nn.Module):
         radius: float,
         l_max: int,
     ) -> None:
-        super().__init__()
-        self.l_max = l_max
-        self.radial = RadialGaussians(RADIAL, radius)
+        super().__init__(radius, l_max)
         self.value = nn.Linear(scalars, channels, bias=False)
         self.scalar_filter = nn.Linear(self.radial.size, channels, bias=False)
-        if l_max == 0:
-            return
-        self.gates = nn.Linear(scalars, l_max * tensor_channels)
-        size = l_max * tensor_channels
-        self.filters = unit_linear(self.radial.size, size, self.radial.power)
-        self.mixes = nn.ModuleList(
-            unit_linear(tensor_channels, tensor_channels) for _ in range(l_max)
-        )
-        self.carry = nn.Linear(vectors, tensor_channels, bias=False) if vectors else None
+        if l_max > 0:
+            self.gates = nn.Linear(scalars, l_max * tensor_channels)
+        self.add_maps(vectors, tensor_channels)
 
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Features of the nodes; orders beyond l_max are zero."""
         atom, node = assignment.atom, assignment.node
         pull = assignment.pull[:, None]
-        radial = self.radial(assignment.lengths)
-        value = self.value(atoms.scalars)[atom] * (1 + self.scalar_filter(radial)) * pull
-        scalars = gather(value, node, n_nodes)
+        radial = self.radial(assignment.lengths) * pull
+        value = self.value(atoms.scalars).index_select(0, atom)
+        scalars = gather(value * (pull + self.scalar_filter(radial)), node, n_nodes)
         if self.l_max == 0:
             empty = scalars.new_zeros((n_nodes, 3, 0))
             return TensorFeatures(scalars, empty, empty[:, None])
         gates = (1 + self.gates(atoms.scalars)).chunk(self.l_max, dim=-1)
-        filters = (self.filters(radial) * pull).chunk(self.l_max, dim=-1)
-        local = self.mixes[0](gates[0][:, None] * atoms.local_vectors)[atom]
-        moved = filters[0][:, None] * local
+        filters = self.weights(radial)
+        local = self.mixes[0](gates[0][:, None] * atoms.local_vectors)
+        moved = filters[0][:, None] * local.index_select(0, atom)
         if self.carry is not None and atoms.vectors is not None:
-            moved = moved + pull[:, None] * self.carry(atoms.vectors)[atom]
+            carried = self.carry(atoms.vectors).index_select(0, atom)
+            moved = moved + pull[:, None] * carried
         vectors = gather(moved, node, n_nodes)
         if self.l_max == 1 or atoms.local_matrices is None:
             return TensorFeatures(scalars, vectors, vectors.new_zeros((n_nodes, 3, 3, 0)))
-        local = self.mixes[1](gates[1][:, None, None] * atoms.local_matrices)[atom]
-        matrices = gather(filters[1][:, None, None] * local, node, n_nodes)
+        # In five components instead of nine.
+        local = self.mixes[1](gates[1][:, None] * matrices_to_standard(atoms.local_matrices))
+        moved = filters[1][:, None] * local.index_select(0, atom)
+        matrices = matrices_from_standard(gather(moved, node, n_nodes))
         return TensorFeatures(scalars, vectors, matrices)
 
 
@@ -181,7 +212,7 @@ class Unpooled:
     matrices: Tensor | None
 
 
-class Unpooling(nn.Module):
+class Unpooling(TensorMaps):
     r"""Nodes to atoms.
 
     .. math::
@@ -201,22 +232,11 @@ class Unpooling(nn.Module):
         radius: float,
         l_max: int,
     ) -> None:
-        super().__init__()
-        self.l_max = l_max
-        self.radial = RadialGaussians(RADIAL, radius)
+        super().__init__(radius, l_max)
         self.value = nn.Linear(channels, scalars, bias=False)
-        invariants = (0, 1, 4)[l_max] * tensor_channels
-        self.carry = None
-        if l_max > 0:
-            size = l_max * tensor_channels
-            self.filters = unit_linear(self.radial.size, size, self.radial.power)
-            self.mixes = nn.ModuleList(
-                unit_linear(tensor_channels, tensor_channels) for _ in range(l_max)
-            )
-            if vectors:
-                self.carry = nn.Linear(vectors, tensor_channels, bias=False)
-                invariants += tensor_channels
-        self.update = dense(2 * scalars + invariants, scalars, scalars)
+        self.add_maps(vectors, tensor_channels)
+        invariants = (0, 1, 4)[l_max] + (self.carry is not None)
+        self.update = dense(2 * scalars + invariants * tensor_channels, scalars, scalars)
 
     def forward(
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
@@ -225,19 +245,22 @@ class Unpooling(nn.Module):
         atom, node = assignment.atom, assignment.node
         share = assignment.share[:, None]
         count = len(atoms.scalars)
-        delta = gather(self.value(nodes.scalars)[node] * share, atom, count)
+        value = self.value(nodes.scalars).index_select(0, node)
+        delta = gather(value * share, atom, count)
         inputs = [atoms.scalars, delta]
         field = gradient = None
         if self.l_max > 0:
-            filters = (self.filters(self.radial(assignment.lengths)) * share).chunk(self.l_max, -1)
-            vectors = self.mixes[0](nodes.vectors)[node]
+            radial = self.radial(assignment.lengths) * share
+            filters = self.weights(radial)
+            vectors = self.mixes[0](nodes.vectors).index_select(0, node)
             field = gather(filters[0][:, None] * vectors, atom, count)
             inputs.append(inner(field, atoms.local_vectors))
             if self.carry is not None and atoms.vectors is not None:
                 inputs.append(inner(field, self.carry(atoms.vectors)))
         if self.l_max > 1 and atoms.local_matrices is not None:
-            matrices = self.mixes[1](nodes.matrices)[node]
-            gradient = gather(filters[1][:, None, None] * matrices, atom, count)
+            matrices = self.mixes[1](matrices_to_standard(nodes.matrices)).index_select(0, node)
+            gradient = gather(filters[1][:, None] * matrices, atom, count)
+            gradient = matrices_from_standard(gradient)
             inputs.append(inner(gradient, atoms.local_matrices))
             inputs.append(inner(gradient, matrix_of(atoms.local_vectors)))
             pushed = act(gradient, atoms.local_vectors)

@@ -11,13 +11,12 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.batch import COARSE_INDEX, AtomsBatch
 from muse_lr.errors import InputError
 from muse_lr.model import EnergyModel
 from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.multiscale.level import Level
 from muse_lr.multiscale.muse import Muse
-from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound
 from muse_lr.smooth import switch_off
 
 Floats = NDArray[np.float64]
@@ -46,7 +45,7 @@ class LevelSummary:
     coverage : ndarray
         (n,) sum over the nodes' images of their mass times the window at their distance.
     bound : float or None
-        What thinning proves of the coverage; None for other choices of nodes.
+        What is proven of the coverage of every atom; None where an atom may be left out.
     """
 
     radius: float
@@ -133,7 +132,7 @@ def _summary(
         pairs=pairs[shared].cpu().numpy(),
         shares=_floats(shares[shared]),
         coverage=_floats(covered),
-        bound=coverage_bound(choice.kappa) if isinstance(choice, ThinnedNodes) else None,
+        bound=choice.coverage,
     )
 
 
@@ -176,6 +175,9 @@ def node_structures(atoms: Atoms, levels: Sequence[LevelSummary]) -> list[Atoms]
 
 def _bare(atoms: Atoms) -> Atoms:
     info = {key: atoms.info[key] for key in KEPT_INFO if key in atoms.info}
-    return Atoms(
+    bare = Atoms(
         atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info
     )
+    if COARSE_INDEX in atoms.arrays:
+        bare.arrays[COARSE_INDEX] = atoms.arrays[COARSE_INDEX].copy()
+    return bare

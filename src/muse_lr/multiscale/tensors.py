@@ -14,6 +14,22 @@ from torch import Tensor, nn
 
 #: Softens norms, whose curvature at zero would be infinite.
 NORM_EPSILON = 1e-2
+R, S = sqrt(1 / 2), sqrt(1 / 6)
+#: The matrices (xx, xy, .. zz) of the components m = -2..2 of l = 2: orthonormal columns.
+COMPONENTS = torch.tensor(
+    [
+        [0, 0, -S, 0, R],
+        [R, 0, 0, 0, 0],
+        [0, 0, 0, R, 0],
+        [R, 0, 0, 0, 0],
+        [0, 0, -S, 0, -R],
+        [0, R, 0, 0, 0],
+        [0, 0, 0, R, 0],
+        [0, R, 0, 0, 0],
+        [0, 0, 2 * S, 0, 0],
+    ],
+    dtype=torch.float64,
+)
 #: Root mean square that the features of a node do not exceed.
 LARGEST = 8.0
 
@@ -66,26 +82,12 @@ def matrix_of(vectors: Tensor) -> Tensor:
 
 def matrices_from_standard(tensors: Tensor) -> Tensor:
     """(n, 5, C) components of l = 2, m = -2..2, to matrices of the same norm."""
-    a, b, c, d, e = tensors.unbind(1)
-    r, s = sqrt(0.5), sqrt(1 / 6)
-    xx, yy, zz = -s * c + r * e, -s * c - r * e, 2 * s * c
-    rows = [[xx, r * a, r * d], [r * a, yy, r * b], [r * d, r * b, zz]]
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    return (COMPONENTS.to(tensors) @ tensors).unflatten(1, (3, 3))
 
 
 def matrices_to_standard(matrices: Tensor) -> Tensor:
     """The inverse of :func:`matrices_from_standard`."""
-    r, s = sqrt(0.5), sqrt(1 / 6)
-    return torch.stack(
-        [
-            matrices[:, 0, 1] / r,
-            matrices[:, 1, 2] / r,
-            matrices[:, 2, 2] / (2 * s),
-            matrices[:, 0, 2] / r,
-            (matrices[:, 0, 0] - matrices[:, 1, 1]) * r,
-        ],
-        dim=1,
-    )
+    return COMPONENTS.T.to(matrices) @ matrices.flatten(1, 2)
 
 
 def inner(first: Tensor, second: Tensor) -> Tensor:
@@ -142,6 +144,21 @@ def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Lin
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.normal_(layer.weight, std=1 / sqrt(inputs if power is None else power))
     return layer
+
+
+def message(along: Tensor, harmonics: Tensor, carried: Tensor, tensors: Tensor) -> Tensor:
+    """The tensors of an edge: ``along`` its harmonics, and what it carries of the sender's.
+
+    Parameters
+    ----------
+    along, carried : Tensor
+        (n_edges, C), gates.
+    harmonics : Tensor
+        (n_edges, 2l + 1) of the direction.
+    tensors : Tensor
+        (n_edges, 2l + 1, C) of the sender.
+    """
+    return along[:, None] * harmonics[:, :, None] + carried[:, None] * tensors
 
 
 def gather(values: Tensor, index: Tensor, size: int) -> Tensor:

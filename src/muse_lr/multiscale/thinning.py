@@ -23,11 +23,13 @@ there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 
 import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from muse_lr.batch import NO_GROUP
 from muse_lr.geometry import Geometry
 from muse_lr.smooth import smoothstep, switch_off
 
@@ -95,14 +97,17 @@ def masses(
         (n_atoms,) in [0, 1], twice continuously differentiable.
     """
     sender, receiver = edge_index
-    suppression = window * smoothstep((priority[sender] - priority[receiver]) / delta)
+    excess = priority.index_select(0, sender) - priority.index_select(0, receiver)
+    suppression = window * smoothstep(excess / delta)
     mass = torch.ones_like(priority)
     for _ in range(ITERATIONS):
-        total = torch.zeros_like(mass).index_add(0, receiver, mass[sender] * suppression)
+        pressure = mass.index_select(0, sender) * suppression
+        total = torch.zeros_like(mass).index_add(0, receiver, pressure)
         mass = smoothstep(1 - kappa * total)
     return mass
 
 
+@cache
 def coverage_bound(kappa: float) -> float:
     """min over u in [0, 1] of S(u) + (1 - u) / kappa: no atom is covered less than this."""
     u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
@@ -110,7 +115,23 @@ def coverage_bound(kappa: float) -> float:
 
 
 class NodeChoice(nn.Module, ABC):
-    """Which atoms carry a coarse node, and with what mass."""
+    """Which atoms carry a coarse node, and with what mass.
+
+    Attributes
+    ----------
+    coverage : float or None
+        What the nodes' masses times their windows add up to at every atom, at least; None where an
+        atom may be left out.
+    """
+
+    coverage: float | None = None
+
+    def allowed(self, geometry: Geometry) -> Tensor | None:
+        """(n_edges,) of bool: whether the receiver may belong to a node on the sender.
+
+        None where distances alone decide.
+        """
+        return None
 
     @abstractmethod
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
@@ -144,15 +165,51 @@ class ThinnedNodes(NodeChoice):
         super().__init__()
         self.delta, self.kappa = delta, kappa
         self.priority, self.crowding = priority, crowding
+        self.coverage = coverage_bound(kappa)
 
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
         """See :meth:`NodeChoice.forward`."""
         near = geometry.edge_lengths < radius
-        index, lengths = geometry.edge_index[:, near], geometry.edge_lengths[near]
+        allowed = self.allowed(geometry)
+        if allowed is not None:
+            near = near & allowed
+        edges = near.nonzero()[:, 0]
+        index = geometry.edge_index.index_select(1, edges)
+        lengths = geometry.edge_lengths.index_select(0, edges)
         crowded = self.crowding * radius
         priority = centrality(geometry.numbers, index, lengths, crowded, self.priority)
         window = switch_off(lengths, inner, radius)
         return masses(priority, index, window, self.delta, self.kappa)
+
+
+class GivenNodes(ThinnedNodes):
+    """Thinning within given groups of atoms, such as residues or molecules.
+
+    Only atoms of one group crowd and suppress each other, and an atom belongs to nodes of its own
+    group alone. All of thinning but its share of nodes is kept: the proof of the coverage holds for
+    the edges within groups, and each group has at least one node, near its middle; more where it is
+    wider than the radius or its atoms tie. An atom of no group carries no node and belongs to none.
+
+    An index means one group in all images of a cell, as it does in ``atoms.repeat``; two groups of
+    one index that come within the radius are one group there. Energies depend on how the atoms
+    are grouped, so that a group must not change while atoms move.
+    """
+
+    def __init__(
+        self, delta: float, kappa: float, priority: float, crowding: float = CROWDING
+    ) -> None:
+        super().__init__(delta, kappa, priority, crowding)
+        self.coverage = None
+
+    def allowed(self, geometry: Geometry) -> Tensor:
+        """Whether both atoms of an edge are of one group."""
+        sender, receiver = geometry.coarse_index[geometry.edge_index]
+        return sender == receiver
+
+    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
+        """See :meth:`NodeChoice.forward`."""
+        mass = super().forward(geometry, inner, radius)
+        return mass * (geometry.coarse_index != NO_GROUP)
 
 
 class SpeciesNodes(NodeChoice):

@@ -42,7 +42,9 @@ METRIC_UNITS = {
     "forces": MetricUnit("meV/Å", 1000.0, "eV/Å"),
     "stress": MetricUnit("meV/Å³", 1000.0, "eV/Å³"),
     "dipole": MetricUnit("e\u00a0Å", 1.0, "e\u00a0Å"),
+    "quadrupole": MetricUnit("e\u00a0Å²", 1.0, "e\u00a0Å²"),
     "charges": MetricUnit("e", 1.0, "e"),
+    "potential": MetricUnit("V", 1.0, "V"),
     "bec": MetricUnit("e", 1.0, "e"),
 }
 REFERENCE_INTERACTION = "REF_interaction_energy"

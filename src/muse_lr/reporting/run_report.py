@@ -38,9 +38,9 @@ from muse_lr.reporting.plots import (
     parity,
 )
 from muse_lr.reporting.predictions import Predictions, prediction_files, read_predictions
-from muse_lr.reporting.runs import read_config, read_curves, read_summary
+from muse_lr.reporting.runs import node_shares, read_config, read_curves, read_summary
 from muse_lr.reporting.style import save
-from muse_lr.reporting.wording import duration, metric_heading, metric_order, number
+from muse_lr.reporting.wording import duration, metric_heading, metric_order, number, percent
 
 PACKAGES = ("torch", "torch-geometric", "torch-pme", "vesin", "mace-torch", "ase", "numpy")
 
@@ -68,6 +68,7 @@ def write_run_report(directory: Path) -> Path:
         subtitle=f"muse_lr {__version__}, seed {(summary or {}).get('seed', '–')}",
         sections=[
             Section("Errors on the test sets", _metric_blocks(summary)),
+            *_node_sections(summary),
             Section("Learning curves", _learning_blocks(directory)),
             *_prediction_sections(directory, tests),
             Section("Cost", _cost_blocks(summary)),
@@ -110,6 +111,21 @@ def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
         return [Paragraph("The configuration names no test set (data.test).")]
     note = "A dash means that the test set lacks the label or the model cannot predict it."
     return [metric_table(summary["tests"]), Paragraph(note), *note_blocks(summary)]
+
+
+def _node_sections(summary: Mapping[str, Any] | None) -> list[Section]:
+    """The share of nodes, where there are any."""
+    shares = node_shares(summary)
+    if not shares:
+        return []
+    levels = sorted({level for _, level in shares})
+    rows = [
+        [Cell(test), *(Cell(percent(shares.get((test, level)))) for level in levels)]
+        for test in dict.fromkeys(test for test, _ in shares)
+    ]
+    columns = ["test set", *(f"level {level} (%)" for level in levels)]
+    note = "Share of the atoms of a test set that carry a coarse node."
+    return [Section("Coarse nodes", [Table(columns, rows), Paragraph(note)])]
 
 
 def _learning_blocks(directory: Path) -> list[Block]:

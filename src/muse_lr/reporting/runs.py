@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def read_summary(directory: Path) -> dict[str, Any] | None:
     if not isinstance(summary, dict):
         raise InputError(f"{path} is not a JSON object; remove it and train again")
     return summary if summary.get("status") == "finished" else None
+
+
+def node_shares(summary: Mapping[str, Any] | None) -> dict[tuple[str, int], float]:
+    """Test set and level, from 1 on -> share of the atoms that carry a coarse node."""
+    return {
+        (test, level): float(share)
+        for test, shares in (summary or {}).get("node_share", {}).items()
+        for level, share in enumerate(shares, 1)
+    }
 
 
 def read_curves(directory: Path) -> Curves:

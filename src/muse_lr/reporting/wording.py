@@ -42,6 +42,11 @@ def duration(seconds: float | None) -> str:
     return f"{total // 3600} h {total % 3600 // 60:02d} min"
 
 
+def percent(share: float | None) -> str:
+    """A share as a number of percent, without the sign."""
+    return number(None if share is None else 100 * share)
+
+
 def metric_title(metric: str) -> str:
     """``forces_mae`` as ``forces MAE``."""
     label, _, kind = metric.rpartition("_")
