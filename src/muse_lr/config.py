@@ -23,7 +23,7 @@ from muse_lr.heads.base import HeadConfig
 from muse_lr.multiscale.base import MultiscaleConfig
 from muse_lr.overrides import apply_override, parse_assignment
 from muse_lr.paths import expand_path
-from muse_lr.registry import HEADS, lookup
+from muse_lr.registry import CHARGES, HEADS, lookup
 from muse_lr.schema import PartError, Strict, validate, validate_part
 from muse_lr.yaml_io import dump_yaml, format_yaml, load_yaml
 
@@ -47,8 +47,8 @@ __all__ = [
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 #: Names of energies that are no head's.
-RESERVED_NAMES = ("e0", "backbone", "multiscale", "energy", "reference")
-Label = Literal["energy", "forces", "stress", "dipole", "charges"]
+RESERVED_NAMES = ("e0", "backbone", "multiscale", "charges", "energy", "reference")
+Label = Literal["energy", "forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec"]
 DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
 
 
@@ -96,7 +96,7 @@ class ModelConfig(Strict):
     )
     charges: SerializeAsAny[ChargesConfig] | None = Field(
         default_factory=lambda: _part("charges", {}, "conserved"),
-        description="Who fills the charge density: conserved, fixed, latent or null.",
+        description=f"Who fills the charge density: {', '.join(CHARGES)} or null.",
     )
     heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
         default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
@@ -117,7 +117,7 @@ class ModelConfig(Strict):
             raise PartError([("", "a mapping of names to heads is needed")])
         heads = {}
         for name, section in value.items():
-            if name in RESERVED_NAMES:
+            if name in RESERVED_NAMES or str(name).startswith("backbone."):
                 raise PartError([(str(name), "this name is taken by a part of the energy")])
             try:
                 check_name(str(name), "head")

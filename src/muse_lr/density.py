@@ -45,6 +45,12 @@ class ChargeDensity:
     spin_moments : Tensor or None
         (n_atoms, (l_max + 1)^2) spin-up minus spin-down electrons, in the layout of ``moments``;
         None without a spin channel. No Coulomb sum reads it.
+    polarization : Tensor or None
+        (n_graphs, 3) in e A, float64: a dipole of each graph whose derivatives by the positions do
+        not depend on which images of the atoms are given; None where the charges have none.
+    energy : Tensor or None
+        (n_graphs,) eV, float64: what it costs the charge model to make these moments; it is added
+        to the energy of the model as ``charges``. None where moments cost nothing.
     """
 
     moments: Tensor
@@ -52,6 +58,8 @@ class ChargeDensity:
     graph_index: Tensor
     num_graphs: int
     spin_moments: Tensor | None = None
+    polarization: Tensor | None = None
+    energy: Tensor | None = None
 
     @property
     def l_max(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -21,9 +22,10 @@ from muse_lr.multiscale.base import Multiscale, MultiscaleContext
 from muse_lr.output import ModelOutput
 from muse_lr.refusals import check_batch
 from muse_lr.registry import lookup
+from muse_lr.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
 from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
 
-COMPUTE = ("forces", "stress", "dipole", "charges")
+COMPUTE = ("forces", "stress", "charges", *RESPONSES)
 
 
 class EnergyModel(nn.Module):
@@ -206,7 +208,8 @@ class EnergyModel(nn.Module):
         batch : AtomsBatch
             With neighbour lists of at least :attr:`cutoff`.
         compute : sequence of str
-            Any of forces, stress, dipole, charges.
+            Any of forces, stress, charges, dipole, quadrupole, polarization, potential, bec (Born
+            effective charges), polarizability, dielectric (the electronic dielectric tensor).
         create_graph : bool, optional
             Whether the derivatives can be differentiated again; default: in training mode.
 
@@ -218,20 +221,29 @@ class EnergyModel(nn.Module):
         self._check_compute(compute)
         self.check(batch)
         forces, stress = "forces" in compute, "stress" in compute
+        responses = set(compute).intersection(RESPONSES)
+        by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
         positions = batch.positions
-        if forces and not positions.requires_grad:
+        if (forces or by_positions) and not positions.requires_grad:
             positions = positions.detach().requires_grad_(True)
         strain = None
         if stress:
             strain = positions.new_zeros((batch.num_graphs, 3, 3)).requires_grad_(True)
-        with torch.set_grad_enabled(torch.is_grad_enabled() or forces or stress):
+        derived = forces or stress or by_positions or by_field or "potential" in responses
+        with torch.set_grad_enabled(torch.is_grad_enabled() or derived):
             geometry = strained_geometry(batch, positions, strain)
+            if by_field:
+                leaf = geometry.field.detach().requires_grad_(True)
+                geometry = replace(geometry, field=leaf)
             keep = self.training if create_graph is None else create_graph
-            output = self._energies(batch, geometry, self._derivatives(batch, compute, keep))
+            derivatives = self._derivatives(batch, compute, keep)
+            output = self._energies(batch, geometry, derivatives, "potential" in responses)
+            if responses and self.charges is not None:
+                fill_responses(
+                    output, self.charges, self.heads, geometry, positions, responses, keep
+                )
             if forces or stress:
                 differentiate(output, geometry, positions if forces else None, strain, keep)
-            if "dipole" in compute and output.density is not None:
-                output.dipole = output.density.dipole(geometry.positions)
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output
@@ -241,7 +253,8 @@ class EnergyModel(nn.Module):
     ) -> frozenset[Derivative]:
         """What the energies will be differentiated for: it decides which solvers may be used."""
         own_leaves = batch.positions.requires_grad or batch.cell.requires_grad
-        if own_leaves or (keep and not self.training):
+        # The potential is a derivative by the charges, which few solvers have twice.
+        if own_leaves or (keep and (not self.training or "potential" in compute)):
             return EVERY_DERIVATIVE
         asked: set[Derivative] = {"forces"}
         if "stress" in compute:
@@ -253,7 +266,11 @@ class EnergyModel(nn.Module):
         return frozenset(asked)
 
     def _energies(
-        self, batch: AtomsBatch, geometry: Geometry, derivatives: frozenset[Derivative]
+        self,
+        batch: AtomsBatch,
+        geometry: Geometry,
+        derivatives: frozenset[Derivative],
+        by_charges: bool,
     ) -> ModelOutput:
         species = self._element_index[batch.numbers]
         composition = nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
@@ -263,9 +280,10 @@ class EnergyModel(nn.Module):
         levels: tuple[Any, ...] = ()
         if self.backbone is not None:
             graph = self._graph(batch, geometry, composition)
-            local_features, local = self.backbone(graph)
+            local_features, local = self.backbone.by_name(graph)
             features = local_features
-            parts["backbone"] = sum_nodes(local, batch.batch, batch.num_graphs)
+            for name, energies in local.items():
+                parts[name] = sum_nodes(energies, batch.batch, batch.num_graphs)
             if self.multiscale is not None:
                 wide = self.multiscale(local_features, graph, geometry)
                 features, levels = wide.features, wide.levels
@@ -275,6 +293,10 @@ class EnergyModel(nn.Module):
             source = local_features if self.charges.input == "backbone" else features
             density = self.charges(source, composition, geometry, batch)
             density.check()
+            if by_charges and not density.moments.requires_grad:
+                density = replace(density, moments=density.moments.detach().requires_grad_(True))
+            if density.energy is not None:
+                parts["charges"] = density.energy
         inputs = HeadInputs(geometry, density, features, composition, derivatives, levels)
         for name, head in self.heads.items():
             parts[name] = head(inputs)
@@ -310,7 +332,7 @@ class EnergyModel(nn.Module):
                 raise InputError(
                     f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
                 )
-            if name in ("dipole", "charges") and self.charges is None:
+            if name in ("charges", *RESPONSES) and self.charges is None:
                 raise InputError(f"cannot compute {name!r}: the model has no charges")
 
     def check(self, batch: AtomsBatch) -> None:

@@ -20,7 +20,8 @@ class ModelOutput:
     energy : Tensor
         (n_graphs,) in eV, float64.
     energy_parts : dict of str to Tensor
-        e0, backbone, multiscale, then the heads by name; they sum to the energy.
+        e0, backbone (each term of one that has several: backbone.TERM), multiscale, then the heads
+        by name; they sum to the energy.
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
@@ -29,6 +30,21 @@ class ModelOutput:
         (n_atoms,) in e.
     dipole : Tensor or None
         (n_graphs, 3) in e A, about the origin.
+    quadrupole : Tensor or None
+        (n_graphs, 3, 3) in e A^2, traceless, Theta_zz = sum q (3 z^2 - r^2) / 2 about the origin.
+    polarization : Tensor or None
+        (n_graphs, 3) in e A: the dipole that does not depend on the choice of images.
+    potential : Tensor or None
+        (n_atoms,) in V: of all other atoms, averaged over the Gaussian of each atom.
+    bec : Tensor or None
+        (n_atoms, 3, 3) Born effective charges dP_a/dr_ib in e.
+    bec_error : Tensor or None
+        (n_graphs,) their estimated error in e: 0 where they are exact.
+    polarizability : Tensor or None
+        (n_graphs, 3, 3) dP_a/dF_b in e A^2/V at fixed atoms; NaN where a field along a periodic
+        direction would move charges.
+    dielectric : Tensor or None
+        (n_graphs, 3, 3) electronic dielectric tensor; NaN for what is no crystal.
     density : ChargeDensity or None
     features : NodeFeatures or None
         Of the backbone, or of the multiscale part where there is one.
@@ -44,6 +60,13 @@ class ModelOutput:
     stress: Tensor | None = None
     charges: Tensor | None = None
     dipole: Tensor | None = None
+    quadrupole: Tensor | None = None
+    polarization: Tensor | None = None
+    potential: Tensor | None = None
+    bec: Tensor | None = None
+    bec_error: Tensor | None = None
+    polarizability: Tensor | None = None
+    dielectric: Tensor | None = None
     density: ChargeDensity | None = None
     features: NodeFeatures | None = None
     levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()

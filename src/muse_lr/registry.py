@@ -23,7 +23,13 @@ MULTISCALE = {
 CHARGES = {
     "conserved": "muse_lr.charges.readout:ConservedCharges",
     "fixed": "muse_lr.charges.fixed:FixedCharges",
+    "fukui": "muse_lr.charges.fukui:FukuiCharges",
+    "induced": "muse_lr.charges.induction:InducedCharges",
     "latent": "muse_lr.charges.readout:LatentCharges",
+    "qeq": "muse_lr.charges.equilibration:EquilibratedCharges",
+    "qet": "muse_lr.charges.qet:QETCharges",
+    "scf": "muse_lr.charges.induction:SelfConsistentCharges",
+    "split": "muse_lr.charges.split:SplitCharges",
 }
 HEADS = {
     "coulomb": "muse_lr.heads.coulomb:CoulombHead",

@@ -64,7 +64,7 @@ class ChargeModel(nn.Module, ABC):
     exact_total_charge : bool
         Whether the charges sum to the total charge of the structure.
     size_consistent : bool
-        Whether the charges of a fragment are those it has alone.
+        Whether the charges of a fragment are those it has alone, whatever the total charge.
     needs_features : bool
         Whether it reads features of a backbone.
     has_multipoles : bool
@@ -73,6 +73,12 @@ class ChargeModel(nn.Module, ABC):
         Whether it reads features of l > 0.
     reads_field : bool
         Whether its charges respond to the electric field of the structure.
+    periodic_response : bool
+        Whether its response to a field is defined along periodic directions too: the field must
+        move no charge there, only make dipoles.
+    has_polarization : bool
+        Whether it gives the polarisation of its densities, so that Born charges are exact under
+        periodicity.
     cutoff : float
         Edges it needs, A; 0 for none.
     l_max : int
@@ -85,10 +91,12 @@ class ChargeModel(nn.Module, ABC):
 
     Config: ClassVar[type[ChargesConfig]]
     exact_total_charge: ClassVar[bool]
-    size_consistent: ClassVar[bool]
+    size_consistent: bool
     needs_features: ClassVar[bool] = True
     has_multipoles: ClassVar[bool] = False
     reads_field: ClassVar[bool] = False
+    periodic_response: bool = False
+    has_polarization: ClassVar[bool] = False
     reads_tensors: bool = False
     cutoff: float = 0.0
 

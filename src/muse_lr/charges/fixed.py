@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -32,8 +33,9 @@ class FixedCharges(ChargeModel):
 
     Config: ClassVar[type[ChargesConfig]] = FixedConfig
     exact_total_charge: ClassVar[bool] = True
-    size_consistent: ClassVar[bool] = True
+    size_consistent = True
     needs_features: ClassVar[bool] = False
+    has_polarization: ClassVar[bool] = True
 
     def __init__(self, config: FixedConfig, context: ChargesContext) -> None:
         super().__init__(config, context)
@@ -65,7 +67,8 @@ class FixedCharges(ChargeModel):
         """See :meth:`ChargeModel.forward`."""
         moments = self._by_number(batch)[batch.numbers].to(composition.dtype)[:, None]
         width = self.atom_widths(composition)
-        return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
+        density = ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
+        return replace(density, polarization=density.dipole(geometry.positions))
 
     def total_charge(self, batch: AtomsBatch) -> Tensor:
         """(n_graphs,) sum of the fixed charges, e, whatever is stated."""

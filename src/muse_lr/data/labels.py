@@ -1,19 +1,25 @@
 """Reference values of a structure: their names, shapes, units and usual keys.
 
-========  ============  =========================================================
-label     shape         unit and convention
-========  ============  =========================================================
-energy    ()            eV, of the whole structure
-forces    (n, 3)        eV/A
-stress    (3, 3)        eV/A^3, ASE's sign: tension positive
-dipole    (3,)          e A
-charges   (n,)          e
-bec       (n, 3, 3)     e, Born effective charges dmu_b/dr_a, row a, column b
-========  ============  =========================================================
+==========  ============  =======================================================
+label       shape         unit and convention
+==========  ============  =======================================================
+energy      ()            eV, of the whole structure
+forces      (n, 3)        eV/A
+stress      (3, 3)        eV/A^3, ASE's sign: tension positive
+dipole      (3,)          e A, about the coordinate origin
+quadrupole  (3, 3)        e A^2, Theta_ab = sum q (3 r_a r_b - r^2 delta_ab) / 2 about
+                          the coordinate origin
+charges     (n,)          e
+potential   (n,)          V, of all other atoms at each atom, averaged over its Gaussian
+bec         (n, 3, 3)     e, Born effective charges dP_a/dr_b, row a, column b
+==========  ============  =======================================================
 
 A stress may be given as 3 x 3, 9 or 6 numbers (Voigt, ASE's order xx, yy, zz, yz, xz, xy), or as
 a virial in eV under a key that contains "virial": stress = -virial / volume. Born charges may
-be given as 9 numbers an atom, row by row.
+be given as 9 numbers an atom, quadrupoles as 9 numbers, row by row. Data that has the displacement
+first, dP_b/dr_a, is read with ".T" behind the key: ``REF_bec.T``. Quadrupoles have several
+conventions, so that no usual key is taken for one: Psi4's traceless ones (those of SPICE) are 2/3
+of these.
 
 A key is looked for in ``atoms.arrays``, then in ``atoms.info``, then in the results of the
 calculator, where ASE's reader of extended XYZ puts energy, forces, stress, dipole and charges.
@@ -71,10 +77,18 @@ LABELS: dict[str, Label] = {
         "eV/A^3",
     ),
     "dipole": Label(False, (3,), ("REF_dipole", "dipole"), "e A"),
+    "quadrupole": Label(False, (3, 3), ("REF_buckingham_quadrupole",), "e A^2"),
     "charges": Label(True, (), ("REF_charges", "charges"), "e"),
+    "potential": Label(True, (), ("REF_potential",), "V"),
     "bec": Label(True, (3, 3), ("REF_bec", "bec"), "e"),
 }
 
+#: Labels that only a model with charges can be compared with.
+OF_CHARGES = ("dipole", "quadrupole", "charges", "potential", "bec")
+#: Behind the key of Born charges that are stored with the displacement first.
+TRANSPOSED = ".T"
+#: Trace and asymmetry of a quadrupole that count as rounding, as a share of its size.
+TRACE_TOLERANCE = 1e-3
 VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
@@ -88,6 +102,7 @@ def check_label_names(names: Sequence[str], what: str) -> None:
 
 def has_key(atoms: Atoms, key: str) -> bool:
     """Whether a structure carries anything under this key."""
+    key = key.removesuffix(TRANSPOSED)
     results = atoms.calc.results if atoms.calc is not None else {}
     return key in atoms.arrays or key in atoms.info or results.get(key) is not None
 
@@ -104,10 +119,13 @@ def available_keys(atoms: Atoms) -> list[str]:
 def applies(label: str, atoms: Atoms) -> bool:
     """Whether a label has a meaning for a structure.
 
-    An open system has no stress; the dipole of a periodic one depends on the choice of images.
+    An open system has no stress; dipole and quadrupole of a periodic one depend on the choice of
+    images.
     """
     periodic = bool(atoms.pbc.any())
-    return {"stress": periodic, "dipole": not periodic}.get(label, True)
+    if label == "stress":
+        return periodic
+    return not (periodic and label in ("dipole", "quadrupole"))
 
 
 def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:
@@ -128,17 +146,22 @@ def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None
     """
     if not has_key(atoms, key):
         return None
-    if key in atoms.arrays:
-        raw = atoms.arrays[key]
-    elif key in atoms.info:
-        raw = atoms.info[key]
+    stored = key.removesuffix(TRANSPOSED)
+    if stored != key and label != "bec":
+        raise InputError(f"the key {key!r} of {label}: only Born charges may be transposed")
+    if stored in atoms.arrays:
+        raw = atoms.arrays[stored]
+    elif stored in atoms.info:
+        raw = atoms.info[stored]
     else:
-        raw = atoms.calc.results[key]
-    return _shaped(_numbers(raw, label, key), atoms, label, key)
+        raw = atoms.calc.results[stored]
+    values = _shaped(_numbers(raw, label, stored), atoms, label, stored)
+    return values if stored == key else np.swapaxes(values, 1, 2)
 
 
 def conflicting(atoms: Atoms, key: str) -> bool:
     """Whether the calculator has another value under ``key`` than arrays or info, which win."""
+    key = key.removesuffix(TRANSPOSED)
     results = atoms.calc.results if atoms.calc is not None else {}
     own = atoms.arrays.get(key, atoms.info.get(key))
     if own is None or results.get(key) is None:
@@ -185,11 +208,26 @@ def _shaped(values: NDArray[np.float64], atoms: Atoms, label: str, key: str) -> 
             values = values.reshape(3, 3)
         if values.shape == shape and "virial" in key.lower():
             values = -values / _volume(atoms, key)
+    elif label == "quadrupole":
+        if values.shape == (9,):
+            values = values.reshape(3, 3)
+        _check_traceless(values, key)
     elif values.size == np.prod(shape) and (spec.per_atom or values.squeeze().shape == shape):
         values = values.reshape(shape)
     if values.shape != shape:
         raise InputError(f"{label} under {key!r} has shape {values.shape}, not {shape}")
     return values
+
+
+def _check_traceless(values: NDArray[np.float64], key: str) -> None:
+    if values.shape != (3, 3) or not np.isfinite(values).all():
+        return
+    scale = TRACE_TOLERANCE * max(1.0, float(np.abs(values).max()))
+    if abs(np.trace(values)) > scale or np.abs(values - values.T).max() > scale:
+        raise InputError(
+            f"quadrupole under {key!r} is not symmetric and traceless: sum q (3 r r - r^2) / 2 is "
+            "needed, not second moments"
+        )
 
 
 def _volume(atoms: Atoms, key: str) -> float:

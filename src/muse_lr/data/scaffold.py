@@ -13,7 +13,7 @@ from ase import Atoms
 
 from muse_lr.data.check import CheckReport, check_file
 from muse_lr.data.formats import printable, read_atoms
-from muse_lr.data.labels import LABELS
+from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.errors import InputError
 from muse_lr.neighbors import complete_cell, neighbor_list
 from muse_lr.registry import lookup
@@ -191,7 +191,7 @@ def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]
     epochs = int(np.clip(round(STEPS / steps, -1), 20, 500))
     present = [label for label in WEIGHTS if label in report.labels]
     loss = ", ".join(f"{label}: {WEIGHTS[label]}" for label in present)
-    others = [label for label in ("dipole", "charges") if label in report.labels]
+    others = [label for label in OF_CHARGES if label in report.labels]
     also = f"; add {' and '.join(others)} to train on them too" if others else ""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", report.path.name.split(".")[0]).strip("-") or "run"
     return [

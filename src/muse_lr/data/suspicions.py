@@ -20,6 +20,8 @@ CLOSE = 0.5
 CHARGE_SUM = 0.01
 #: Energies of one structure that differ by more contradict each other, eV.
 SAME_ENERGY = 1e-3
+#: Born charges are suspected where their transposed leaves so small a share of the residual.
+TRANSPOSED_SHARE = 0.1
 
 
 def find_suspicions(
@@ -42,7 +44,33 @@ def find_suspicions(
             yield "net force", f"the forces do not sum to zero: {net:.2g} eV/A remain", net
     if "stress" in labels and not np.allclose(labels["stress"], labels["stress"].T, atol=1e-4):
         yield "stress", "the stress is not symmetric", 0
+    if {"bec", "dipole"} <= set(labels) and not atoms.pbc.any():
+        found, other = rotation_residuals(atoms, labels["bec"], labels["dipole"])
+        if other < TRANSPOSED_SHARE * found:
+            text = (
+                "the Born charges turn the dipole only when they are transposed: they have the "
+                "displacement first, so add .T to their key"
+            )
+            yield "transposed bec", text, found
     yield from _state_suspicions(atoms, labels)
+
+
+def rotation_residuals(
+    atoms: Atoms, bec: NDArray[np.float64], dipole: NDArray[np.float64]
+) -> tuple[float, float]:
+    r"""How far Born charges, as they are and transposed, are from turning the dipole, e A.
+
+    A rotation of a molecule turns its dipole,
+    :math:`\sum_i Z_{i,ab} \epsilon_{bcd} r_{id} = \epsilon_{acd} \mu_d`.
+    """
+    centre = atoms.positions.mean(0)
+    positions = atoms.positions - centre
+    dipole = dipole - float(atoms.info.get("total_charge", 0)) * centre
+    epsilon = np.cross(np.eye(3)[:, None], np.eye(3)[None])  # (3, 3, 3) Levi-Civita
+    expected = np.einsum("acd,d->ac", epsilon, dipole)
+    turned = (np.einsum(f"n{order},bcd,nd->ac", bec, epsilon, positions) for order in ("ab", "ba"))
+    first, second = (float(np.linalg.norm(found - expected)) for found in turned)
+    return first, second
 
 
 def _state_suspicions(

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-
-#: Largest component of the field along a periodic direction, relative to its length.
-ALONG = 1e-8
+from muse_lr.solvers.fields import refuse_periodic_field
 
 
 class ExternalFieldConfig(HeadConfig):
@@ -42,17 +38,7 @@ class ExternalFieldHead(Head):
 
     def check(self, batch: AtomsBatch) -> None:
         """Refuse fields with a component along a periodic direction."""
-        along = torch.einsum("ga,gba->gb", batch.field, batch.cell).abs()
-        scale = torch.linalg.vector_norm(batch.field, dim=1)[:, None]
-        scale = scale * torch.linalg.vector_norm(batch.cell, dim=2)
-        refused = (batch.pbc & (along > ALONG * scale)).any(1)
-        if bool(refused.any()):
-            graph = int(refused.nonzero()[0])
-            raise InputError(
-                f"structure {graph} has an electric field along a periodic direction, where -mu.F "
-                "is not defined (wrapping an atom changes it): point it along the normal of a "
-                "slab, or take open boundaries"
-            )
+        refuse_periodic_field(batch)
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from muse_lr.batch import AtomsBatch
 from muse_lr.density import ChargeDensity
+from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
 from muse_lr.multipoles import to_cartesian
 from muse_lr.solvers.open_sum import open_interaction
 from muse_lr.solvers.reference import ReferenceSolver
+
+#: Largest component of a field along a periodic direction, relative to its length.
+ALONG = 1e-8
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def fields_at_atoms(
     -------
     Fields
     """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         components = (l_max + 1) ** 2
         probe_moments = density.moments.new_zeros((len(density.moments), components))
@@ -88,8 +94,82 @@ def fields_at_atoms(
         )
         energy = open_interaction(probe, density, geometry)
         energy = energy + solver.interaction(probe, density, geometry, ~geometry.open_graphs)
-        (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=True)
-    return Fields(moments if torch.is_grad_enabled() else moments.detach())
+        (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
+    return Fields(moments)
+
+
+class FieldOperator:
+    """Fields at the atoms of many densities in one geometry, without a graph.
+
+    The interaction is bilinear: what depends on the geometry alone is done once, and each density
+    costs one backward pass.
+
+    Parameters
+    ----------
+    geometry, solver, l_max, width :
+        As in :func:`fields_at_atoms`; the width of the probe must be given.
+    source_width : Tensor
+        (n_atoms,) of the densities, A.
+    source_l_max : int
+        Of the densities.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        solver: ReferenceSolver,
+        l_max: int,
+        width: Tensor,
+        source_width: Tensor,
+        source_l_max: int,
+    ) -> None:
+        geometry = replace(
+            geometry, positions=geometry.positions.detach(), cell=geometry.cell.detach()
+        )
+
+        def empty(order: int, widths: Tensor) -> ChargeDensity:
+            moments = widths.new_zeros((len(widths), (order + 1) ** 2)).requires_grad_(True)
+            return ChargeDensity(moments, widths, geometry.graph_index, geometry.num_graphs)
+
+        with torch.enable_grad():
+            probe, source = empty(l_max, width), empty(source_l_max, source_width)
+            energy = open_interaction(probe, source, geometry)
+            energy = energy + solver.interaction(probe, source, geometry, ~geometry.open_graphs)
+            # What the probe makes at the sources is linear in the probe; its transpose is wanted.
+            (at_sources,) = torch.autograd.grad(energy.sum(), source.moments, create_graph=True)
+        self._probe, self._at_sources = probe.moments, at_sources
+
+    def __call__(self, moments: Tensor) -> Fields:
+        """The fields of a density with these (n_atoms, (source_l_max + 1)^2) moments."""
+        if not self._at_sources.requires_grad:  # nobody interacts
+            return Fields(torch.zeros_like(self._probe))
+        (fields,) = torch.autograd.grad(
+            self._at_sources, self._probe, moments, retain_graph=True, materialize_grads=True
+        )
+        return Fields(fields)
+
+
+def refuse_periodic_field(batch: AtomsBatch) -> None:
+    """Refuse external fields with a component along a periodic direction.
+
+    There the potential -F.r is not defined: an atom that is wrapped changes its energy by q L.F.
+
+    Raises
+    ------
+    InputError
+        Naming the first structure.
+    """
+    along = torch.einsum("ga,gba->gb", batch.field, batch.cell).abs()
+    scale = torch.linalg.vector_norm(batch.field, dim=1)[:, None]
+    scale = scale * torch.linalg.vector_norm(batch.cell, dim=2)
+    refused = (batch.pbc & (along > ALONG * scale)).any(1)
+    if bool(refused.any()):
+        graph = int(refused.nonzero()[0])
+        raise InputError(
+            f"structure {graph} has an electric field along a periodic direction, where -mu.F "
+            "is not defined (wrapping an atom changes it): point it along the normal of a "
+            "slab, or take open boundaries"
+        )
 
 
 def uniform_field(density: ChargeDensity, geometry: Geometry, l_max: int = 1) -> Fields:

@@ -125,6 +125,9 @@ class ModelPotential(Potential):
         self.size_consistent = model.size_consistent
         charged = model.charges is not None
         self.coulomb = charged and any(_sums_charges(head) for head in model.heads.values())
+        if model.charges is not None and model.charges.reads_field and not self.coulomb:
+            # Charges that answer to each other's field at a distance, without its energy.
+            self.coulomb = None
         names = PROPERTIES if charged else ("forces", "stress")
         self.provides = frozenset(names)
 

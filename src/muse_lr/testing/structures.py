@@ -15,6 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from muse_lr.batch import atoms_to_data
+
 Array = NDArray[np.float64]
 
 #: Integer coefficients that contain the shortest vector of a nearly orthogonal lattice.
@@ -216,12 +218,24 @@ def _with_charge(atoms: Atoms, charge: int) -> Atoms:
 def join(*parts: Atoms) -> Atoms:
     """Atoms of all parts in the cell of the first; total charges add up where one is stated.
 
-    The spin of a union is not defined by its parts', so ``info["spin"]`` is left out.
+    So do the unpaired electrons of the parts: in that state far parts keep their spins.
     """
     joined = parts[0].copy()
     for part in parts[1:]:
         joined += part
-    joined.info.pop("spin", None)
     if any("total_charge" in part.info for part in parts):
         joined.info["total_charge"] = sum(part.info.get("total_charge", 0) for part in parts)
+    state_unpaired(joined, sum(unpaired_electrons(part) for part in parts))
     return joined
+
+
+def unpaired_electrons(atoms: Atoms) -> float:
+    """2S of a structure, as stated or the lowest possible."""
+    return float(atoms_to_data(atoms, None).spin) - 1
+
+
+def state_unpaired(atoms: Atoms, unpaired: float) -> None:
+    """Set ``info["spin"]`` to 2S + 1, in place, where it is not what is assumed without it."""
+    atoms.info.pop("spin", None)
+    if unpaired != unpaired_electrons(atoms):
+        atoms.info["spin"] = unpaired + 1

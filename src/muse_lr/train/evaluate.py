@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.batch import COARSE_INDEX, AtomsBatch
 from muse_lr.config import BatchConfig, TrainingConfig
 from muse_lr.data.dataset import Dataset
+from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.io import atomic_write
 from muse_lr.model import EnergyModel
+from muse_lr.output import ModelOutput
+from muse_lr.response import coulomb_heads
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
 from muse_lr.train.ranks import Ranks
-
-#: Labels whose errors are measured wherever they are there.
-MEASURED = ("energy", "forces", "stress", "dipole", "charges")
 
 
 @dataclass
@@ -35,17 +36,23 @@ class Evaluation:
         ``{label}_mae`` and ``{label}_rmse``.
     frames : list of ase.Atoms
         The structures with their info and arrays, and the predictions beside them.
+    node_share : tuple of float
+        Share of all atoms that carry a coarse node, for each level of the model.
     """
 
     metrics: dict[str, float]
     frames: list[Atoms]
+    node_share: tuple[float, ...] = ()
 
 
 def measurable(model: EnergyModel, dataset: Dataset) -> tuple[str, ...]:
     """The labels that the data carries and the model can be compared with."""
     carried = {label for frame in dataset.frames for label in frame.labels}
-    possible = set(MEASURED) if model.charges is not None else {"energy", "forces", "stress"}
-    return tuple(label for label in MEASURED if label in carried & possible)
+    if model.charges is None:
+        carried -= set(OF_CHARGES)
+    if not coulomb_heads(model.heads):
+        carried -= {"potential"}
+    return tuple(label for label in LABELS if label in carried)
 
 
 def measure(
@@ -79,12 +86,15 @@ def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) ->
         compute.append("stress")
     if model.charges is not None:
         compute += ["dipole", "charges"]
+        compute += [label for label in ("quadrupole", "potential", "bec") if label in labels]
     frames: list[Atoms] = []
+    counts: list[Tensor] = []
     order = range(len(dataset))
     for chosen in dataset.batches(order, batch_config.graphs, batch_config.edges):
         batch = dataset.batch(chosen).to(model.device)
         output = model(batch, compute, create_graph=False)
         metrics.add(output, batch)
+        counts.append(node_counts(output, batch))
         pointers = batch.ptr.tolist()
         for row, index in enumerate(chosen):
             atoms = dataset.frames[index].atoms.copy()
@@ -93,6 +103,8 @@ def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) ->
             atoms.info["muse_energy"] = float(output.energy[row].detach())
             for name, values in output.energy_parts.items():
                 atoms.info[f"muse_part_{name}"] = float(values[row].detach())
+            if output.levels:
+                atoms.info["muse_node_share"] = counts[-1][row].numpy() / len(atoms)
             assert output.forces is not None
             atoms.arrays["muse_forces"] = output.forces[span].detach().cpu().numpy()
             if output.stress is not None and atoms.pbc.any():
@@ -102,9 +114,28 @@ def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) ->
                     output.charges[span].detach().cpu().numpy().astype(np.float64)
                 )
                 atoms.info["muse_dipole"] = output.dipole[row].detach().cpu().numpy()
+            if output.quadrupole is not None:
+                atoms.info["muse_quadrupole"] = output.quadrupole[row].detach().cpu().numpy()
+            if output.potential is not None:
+                atoms.arrays["muse_potential"] = output.potential[span].detach().cpu().numpy()
+            if output.bec is not None and output.bec_error is not None:
+                atoms.arrays["muse_bec"] = output.bec[span].detach().cpu().numpy()
+                atoms.info["muse_bec_error"] = float(output.bec_error[row])
             frames.append(atoms)
     add_interaction_energies(model, frames, batch_config.graphs)
-    return Evaluation(metrics.results(), frames)
+    kept = torch.cat(counts).sum(0) / sum(map(len, frames))
+    return Evaluation(metrics.results(), frames, tuple(kept.tolist()))
+
+
+def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
+    """(n_graphs, n_levels) how many atoms of each structure carry a coarse node."""
+    counts = [
+        torch.bincount(nodes.graph_index, minlength=batch.num_graphs).cpu()
+        for nodes, _ in output.levels
+    ]
+    if not counts:
+        return torch.zeros((batch.num_graphs, 0), dtype=torch.int64)
+    return torch.stack(counts, dim=1)
 
 
 @torch.no_grad()
@@ -140,6 +171,8 @@ def fragments(atoms: Atoms) -> list[Atoms]:
     parts = []
     for index, part in enumerate((slice(0, size), slice(size, None))):
         fragment = Atoms(atoms.numbers[part], atoms.positions[part], cell=atoms.cell, pbc=atoms.pbc)
+        if COARSE_INDEX in atoms.arrays:
+            fragment.arrays[COARSE_INDEX] = atoms.arrays[COARSE_INDEX][part]
         if "fragment_total_charges" in atoms.info:
             charges = atoms.info["fragment_total_charges"]
             fragment.info["total_charge"] = float(charges[index])

@@ -46,9 +46,12 @@ def finish(
     """Evaluate the tests and write predictions, summary and report; the summary comes last."""
     training = setup.config.training
     tests: dict[str, dict[str, float]] = {}
+    node_share: dict[str, list[float]] = {}
     for name, dataset in setup.test.items():
         found = evaluate(model, dataset, training.batch)
         tests[name] = found.metrics
+        if found.node_share:
+            node_share[name] = list(found.node_share)
         write_predictions(found.frames, directory / f"predictions-{name}.extxyz")
         errors = "  ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
         report(f"test {name}: {errors}")
@@ -73,6 +76,7 @@ def finish(
             "python": platform.python_version(),
         },
         "tests": tests,
+        "node_share": node_share,
     }
     write_json(directory / "summary.json", summary)
     report(f"report: {write_run_report(directory)}")

@@ -1,7 +1,8 @@
 """Residuals of the labels, and the loss and the metrics made of them.
 
 Every residual is per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3),
-dipoles per atom (e A), charges (e). A label that a structure lacks is NaN and counts for nothing.
+dipoles and quadrupoles per atom (e A, e A^2), charges and Born charges (e), potentials (V). A label
+that a structure lacks is NaN and counts for nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from muse_lr.config import TrainingConfig
 from muse_lr.output import ModelOutput
 
 #: Labels that the model has to be asked for; it gives the energy anyway.
-COMPUTES = ("forces", "stress", "dipole", "charges")
+COMPUTES = ("forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec")
+#: Labels of a whole structure whose residual is divided by the number of atoms.
+PER_ATOM = ("energy", "dipole", "quadrupole")
 
 
 def computed(labels: Sequence[str]) -> tuple[str, ...]:
@@ -40,7 +43,7 @@ def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
         assert output.total_charge is not None
         reference = reference - output.total_charge[:, None] * centre
     difference = predicted.double() - reference
-    if label in ("energy", "dipole"):
+    if label in PER_ATOM:
         atoms = batch.nodes_per_graph.view(-1, *(1,) * (difference.dim() - 1))
         difference = difference / atoms
     return difference[torch.isfinite(reference)]

@@ -14,6 +14,8 @@ from muse_lr.train.losses import penalty, residuals
 
 #: Metrics are in thousandths for these labels: meV/atom, meV/A, meV/A^3.
 MILLI = ("energy", "forces", "stress")
+#: Labels whose metrics are of the whole structure, although their losses are per atom.
+WHOLE = ("dipole", "quadrupole")
 
 
 class Metrics:
@@ -37,8 +39,8 @@ class Metrics:
         """Count a batch in."""
         for row, label in enumerate(self.labels):
             error = residuals(output, batch, label).detach()
-            # The loss of a dipole is per atom, its metric is not.
-            measured = _dipole_error(error, batch) if label == "dipole" else error
+            # The loss of a dipole or quadrupole is per atom, its metric is not.
+            measured = _whole(error, batch, label) if label in WHOLE else error
             values = [
                 torch.tensor(float(error.numel()), dtype=torch.float64),
                 measured.abs().sum(),
@@ -68,6 +70,7 @@ class Metrics:
         )
 
 
-def _dipole_error(error: Tensor, batch: AtomsBatch) -> Tensor:
-    labelled = torch.isfinite(batch.label_dipole)
-    return error * batch.nodes_per_graph[:, None].expand(-1, 3)[labelled]
+def _whole(error: Tensor, batch: AtomsBatch, label: str) -> Tensor:
+    reference = getattr(batch, f"label_{label}")
+    atoms = batch.nodes_per_graph.view(-1, *(1,) * (reference.dim() - 1))
+    return error * atoms.expand_as(reference)[torch.isfinite(reference)]

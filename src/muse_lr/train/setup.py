@@ -11,10 +11,14 @@ import torch
 from muse_lr.config import Config, ModelConfig
 from muse_lr.data.composition import fit_composition
 from muse_lr.data.dataset import Dataset, elements_of, split_frames
-from muse_lr.data.labels import LABELS
+from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.data.reading import Frame, read_frames
 from muse_lr.errors import InputError
 from muse_lr.model import EnergyModel
+from muse_lr.response import coulomb_heads
+
+#: Structures that are evaluated to see on which parameters the charges depend.
+PROBED = 8
 
 
 @dataclass
@@ -79,6 +83,7 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
     }
     for dataset in [*datasets, *tests.values()]:
         _check_structures(model, dataset)
+    _freeze_energies(config, model, datasets[0], notes)
     config = config.model_copy(update={"model": model.config})
     return Setup(config, model, datasets[0], datasets[1], tests, notes)
 
@@ -140,19 +145,38 @@ def _fit_e0(
 
 
 def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None:
-    for label in ("dipole", "charges"):
+    for label in OF_CHARGES:
         if label in config.training.loss and model.charges is None:
             raise InputError(f"training.loss.{label} needs charges, but model.charges is null")
+    if "potential" in config.training.loss and not coulomb_heads(model.heads):
+        raise InputError("training.loss.potential needs a coulomb head, but model.heads has none")
     read = [h for h in model.heads.values() if h.needs_density]
-    if (
-        model.charges is not None
-        and not read
-        and not {"dipole", "charges"} & {*config.training.loss}
-    ):
+    if model.charges is not None and not read and not {*OF_CHARGES} & {*config.training.loss}:
         notes.append("model.charges: no head and no loss reads the charges; they stay untrained")
         model.charges.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError("the model has no parameters to train: give it a backbone")
+
+
+def _freeze_energies(
+    config: Config, model: EnergyModel, dataset: Dataset, notes: list[str]
+) -> None:
+    """Where only charges are fitted, what they do not depend on is not trained, and says so."""
+    if not set(config.training.loss) <= set(OF_CHARGES):
+        return
+    density = model(dataset.batch(range(min(len(dataset), PROBED)))).density
+    assert density is not None  # such a loss was refused without charges
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    reached: Sequence[torch.Tensor | None] = [None] * len(parameters)
+    if density.moments.requires_grad:
+        reached = torch.autograd.grad(density.moments.sum(), parameters, allow_unused=True)
+    idle = [p for p, found in zip(parameters, reached, strict=True) if found is None]
+    if len(idle) == len(parameters):
+        raise InputError("training.loss is of charges only, which depend on no parameter")
+    for parameter in idle:
+        parameter.requires_grad_(False)
+    if idle:
+        notes.append("training.loss is of charges only: what gives the energy stays untrained")
 
 
 def _check_structures(model: EnergyModel, dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from muse_lr.solvers.kernels import pair_interaction, radial_kernel
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import Outputs, Potential, Subject, as_potential
-from muse_lr.testing.structures import join
+from muse_lr.testing.structures import join, state_unpaired, unpaired_electrons
 from muse_lr.units import COULOMB_CONSTANT
 
 Array = NDArray[np.float64]
@@ -104,12 +104,13 @@ def check_supercell(
 
 
 def repeated(atoms: Atoms, counts: Sequence[int]) -> Atoms:
-    """Supercell of ``counts`` cells, with the total charge of all of them."""
+    """Supercell of ``counts`` cells, with total charge and unpaired electrons of all of them."""
     supercell = atoms.repeat(tuple(int(count) for count in counts))
     supercell.info = dict(atoms.info)
-    supercell.info.pop("spin", None)
+    cells = int(np.prod(counts))
     if "total_charge" in atoms.info:
-        supercell.info["total_charge"] = atoms.info["total_charge"] * int(np.prod(counts))
+        supercell.info["total_charge"] = atoms.info["total_charge"] * cells
+    state_unpaired(supercell, unpaired_electrons(atoms) * cells)
     return supercell
 
 

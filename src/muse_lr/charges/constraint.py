@@ -1,0 +1,52 @@
+"""Exact totals: of the charge, and of each spin channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.graph import sum_nodes
+
+
+def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor) -> Tensor:
+    r"""Share out what is missing of the total of each graph.
+
+    .. math:: q_i = v_i + f_i \left(T - \sum_j v_j\right), \qquad f_i = w_i / \sum_j w_j.
+
+    The sums are made in float64, so that float64 values keep the total to rounding.
+
+    Parameters
+    ----------
+    values : Tensor
+        (n_atoms, ...) v.
+    weights : Tensor
+        (n_atoms, ...) w > 0, in any unit.
+    totals : Tensor
+        (n_graphs, ...) T.
+    graph_index : Tensor
+        (n_atoms,) graph of each atom.
+
+    Returns
+    -------
+    Tensor
+        (n_atoms, ...) in the precision of ``values``.
+    """
+    count = len(totals)
+    missing = totals.to(torch.float64) - sum_nodes(values, graph_index, count)
+    # A graph without atoms has nothing to share out.
+    share = missing / sum_nodes(weights, graph_index, count).clamp(
+        min=torch.finfo(torch.float64).tiny
+    )
+    moved = weights.to(torch.float64) * share[graph_index]
+    return values + moved.to(values.dtype)
+
+
+def spin_totals(batch: AtomsBatch) -> Tensor:
+    """(n_graphs, 2) totals of the two spin channels, (Q +- (2S + 1 - 1)) / 2, float64.
+
+    Their sum is the total charge, their difference the number of unpaired electrons (the
+    convention of MACE-POLAR-1, arXiv:2602.19411).
+    """
+    unpaired = batch.spin - 1
+    return torch.stack([batch.total_charge + unpaired, batch.total_charge - unpaired], dim=-1) / 2

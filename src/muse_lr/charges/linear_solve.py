@@ -1,0 +1,246 @@
+r"""Minima of quadratic energies at fixed total charges, differentiable to any order.
+
+The minimum of :math:`\tfrac12 x^T H x - b^T x` with :math:`\sum_{i \in g} x_i = Q_g` in each graph
+g obeys
+
+.. math:: H x + 1 \lambda = b, \qquad 1^T x = Q,
+
+and depends on b, Q and the tensors t of which H is made by
+
+.. math:: \bar b = z, \qquad \bar t = -\partial_t (z^T H x), \qquad
+          H z + 1 \zeta = \bar x, \quad 1^T z = 0:
+
+the derivative of a solution is a solution of the same equations. Because z is again differentiable
+in the same way, so is every derivative; H itself is never stored for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.graph import sum_nodes
+
+
+class Quadratic(Protocol):
+    """A symmetric H that is positive definite where the charges of each graph sum to zero."""
+
+    def solve(self, force: Tensor, totals: Tensor) -> Tensor:
+        """(n,) x with H x + lambda = b and the totals Q, without a graph.
+
+        Parameters
+        ----------
+        force : Tensor
+            (n,) b, eV/e.
+        totals : Tensor
+            (n_graphs,) Q, e.
+        """
+
+    def product(self, first: Tensor, second: Tensor, *tensors: Tensor) -> Tensor:
+        """The number z.H.x, with H made anew from ``tensors``, differentiable in everything."""
+
+
+def minimum(form: Quadratic, force: Tensor, totals: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+    """(n,) the minimum x, differentiable in ``force`` and ``tensors`` to any order.
+
+    Parameters
+    ----------
+    form : Quadratic
+        Its ``solve`` belongs to the present values of ``tensors``.
+    force : Tensor
+        (n,) b, eV/e.
+    totals : Tensor
+        (n_graphs,) Q, e.
+    tensors : tuple of Tensor
+        What H is made of.
+    """
+    solution: Tensor = _Minimum.apply(form, force, totals, *tensors)
+    return solution
+
+
+class _Minimum(torch.autograd.Function):
+    """The solution; its backward is a solution too."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, form: Quadratic, force: Tensor, totals: Tensor, *tensors: Tensor
+    ) -> Tensor:
+        solution = form.solve(force, totals)
+        ctx.form = form
+        ctx.save_for_backward(solution, totals, *tensors)
+        return solution
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+        solution, totals, *tensors = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        adjoint = minimum(ctx.form, weight, torch.zeros_like(totals), tuple(tensors))
+        gradients: list[Tensor | None] = [None] * len(tensors)
+        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
+        if wanted:
+            with torch.enable_grad():
+                # Views: the solution depends on the tensors as well, and that path is not followed.
+                views = [tensor.view_as(tensor) for tensor in tensors]
+                value = -ctx.form.product(adjoint, solution, *views)
+                found = torch.autograd.grad(
+                    value, [views[i] for i in wanted], create_graph=again, materialize_grads=True
+                )
+            for i, gradient in zip(wanted, found, strict=True):
+                gradients[i] = gradient
+        return None, adjoint, None, *gradients
+
+
+def bordered_solve(
+    factors: tuple[Tensor, Tensor], present: Tensor, force: Tensor, totals: Tensor
+) -> Tensor:
+    """(G, n) solutions of G bordered systems, with factors of :func:`bordered_factors`.
+
+    Parameters
+    ----------
+    factors : tuple of Tensor
+    present : Tensor
+        (G, n) of bool, False where a row is only padding.
+    force : Tensor
+        (G, n) b.
+    totals : Tensor
+        (G,) Q.
+    """
+    right = torch.cat([force * present, totals[:, None]], dim=1)
+    return torch.linalg.lu_solve(*factors, right[:, :, None])[:, :-1, 0]
+
+
+def bordered_factors(matrix: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """LU factors of G systems H x + 1 lambda = b, 1.x = Q.
+
+    Parameters
+    ----------
+    matrix : Tensor
+        (G, n, n) symmetric H, zeros where padded.
+    present : Tensor
+        (G, n) of bool, False where a row is only padding.
+    """
+    count, size = present.shape
+    bordered = matrix.new_zeros((count, size + 1, size + 1))
+    bordered[:, :size, :size] = matrix
+    bordered[:, :size, size] = bordered[:, size, :size] = present.to(matrix.dtype)
+    bordered.diagonal(dim1=1, dim2=2)[:, :size] += ~present
+    # A graph without atoms has no charge to constrain.
+    bordered[:, size, size] += ~present.any(1)
+    factors, pivots = torch.linalg.lu_factor(bordered)
+    return factors, pivots
+
+
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor],
+    diagonal: Tensor,
+    force: Tensor,
+    totals: Tensor,
+    graph_index: Tensor,
+    tolerance: float,
+    limit: int,
+) -> tuple[Tensor, int]:
+    """Conjugate gradients under the constraint, preconditioned by the diagonal.
+
+    The preconditioner is the bordered system of the diagonal alone, so that all steps keep the
+    totals (N. I. M. Gould, M. E. Hribar, J. Nocedal, SIAM J. Sci. Comput. 23, 1376 (2001)). Graphs
+    are iterated together and stop one by one.
+
+    Parameters
+    ----------
+    product : callable
+        H x of (n,) x.
+    diagonal : Tensor
+        (n,) positive, of H or near it.
+    force : Tensor
+        (n,) b, eV/e.
+    totals : Tensor
+        (n_graphs,) Q, e.
+    graph_index : Tensor
+        (n,) graph of each charge.
+    tolerance : float
+        Largest preconditioned residual, relative to the largest of the start: a change of charge.
+    limit : int
+        Iterations.
+
+    Returns
+    -------
+    solution : Tensor
+        (n,).
+    iterations : int
+
+    Raises
+    ------
+    InputError
+        If H is not positive definite, or the limit is reached.
+    """
+    graphs = _Levels(1 / diagonal, graph_index, len(totals))
+    solution = graphs.inverse * graphs.level(force, totals)
+    # A force that is the same for all charges moves none: what is left of it is round-off.
+    scale = torch.maximum(graphs.largest(graphs.inverse * force), graphs.largest(solution))
+    residual = graphs.level(force - product(solution))
+    step = graphs.inverse * residual
+    direction, power = step, graphs.total(residual * step)
+    for iteration in range(limit):
+        active = graphs.largest(step) > tolerance * scale
+        if not bool(active.any()):
+            return solution, iteration
+        pushed = product(direction)
+        curvature = graphs.total(direction * pushed)
+        if bool((curvature[active] <= 0).any()):
+            graph = int((active & (curvature <= 0)).nonzero()[0])
+            raise InputError(
+                f"structure {graph}: the energy of the charges has no minimum: the hardness is too "
+                "small for the widths of the charges"
+            )
+        length = torch.where(active, power / curvature, 0.0)[graph_index]
+        solution = solution + length * direction
+        residual = graphs.level(residual - length * pushed)
+        step = graphs.inverse * residual
+        previous, power = power, graphs.total(residual * step)
+        ratio = torch.where(active, power / previous, 0.0)[graph_index]
+        direction = step + ratio * direction
+    graph = int(active.nonzero()[0])
+    raise InputError(
+        f"structure {graph}: the charges did not converge in {limit} iterations of conjugate "
+        "gradients: are two atoms at one place?"
+    )
+
+
+class _Levels:
+    """Residuals whose constant part, which the constraint takes up, is set for each graph.
+
+    Parameters
+    ----------
+    inverse : Tensor
+        (n,) of the diagonal.
+    graph_index : Tensor
+        (n,).
+    count : int
+        Graphs.
+    """
+
+    def __init__(self, inverse: Tensor, graph_index: Tensor, count: int) -> None:
+        self.inverse = inverse
+        self._index, self._count = graph_index, count
+        self._softness = self.total(inverse).clamp(min=torch.finfo(torch.float64).tiny)
+
+    def level(self, residual: Tensor, totals: Tensor | float = 0.0) -> Tensor:
+        """The residual plus a constant, so that the charges inverse * residual have the totals.
+
+        Without it the constant grows to hide, in round-off, what is left of the rest.
+        """
+        missing = totals - self.total(self.inverse * residual)
+        return residual + (missing / self._softness)[self._index]
+
+    def total(self, values: Tensor) -> Tensor:
+        """(n_graphs,) sums."""
+        return sum_nodes(values, self._index, self._count)
+
+    def largest(self, values: Tensor) -> Tensor:
+        """(n_graphs,) largest absolute values."""
+        empty = values.new_zeros(self._count)
+        return empty.scatter_reduce(0, self._index, values.abs(), "amax")

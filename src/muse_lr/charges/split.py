@@ -1,0 +1,161 @@
+"""Split charges: atoms hand charge to their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.constraint import spread
+from muse_lr.charges.learned import LearnedCharges, initial_charges
+from muse_lr.density import ChargeDensity
+from muse_lr.errors import InputError
+from muse_lr.geometry import Geometry
+from muse_lr.graph import NodeFeatures, sum_nodes
+from muse_lr.radial import BesselBasis
+from muse_lr.smooth import switch_off
+
+#: Number of radial functions of the distance.
+RADIAL = 8
+#: Share of the difference of two elements' initial charges that an edge hands over at first.
+INITIAL_SHARE = 0.125
+#: A total charge may differ from the sum of the constant charges by this much, e.
+TOLERANCE = 1e-6
+
+
+class SplitConfig(ChargesConfig):
+    """Keys of the split charges."""
+
+    kind: Literal["split"] = "split"
+    by_element: dict[str, float] = Field(
+        {},
+        description="Constant charge of each element, e, to which the transfers are added; those "
+        "not named: 0.",
+    )
+    net_charge: Literal["spread", "refuse"] = Field(
+        "spread",
+        description="What is done with a total charge that the constants do not have: spread it "
+        "evenly over the atoms, which is not size-consistent, or refuse the structure.",
+    )
+
+
+class SplitCharges(LearnedCharges):
+    r"""Charges that neighbours hand to each other: conserved exactly, and locally.
+
+    .. math::
+       q_i = q^0_i + \sum_j (p_{ij} - p_{ji}), \qquad
+       p_{ij} = \phi(r_{ij}) \left[ w \cdot \mathrm{silu}(A h_i + B h_j + C g(r_{ij}))
+                + b(Z_i) - b(Z_j) \right],
+
+    over the edges of the backbone, with a twice continuously differentiable envelope
+    :math:`\phi` that ends at its cutoff. What does not depend on the positions is :math:`q^0_i`:
+    the constants of the elements, plus an even share of the total charge that they do not have.
+    Where they have it (a neutral structure without constants; ions as a sum of formal charges),
+    the model is size-consistent; it is declared so with ``net_charge: refuse``.
+
+    The dipole of the transfers depends on differences of positions only, so that there is a
+    polarisation in every boundary,
+
+    .. math:: P = \sum_i (\mu_i + q^0_i r_i) + \sum_{(i, j)} p_{ij} (r_i - r_j),
+
+    over the edges with their image vectors (arXiv:2603.14700).
+    """
+
+    Config: ClassVar[type[ChargesConfig]] = SplitConfig
+    exact_total_charge: ClassVar[bool] = True
+    has_polarization: ClassVar[bool] = True
+
+    def __init__(self, config: SplitConfig, context: ChargesContext) -> None:
+        super().__init__(config, context)
+        assert context.cutoff is not None  # there is a backbone, as needs_features says
+        self.cutoff = context.cutoff
+        self.size_consistent = config.net_charge == "refuse"
+        unknown = [symbol for symbol in config.by_element if symbol not in context.elements]
+        if unknown:
+            raise InputError(
+                f"model.charges.by_element names {unknown[0]}, which model.elements does not list"
+            )
+        # Python numbers: casting the model must not round the charges.
+        self._constants = tuple(config.by_element.get(symbol, 0.0) for symbol in context.elements)
+        scalars = context.features.scalars
+        hidden = max(scalars // 2, 1)
+        self.receiver = nn.Linear(scalars, hidden)
+        self.sender = nn.Linear(scalars, hidden, bias=False)
+        self.radial = BesselBasis(RADIAL, context.cutoff)
+        self.filter = nn.Linear(RADIAL, hidden, bias=False)
+        self.transfer = nn.Linear(hidden, 1, bias=False)
+        self.offsets = initial_charges(context.elements, scale=INITIAL_SHARE)
+
+    def forward(
+        self,
+        features: NodeFeatures | None,
+        composition: Tensor,
+        geometry: Geometry,
+        batch: AtomsBatch,
+    ) -> ChargeDensity:
+        """See :meth:`ChargeModel.forward`."""
+        assert features is not None  # guaranteed by needs_features when the model is built
+        near = geometry.edge_lengths < self.cutoff
+        sender, receiver = geometry.edge_index[:, near]
+        lengths = geometry.edge_lengths[near].to(composition.dtype)
+        transfers = self._transfers(features, composition, sender, receiver, lengths)  # (E, 1)
+        constant = self._constant_charges(composition, geometry, batch)  # (N, 1)
+        charges = constant.to(composition.dtype).index_add(0, receiver, transfers)
+        charges = charges.index_add(0, sender, -transfers)
+        density = self.density(charges, features, composition, geometry)
+        # The edge vector points from the receiver to the sender.
+        moved = -transfers.to(torch.float64) * geometry.edge_vectors[near]
+        moved = sum_nodes(moved, geometry.graph_index[receiver], geometry.num_graphs)
+        fixed = torch.cat([constant, density.moments[:, 1:].to(torch.float64)], dim=1)
+        resting = replace(density, moments=fixed).dipole(geometry.positions)
+        return replace(density, polarization=resting + moved)
+
+    def _transfers(
+        self,
+        features: NodeFeatures,
+        composition: Tensor,
+        sender: Tensor,
+        receiver: Tensor,
+        lengths: Tensor,
+    ) -> Tensor:
+        """(E, 1) charge that each edge brings to its receiver, e."""
+        hidden = self.receiver(features.scalars)[receiver] + self.sender(features.scalars)[sender]
+        hidden = hidden + self.filter(self.radial(lengths))
+        offsets = composition @ self.offsets
+        learned: Tensor = self.transfer(nn.functional.silu(hidden))
+        envelope = switch_off(lengths, 0.0, self.cutoff)[:, None]
+        return envelope * (learned + offsets[receiver] - offsets[sender])
+
+    def _constant_charges(
+        self, composition: Tensor, geometry: Geometry, batch: AtomsBatch
+    ) -> Tensor:
+        """(n_atoms, 1) charges before any transfer, e, float64."""
+        double = composition.to(torch.float64)
+        constants = (double @ double.new_tensor(self._constants))[:, None]
+        totals = batch.total_charge[:, None]
+        return spread(constants, torch.ones_like(constants), totals, geometry.graph_index)
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse a total charge that the constants do not have, where asked to."""
+        if not self.size_consistent:
+            return
+        from ase.data import atomic_numbers
+
+        table = torch.zeros(len(atomic_numbers), dtype=torch.float64, device=batch.numbers.device)
+        for symbol, charge in zip(self.elements, self._constants, strict=True):
+            table[atomic_numbers[symbol]] = charge
+        total = sum_nodes(table[batch.numbers], batch.batch, batch.num_graphs)
+        wrong = (total - batch.total_charge).abs() > TOLERANCE
+        if bool(wrong.any()):
+            graph = int(wrong.nonzero()[0])
+            raise InputError(
+                f"structure {graph} has the total charge {float(batch.total_charge[graph]):g} but "
+                f"the constant charges of its elements sum to {float(total[graph]):g}: correct "
+                "atoms.info['total_charge'] or model.charges.by_element, or set "
+                "model.charges.net_charge to spread"
+            )
