@@ -6,8 +6,8 @@ One process, one thread; times are processor times. Charge models: energy and fo
 PaiNN with a coulomb head, evaluated in turn; the ratio is the median over rounds. Equilibration:
 charges of given electronegativities and hardnesses, everything from the positions on included, by
 preconditioned conjugate gradients and by a dense matrix with Cholesky's factors. In droplets (open
-boundaries) both need the same matrix. In crystals the matrix takes an Ewald sum for each pair, which
-is done up to 3000 atoms. Results go to benchmarks/results.
+boundaries) both need the same matrix. In crystals the matrix takes an Ewald sum for each pair,
+which is done up to 3000 atoms. Results go to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,21 +136,21 @@ class Equilibration:
         """(n,) charges by Cholesky's factors."""
         geometry = self.geometry()
         if bool(geometry.open_graphs.all()):
-            matrix = MoleculeOperator(self.width, geometry.positions).matrix
+            matrix = MoleculeOperator(self.width, geometry.positions).upper()
         else:
             everything = torch.ones(1, dtype=torch.bool)
             matrix = charge_matrix(self.width, geometry, everything, self.solver)[0]
         matrix.diagonal().add_(self.diagonal)
-        factor = torch.linalg.cholesky(matrix)
+        factor = torch.linalg.cholesky(matrix, upper=True)
         right = torch.stack([-self.chi, torch.ones_like(self.chi)], dim=1)
-        free, response = torch.cholesky_solve(right, factor).unbind(1)
+        free, response = torch.cholesky_solve(right, factor, upper=True).unbind(1)
         return free - response * free.sum() / response.sum()
 
 
 def equilibration_table(sizes: list[int], crystals: list[int], rounds: int) -> list[str]:
     """Rows of conjugate gradients against Cholesky."""
     lines = [
-        "| boundary | atoms | tolerance | iterations | CG s | Cholesky s | ratio | largest difference, e |",
+        "| boundary | atoms | tolerance | iterations | CG s | Cholesky s | ratio | apart, e |",
         "|:--|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for boundary, count in [("FFF", n) for n in sizes] + [("TTT", n) for n in sizes]:
@@ -160,7 +161,7 @@ def equilibration_table(sizes: list[int], crystals: list[int], rounds: int) -> l
         dense = boundary == "FFF" or count in crystals
         direct = [timed(problem.factorise) for _ in range(rounds)] if dense else []
         for tolerance in TOLERANCES:
-            found = [timed(lambda t=tolerance: problem.iterate(t)) for _ in range(rounds)]
+            found = [timed(partial(problem.iterate, tolerance)) for _ in range(rounds)]
             own = min(seconds for seconds, _ in found)
             row = [boundary, str(count), f"{tolerance:g}", str(problem.iterations), f"{own:.2f}"]
             if dense:

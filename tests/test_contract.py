@@ -107,19 +107,25 @@ class Combination:
 
 
 #: A charge model with dipoles is an entry of its own, "kind:l_max".
-WITH_MULTIPOLES = [
-    *CHARGES,
-    *(f"{kind}:1" for kind in CHARGES if lookup("charges", kind).has_multipoles),
-]
+MULTIPOLES = [f"{kind}:1" for kind in CHARGES if lookup("charges", kind).has_multipoles]
+WITH_MULTIPOLES = [*CHARGES, *MULTIPOLES]
 #: So are two levels of the hierarchy, "muse:levels".
 WITH_LEVELS = [*MULTISCALE, "muse:2"]
-ENTRIES = (BACKBONES, WITH_LEVELS, WITH_MULTIPOLES, HEADS)
+#: The cheapest backbone first: the cover takes it where it has the choice.
+CHEAPEST_FIRST = sorted(BACKBONES, key="painn".__ne__)
+ENTRIES = (CHEAPEST_FIRST, WITH_LEVELS, WITH_MULTIPOLES, HEADS)
 SLOTS = [[None, *entries] for entries in ENTRIES]
 EVERY = [Combination(*row) for row in product(*SLOTS)]
 MISFITS = [combination for combination in EVERY if combination.misfit]
 FITTING = [combination for combination in EVERY if not combination.misfit]
+#: Every pair of entries; dipoles, which all charge models make alike, with the backbones in turn.
+PAIRS = [SLOTS[0], SLOTS[1], [None, *CHARGES], SLOTS[3]]
 COVER = [
-    Combination(*row) for row in pairwise_cover(SLOTS, lambda row: not Combination(*row).misfit)
+    Combination(*row) for row in pairwise_cover(PAIRS, lambda row: not Combination(*row).misfit)
+]
+COVER += [
+    Combination(CHEAPEST_FIRST[i % len(CHEAPEST_FIRST)], None, charges, "coulomb")
+    for i, charges in enumerate(MULTIPOLES)
 ]
 CHOSEN = FITTING if FULL else COVER
 

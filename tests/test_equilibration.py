@@ -22,7 +22,8 @@ from muse_lr.geometry import strained_geometry
 from muse_lr.graph import FeatureSize
 from muse_lr.solvers import dispatch
 from muse_lr.solvers.base import EVERY_DERIVATIVE
-from muse_lr.solvers.charge_operator import LatticeOperator
+from muse_lr.solvers.charge_matrix import charge_matrix
+from muse_lr.solvers.charge_operator import LatticeOperator, MoleculeOperator
 from muse_lr.solvers.dispatch import Electrostatics
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -183,6 +184,18 @@ def test_a_batch_of_mixed_boundaries_is_its_structures_one_by_one():
         alone.chi, alone.hardness = together.chi[rows], together.hardness[rows]
         torch.testing.assert_close(charges[rows], alone.charges(), rtol=1e-12, atol=1e-14)
         assert float(charges[rows].sum()) == pytest.approx(float(together.totals[graph]), abs=1e-13)
+
+
+def test_the_strips_of_a_large_molecule_are_its_matrix():
+    rng = np.random.default_rng(0)
+    atoms = Atoms("HO" * 75, rng.permutation(np.mgrid[:6, :6, :5].reshape(3, -1).T)[:150] * 3.0)
+    problem = Problem([atoms])
+    geometry = problem.geometry()
+    operator = MoleculeOperator(problem.width, geometry.positions)
+    everything = torch.ones(1, dtype=torch.bool)
+    matrix = charge_matrix(problem.width, geometry, everything, problem.model.solver)[0]
+    torch.testing.assert_close(operator.upper().triu(), matrix.triu(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(operator(problem.chi), matrix @ problem.chi)
 
 
 @pytest.mark.parametrize("pbc", [TTT, SLABS[1]], ids=str)

@@ -196,7 +196,7 @@ def test_the_energy_is_in_a_part_of_its_own_and_features_reach_the_charges():
         "charges": {"kind": "latent", "l_max": 2},
     }
     model = muse_lr.build_model(configuration)
-    assert model.cutoff == 12.0
+    assert model.cutoff == 14.0
     assert model.multiscale.features.tensors == {1: 8 + 2 * 4, 2: 2 * 4}
     output = model(muse_lr.AtomsBatch.from_ase([molecule("H2O")], cutoff=model.cutoff), ("forces",))
     assert list(output.energy_parts) == ["e0", "backbone", "multiscale", "coulomb"]

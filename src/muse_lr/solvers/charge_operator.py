@@ -17,7 +17,6 @@ from torch import Tensor
 from muse_lr.geometry import Geometry
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import REAL_TAPER
-from muse_lr.solvers.charge_matrix import gaussian_rows
 from muse_lr.solvers.kernels import short_range_kernel
 from muse_lr.solvers.lattice import lattice_cells
 from muse_lr.solvers.mesh import mesh_sizes, mesh_spacings
@@ -26,17 +25,14 @@ from muse_lr.solvers.pme import PMESolver, wave_weights
 from muse_lr.solvers.splines import spline_weights
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Elements of the matrix of a molecule that are made at once: 64 MB.
-CHUNK = 8_000_000
+#: Rows of the matrix of a molecule that are used together: twice from the cache, once from memory.
+ROWS = 64
+#: erfc of this is below round-off.
+FAR = 6.2
 
 
 class MoleculeOperator:
-    """Potentials in an open structure: a matrix of n^2 numbers.
-
-    Attributes
-    ----------
-    matrix : Tensor
-        (n, n) interactions, eV/e^2; 0 on the diagonal.
+    """Potentials in an open structure: one triangle of a symmetric matrix, in strips of rows.
 
     Parameters
     ----------
@@ -48,17 +44,41 @@ class MoleculeOperator:
 
     @torch.no_grad()
     def __init__(self, width: Tensor, positions: Tensor) -> None:
-        count = len(width)
-        self.matrix = width.new_empty((count, count))
-        size = max(1, CHUNK // max(1, count))
-        for start in range(0, count, size):
-            rows = slice(start, start + size)
-            block = gaussian_rows(positions[rows], width[rows], positions, width)
-            self.matrix[rows] = block.mul_(COULOMB_CONSTANT)
+        self._count = len(width)
+        # Beyond, Gaussians are points.
+        reach = 2 * FAR * float(width.max())
+        self._strips = [
+            _strip(positions, width, start, reach) for start in range(0, self._count, ROWS)
+        ]
 
     def __call__(self, charges: Tensor) -> Tensor:
         """(n,) potentials in V."""
-        return self.matrix @ charges
+        potential = torch.zeros_like(charges)
+        for number, strip in enumerate(self._strips):
+            start, end = number * ROWS, number * ROWS + len(strip)
+            potential[start:end] += strip @ charges[start:]
+            potential[end:] += charges[start:end] @ strip[:, len(strip) :]
+        return potential
+
+    def upper(self) -> Tensor:
+        """(n, n) interactions in eV/e^2, the upper triangle only, for direct solves."""
+        matrix = self._strips[0].new_zeros((self._count, self._count))
+        for number, strip in enumerate(self._strips):
+            start = number * ROWS
+            matrix[start : start + len(strip), start:] = strip
+        return matrix
+
+
+def _strip(positions: Tensor, width: Tensor, start: int, reach: float) -> Tensor:
+    """(rows, n - start) interactions of some atoms with themselves and all that follow, eV/e^2."""
+    rows = slice(start, start + ROWS)
+    exact = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(positions[rows], positions[start:], compute_mode=exact)
+    i, j = (distance < reach).nonzero().unbind(1)
+    near = distance[i, j]
+    variance = width[rows][i].square() + width[start:][j].square()
+    near = torch.where(i == j, 0.0, torch.erf(near / (2 * variance).sqrt()) / near)
+    return distance.reciprocal_().index_put_((i, j), near).mul_(COULOMB_CONSTANT)
 
 
 class LatticeOperator:
