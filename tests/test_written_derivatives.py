@@ -88,7 +88,7 @@ def test_wave_sums(with_weights):
         return wave_sums.wave_energy(*values, *constant, integers)
 
     def plain(*values):
-        return wave_sums.plain_energy((*values, *constant), integers)
+        return wave_sums.plain_energy(*values, *constant, integers)
 
     assert_same(ours, plain, inputs)
 

@@ -233,8 +233,7 @@ class ReciprocalSpace:
     def energy(self, density: ChargeDensity, splitting: float) -> Tensor:
         """(G,) sum_k w(k) |S(k)|^2 of charges, in e^2/A."""
         charges = self._padded(density.moments[self._atoms].to(self.dtype))[:, :, 0]
-        weights = self.weights(splitting).to(self.dtype)
-        return wave_energy(self._fractional, charges, weights, self._integers).double()
+        return wave_energy(self._fractional, charges, self.weights(splitting), self._integers)
 
     def weights(self, splitting: float) -> Tensor:
         """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""

@@ -12,8 +12,8 @@ order is right.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +25,9 @@ from muse_lr.graph import sum_nodes
 from muse_lr.images import ImageTable, image_table
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import REAL_TAPER
-from muse_lr.solvers.kernels import POINT_VARIANCE, short_range_kernel
+from muse_lr.solvers.kernels import short_range_kernel
+from muse_lr.solvers.pair_kernel import dot, screened_kernel
+from muse_lr.solvers.plain_derivatives import hessian_product
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class Pairs:
         rows = slopes.new_zeros((len(self.images.shifts), 3)).index_add(0, self.image, slopes)
         return self.images.pull_to_cells(rows, n_graphs)
 
+    def kernel(self, vectors: Tensor, second: bool) -> tuple[Tensor, ...]:
+        """(p,) the kernel and its derivatives, see :func:`screened_kernel`, weight in."""
+        values = screened_kernel(vectors, self.variance, self.splitting, self.cutoff, second)
+        return values if self.weight is None else tuple(value * self.weight for value in values)
+
     def sum_graphs(self, values: Tensor, n_graphs: int) -> Tensor:
         """(p,) -> (n_graphs,) in float64."""
         if self.graph is None:
@@ -100,7 +107,7 @@ def find_pairs(
     positions = geometry.positions
     vectors = positions.index_select(0, second) - positions.index_select(0, first)
     vectors = vectors + images.vectors(geometry.cell).index_select(0, image)
-    near = _dot(vectors, vectors) < cutoff**2
+    near = dot(vectors, vectors) < cutoff**2
     if geometry.num_graphs > 1:
         near = near & chosen.index_select(0, graph_of_pair)
     if not bool(near.all()):
@@ -150,7 +157,7 @@ class _PairEnergy(torch.autograd.Function):
         geometry: Geometry,
     ) -> Tensor:
         vectors = pairs.vectors.to(charges.dtype)
-        u, f1 = _kernel(pairs, vectors, second=False)[:2]
+        u, f1 = pairs.kernel(vectors, second=False)
         first, second = charges.index_select(0, pairs.first), charges.index_select(0, pairs.second)
         product = first * second
         potential = charges.new_zeros(len(charges))
@@ -204,8 +211,12 @@ class _PairGradient(torch.autograd.Function):
             return (None,) * 5
         inputs, pairs = ctx.saved_tensors, ctx.pairs
         wanted = ctx.needs_input_grad[:3]
-        product = _differentiable_product if torch.is_grad_enabled() else _hessian_product
-        return (*product(inputs, pairs, weights, wanted), None, None)
+        if torch.is_grad_enabled():
+            energy = partial(plain_energy, pairs=pairs)
+            product = hessian_product(energy, inputs, weights, wanted)
+        else:
+            product = _hessian_product(inputs, pairs, weights, wanted)
+        return (*product, None, None)
 
 
 def _hessian_product(
@@ -218,7 +229,7 @@ def _hessian_product(
     positions, cell, charges = inputs
     by_positions, by_cell, by_charges = weights
     vectors = pairs.vectors.to(charges.dtype)
-    u, f1, f2 = _kernel(pairs, vectors, second=True)
+    u, f1, f2 = pairs.kernel(vectors, second=True)
     first, second = charges.index_select(0, pairs.first), charges.index_select(0, pairs.second)
     # What the weights make of each vector, and of each product of charges.
     push = torch.zeros_like(pairs.vectors)
@@ -228,7 +239,7 @@ def _hessian_product(
     if by_cell is not None:
         push = push + pairs.image_vectors(by_cell)
     push = push.to(charges.dtype)
-    along = _dot(push, vectors)
+    along = dot(push, vectors)
     product = first * second
     radial, straight = product * f2 * along, product * f1
     to_charges = along * f1
@@ -252,93 +263,8 @@ def _hessian_product(
     return out_positions, out_cell, out_charges
 
 
-def _differentiable_product(
-    inputs: tuple[Tensor, Tensor, Tensor],
-    pairs: Pairs,
-    weights: tuple[Tensor | None, ...],
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:
-    """The same by plain torch, to be differentiated on."""
-    positions, cell, charges = (value.view_as(value) for value in inputs)
-    aliases = (positions, cell, charges)
-    energy = plain_energy(positions, cell, charges, pairs).sum()
-    use = [i for i, weight in enumerate(weights) if weight is not None]
-    gradient = torch.autograd.grad(energy, [aliases[i] for i in use], create_graph=True)
-    ask = [i for i, each in enumerate(wanted) if each]
-    products = torch.autograd.grad(
-        gradient,
-        [aliases[i] for i in ask],
-        [weights[i] for i in use],
-        create_graph=True,
-        allow_unused=True,
-    )
-    out: list[Tensor | None] = [None, None, None]
-    for i, value in zip(ask, products, strict=True):
-        out[i] = value
-    return tuple(out)
-
-
 def _pull_to_atoms(slopes: Tensor, pairs: Pairs, n_atoms: int) -> Tensor:
     """(n_atoms, 3) derivative by the positions from (p, 3) derivatives by the vectors."""
     # With alpha = -1 index_add is ten times slower.
     out = slopes.new_zeros((n_atoms, 3)).index_add(0, pairs.first, slopes).neg_()
     return out.index_add_(0, pairs.second, slopes)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """(p, 3) -> (p,): over three columns a reduction is several times slower than this."""
-    return (a[:, 0] * b[:, 0]).addcmul(a[:, 1], b[:, 1]).addcmul(a[:, 2], b[:, 2])
-
-
-def _kernel(pairs: Pairs, vectors: Tensor, second: bool) -> tuple[Tensor, ...]:
-    """(p,) u, f1 = u' / r and, if ``second``, f2 = (u'' - u' / r) / r^2, window and weight in."""
-    distance = _dot(vectors, vectors).sqrt_()
-    inverse = distance.reciprocal()
-    values = _erfc_over_distance(0.5 / pairs.splitting, distance, inverse, second)
-    variance = pairs.variance
-    if isinstance(variance, Tensor) or variance > 0:
-        # A point among Gaussians is a narrow Gaussian.
-        spread = torch.as_tensor(variance, dtype=distance.dtype, device=distance.device)
-        steepness = (2 * spread.clamp(min=POINT_VARIANCE)).rsqrt()
-        narrow = _erfc_over_distance(steepness, distance, inverse, second)
-        values = [a - b for a, b in zip(values, narrow, strict=True)]
-    _apply_window(values, distance, pairs.cutoff)
-    u, slope = values[:2]
-    f1 = slope * inverse
-    result = [u, f1]
-    if second:
-        result.append((values[2] - f1) * inverse * inverse)
-    if pairs.weight is not None:
-        result = [value * pairs.weight for value in result]
-    return tuple(result)
-
-
-def _erfc_over_distance(
-    steepness: Tensor | float, distance: Tensor, inverse: Tensor, second: bool
-) -> list[Tensor]:
-    """erfc(a r) / r, its slope and, if ``second``, its curvature."""
-    scaled = steepness * distance
-    value = torch.erfc(scaled) * inverse
-    gauss = scaled.square_().neg_().exp_() * (steepness * (2 / math.sqrt(math.pi)))
-    slope = (gauss + value).mul_(inverse).neg_()
-    if not second:
-        return [value, slope]
-    bend = (steepness**2 + inverse * inverse) * gauss + value * inverse * inverse
-    return [value, slope, 2 * bend]
-
-
-def _apply_window(values: list[Tensor], distance: Tensor, cutoff: float) -> None:
-    """Multiply a function and its derivatives with the window of the cutoff, in place."""
-    width = (1 - REAL_TAPER) * cutoff
-    near = (distance > cutoff - width).nonzero()[:, 0]
-    x = ((distance.index_select(0, near) - cutoff + width) / width).clamp(max=1)
-    rest = 1 - x
-    window = 1 - x**3 * (x * (6 * x - 15) + 10)
-    slope = -30 * (x * rest) ** 2 / width
-    outer = [value.index_select(0, near) for value in values]
-    values[0].index_copy_(0, near, outer[0] * window)
-    values[1].index_copy_(0, near, outer[1] * window + outer[0] * slope)
-    if len(values) > 2:
-        bend = -60 * x * rest * (rest - x) / width**2
-        curvature = outer[2] * window + 2 * outer[1] * slope + outer[0] * bend
-        values[2].index_copy_(0, near, curvature)

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from muse_lr.solvers.plain_derivatives import hessian_product
 
 #: fractional coordinates (G, n, 3), charges (G, n), weights (G, K)
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -33,7 +36,7 @@ def wave_energy(fractional: Tensor, charges: Tensor, weights: Tensor, integers: 
     charges : Tensor
         (G, n) in e; 0 where a graph has fewer atoms.
     weights : Tensor
-        (G, K).
+        (G, K), float64: the sum over waves is.
     integers : tuple of Tensor
         (k1,), (k2,), (k3,) with K = k1 k2 k3.
     """
@@ -51,12 +54,14 @@ def phases(fractional: Tensor, integers: Integers) -> tuple[Tensor, Tensor]:
     return x, (y[..., None] * z[:, :, None, :]).flatten(2)
 
 
-def plain_energy(inputs: Inputs, integers: Integers) -> Tensor:
-    fractional, charges, weights = inputs
+def plain_energy(
+    fractional: Tensor, charges: Tensor, weights: Tensor, integers: Integers
+) -> Tensor:
+    """(G,) the same energies in plain torch."""
     x, u = phases(fractional, integers)
     factor = (charges[..., None] * x).mT @ u
     power = factor.real.square() + factor.imag.square()
-    return (weights * power.flatten(1)).sum(1)
+    return (weights * power.flatten(1).to(weights.dtype)).sum(1)
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,12 @@ class _WaveEnergy(torch.autograd.Function):
         x, u = phases(fractional, integers)
         factor = (charges[..., None] * x).mT @ u
         power = (factor.real.square() + factor.imag.square()).flatten(1)
-        pull = factor.conj() * (2 * weights).view(factor.shape)
+        pull = factor.conj() * (2 * weights).view(factor.shape).to(power.dtype)
         known = _Products(x, u, pull, x @ pull, u @ pull.mT)
         product = known.over_first * u
         slopes = _slopes(product, x * known.over_rest, integers) * charges[..., None]
         ctx.save_for_backward(fractional, charges, weights)
+        power = power.to(weights.dtype)
         ctx.gradient = (slopes, product.real.sum(2), power if ctx.needs_input_grad[2] else None)
         ctx.integers, ctx.known = integers, known
         return (weights * power).sum(1)
@@ -107,7 +113,8 @@ class _WaveEnergy(torch.autograd.Function):
             gradient = _WaveGradient.apply(*ctx.saved_tensors, *options)
         slopes, potential, power = gradient
         by_weights = None if power is None else weight[:, None] * power
-        return weight[:, None, None] * slopes, weight[:, None] * potential, by_weights, None
+        own = weight[:, None].to(potential.dtype)
+        return own[..., None] * slopes, own * potential, by_weights, None
 
 
 class _WaveGradient(torch.autograd.Function):
@@ -136,7 +143,8 @@ class _WaveGradient(torch.autograd.Function):
             return (None,) * 6
         inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[:3]
         if torch.is_grad_enabled() or wanted[2]:
-            product = _differentiable_product(inputs, ctx.integers, weights, wanted)
+            energy = partial(plain_energy, integers=ctx.integers)
+            product = hessian_product(energy, inputs, weights, wanted)
         else:
             product = (*_hessian_product(inputs, ctx.integers, ctx.known, weights), None)
         return (*product, None, None, None)
@@ -160,7 +168,7 @@ def _hessian_product(
         moved = moved + charges[..., None] * turned_x
         moved_factor = moved.mT @ u
         moved_factor = torch.baddbmm(moved_factor, (charges[..., None] * x).mT, turned_u)
-    moved_pull = moved_factor.conj() * (2 * weights).view(moved_factor.shape)
+    moved_pull = moved_factor.conj() * (2 * weights).view(moved_factor.shape).to(charges.dtype)
     over_first, over_rest = x @ moved_pull, u @ moved_pull.mT
     if along[0] is not None:
         over_first = torch.baddbmm(over_first, turned_x, pull)
@@ -175,35 +183,6 @@ def _hessian_product(
         before = _slopes(known.over_first * u, x * known.over_rest, integers)
         slopes = slopes + before * gain[..., None]
     return slopes, product.real.sum(2)
-
-
-def _differentiable_product(
-    inputs: Inputs,
-    integers: Integers,
-    weights: tuple[Tensor | None, ...],
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:
-    """The same by plain torch, to be differentiated on."""
-    keep = torch.is_grad_enabled()
-    with torch.enable_grad():
-        aliases = tuple(value.view_as(value) if keep else value.detach() for value in inputs)
-        for alias, each in zip(aliases, wanted, strict=True):
-            alias.requires_grad_(alias.requires_grad or each)
-        energy = plain_energy((aliases[0], aliases[1], aliases[2]), integers).sum()
-        use = [i for i, weight in enumerate(weights) if weight is not None]
-        gradient = torch.autograd.grad(energy, [aliases[i] for i in use], create_graph=True)
-    ask = [i for i, each in enumerate(wanted) if each]
-    products = torch.autograd.grad(
-        gradient,
-        [aliases[i] for i in ask],
-        [weights[i] for i in use],
-        create_graph=keep,
-        allow_unused=True,
-    )
-    out: list[Tensor | None] = [None, None, None]
-    for i, value in zip(ask, products, strict=True):
-        out[i] = value
-    return tuple(out)
 
 
 def _slopes(product: Tensor, over_waves: Tensor, integers: Integers) -> Tensor:
