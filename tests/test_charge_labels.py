@@ -117,7 +117,13 @@ def test_transposed_born_charges_are_suspected_and_read(tmp_path, capsys):
     main(["data", "check", str(path)])
     assert "add .T to their key" in capsys.readouterr().out
     main(["data", "check", str(path), "--keys", "bec=REF_bec.T"])
-    assert "add .T to their key" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "add .T to their key" not in said
+    assert "do not sum to the total charge" not in said
+    frames[0].arrays["REF_bec"][0, 4] += 0.3
+    write(path, frames, format="extxyz")
+    main(["data", "check", str(path), "--keys", "bec=REF_bec.T"])
+    assert "the Born charges do not sum to the total charge: 0.3 e" in capsys.readouterr().out
 
 
 def test_quadrupoles_are_traceless_or_refused(tmp_path):

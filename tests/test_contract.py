@@ -113,7 +113,9 @@ WITH_MULTIPOLES = [*CHARGES, *MULTIPOLES]
 WITH_LEVELS = [*MULTISCALE, "muse:2"]
 #: The cheapest backbone first: the cover takes it where it has the choice.
 CHEAPEST_FIRST = sorted(BACKBONES, key="painn".__ne__)
-ENTRIES = (CHEAPEST_FIRST, WITH_LEVELS, WITH_MULTIPOLES, HEADS)
+#: Coupled oscillators are unstable in most drawn structures: tests/test_dispersion.py chooses them.
+DRAWN_HEADS = [head for head in HEADS if head != "mbd"]
+ENTRIES = (CHEAPEST_FIRST, WITH_LEVELS, WITH_MULTIPOLES, DRAWN_HEADS)
 SLOTS = [[None, *entries] for entries in ENTRIES]
 EVERY = [Combination(*row) for row in product(*SLOTS)]
 MISFITS = [combination for combination in EVERY if combination.misfit]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 
 import muse_lr
@@ -19,17 +19,21 @@ from muse_lr import testing
 from muse_lr.charges.fixed import FixedCharges
 from muse_lr.geometry import strained_geometry
 from muse_lr.reciprocal import smallest_waves
+from muse_lr.registry import CHARGES, lookup
 from muse_lr.response import born_charges
 from muse_lr.testing.structures import random_rotation, random_unimodular
 from muse_lr.units import COULOMB_CONSTANT
 
 ELEMENTS = ("H", "C", "O")
-LEARNED = ("latent", "conserved", "split", "fukui", "qet")
+LEARNED = tuple(kind for kind in CHARGES if kind != "fixed")
+PERIODIC = tuple(kind for kind in LEARNED if not lookup("charges", kind).reads_field)
+RESPONSIVE = tuple(kind for kind in LEARNED if lookup("charges", kind).reads_field)
 FIXED = {"kind": "fixed", "by_element": {"H": 0.4, "C": 0.1, "O": -0.8}}
 
 
 def model_of(kind, cutoff=3.0, layers=1, **options):
-    charges = FIXED if kind == "fixed" else {"kind": kind, "l_max": 1, **options}
+    l_max = int(kind != "fixed" and lookup("charges", kind).has_multipoles)
+    charges = FIXED if kind == "fixed" else {"kind": kind, "l_max": l_max, **options}
     backbone = {"kind": "painn", "cutoff": cutoff, "channels": 8, "layers": layers}
     section = {"elements": ELEMENTS, "backbone": backbone, "charges": charges}
     section["heads"] = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
@@ -89,8 +93,9 @@ def test_born_charges_of_molecules_are_derivatives_of_the_dipole(kind):
     assert float(out.bec_error) == 0
 
 
-@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("kind", [kind for kind in LEARNED if kind != "induced"])
 def test_born_charges_of_molecules_are_derivatives_of_forces_by_the_field(kind):
+    """The dipole is minus the energy's slope in the field: not after a few steps of induction."""
     model, atoms = model_of(kind), ion()
     bec = answer(model, atoms, "bec").bec.numpy()
     step = 1e-3
@@ -104,7 +109,7 @@ def test_born_charges_of_molecules_are_derivatives_of_forces_by_the_field(kind):
         np.testing.assert_allclose(bec[:, axis], found, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("kind", PERIODIC)
 def test_born_charges_sum_to_the_total_charge(kind):
     for atoms in (ion(), crystal(), slab()):
         atoms.info["total_charge"] = 1
@@ -145,7 +150,7 @@ def test_born_charges_of_split_charges_are_exact_under_periodicity(atoms):
     assert float(out.bec_error) == 0
 
 
-@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("kind", PERIODIC)
 @pytest.mark.parametrize("make", [crystal, slab])
 def test_responses_do_not_depend_on_the_description_of_the_lattice(kind, make):
     model, atoms = model_of(kind), make()
@@ -208,7 +213,7 @@ def test_the_finite_wave_form_converges_to_the_exact_one_as_k_squared():
         found, estimate = born_charges(replace(density, polarization=None), geometry, positions)
         errors.append(float((found - exact).abs().max()))
         estimates.append(float(estimate))
-    assert errors[0] > 1e-3
+    assert errors[0] > 1e-4
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.15)
     assert estimates[1] == pytest.approx(errors[1], rel=0.15)
 
@@ -244,7 +249,7 @@ def test_responses_turn_with_the_structure():
             torch.testing.assert_close(second.quadrupole, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("kind", PERIODIC)
 def test_a_batch_of_all_boundaries_is_its_structures_one_by_one(kind):
     model, structures = model_of(kind), [crystal(), ion(0), slab(), Atoms("O"), crystal(7)]
     together = answer(model, structures, "bec", "forces", "polarizability", "dielectric")
@@ -257,7 +262,7 @@ def test_a_batch_of_all_boundaries_is_its_structures_one_by_one(kind):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9, equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("kind", PERIODIC)
 def test_born_charges_can_be_trained(kind):
     """A loss on them has the gradient that differences of the loss have."""
     model = model_of(kind)
@@ -320,6 +325,69 @@ def test_polarizability_and_dielectric_tensor_of_independent_dipoles():
         Springs.periodic_response = True
     assert bool(out.polarizability[0].isnan().all())
     torch.testing.assert_close(out.polarizability[1], Springs.a * torch.eye(3).double())
+
+
+@pytest.mark.parametrize("kind", RESPONSIVE)
+def test_polarizabilities_are_derivatives_of_the_dipole_by_the_field(kind):
+    model, atoms = model_of(kind), ion()
+    alpha = answer(model, atoms, "polarizability").polarizability[0].numpy()
+    step, columns = 1e-3, []
+    for axis in range(3):
+        dipoles = []
+        for sign in (1, -1):
+            atoms.info["electric_field"] = sign * step * np.eye(3)[axis]
+            dipoles.append(total_dipole(model)(atoms))
+        columns.append((dipoles[0] - dipoles[1]) / (2 * step))
+    np.testing.assert_allclose(alpha, np.stack(columns, axis=1), rtol=0, atol=1e-8)
+    assert np.linalg.eigvalsh((alpha + alpha.T) / 2).min() > 1e-4
+    assert bool(answer(model, crystal(), "dielectric").dielectric.isnan().all())
+
+
+def test_dielectric_tensor_of_a_cubic_lattice_is_that_of_clausius_and_mossotti():
+    """(eps - 1) / (eps + 2) = 4 pi k S / 3 V for dipoles that do not overlap."""
+    options = {"l_max": 1, "charge_response": False, "width": 0.4, "tolerance": 1e-12}
+    model = model_of("scf", cutoff=3.0, **options)
+    with torch.no_grad():
+        model.charges.response_offsets.fill_(3.0)
+    atoms = Atoms("O", cell=[3.2, 3.2, 3.2], pbc=True)
+    batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
+    found = []
+    model.charges.register_forward_pre_hook(lambda module, inputs: found.append(inputs[:2]))
+    out = model(batch, ("dielectric",))
+    alpha = float(model.charges.susceptibilities(*found[0]).detach()[0, 1, 0])
+    share = 4 * np.pi / 3 * COULOMB_CONSTANT * alpha / atoms.cell.volume
+    assert share > 0.02
+    expected = (1 + 2 * share) / (1 - share) * torch.eye(3).double()
+    torch.testing.assert_close(out.dielectric[0], expected, rtol=1e-7, atol=1e-9)
+    # A supercell has the same.
+    again = answer(model, atoms.repeat((2, 1, 1)), "dielectric").dielectric[0]
+    torch.testing.assert_close(again, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_born_charges_of_polarisable_ions_are_those_of_born():
+    """Z* = q (eps + 2) / 3 for rigid charges with a polarizability on a cubic lattice."""
+    charges = {"kind": "scf", "l_max": 1, "charge_response": False, "width": 0.4}
+    section = {"elements": ["Na", "Cl"], "charges": {**charges, "tolerance": 1e-12}}
+    section["backbone"] = {"channels": 8, "layers": 1, "cutoff": 4.0}
+    model = muse_lr.build_model(section).to(torch.float64).eval()
+    with torch.no_grad():  # nothing but the two elements decides
+        for part in (model.charges.readout, model.charges.response, model.charges.multipoles):
+            for parameter in part.parameters():
+                parameter.zero_()
+        model.charges.response_offsets.copy_(torch.tensor([[0.0, 1.0], [0.0, 4.0]]))
+    salt = bulk("NaCl", "rocksalt", a=6.4)
+    out = answer(model, salt, "bec", "dielectric", "charges")
+    epsilon = float(out.dielectric[0, 0, 0])
+    assert epsilon > 1.1
+    expected = out.charges.detach()[:, None, None] * (epsilon + 2) / 3 * torch.eye(3)
+    torch.testing.assert_close(out.bec, expected, rtol=1e-6, atol=1e-8)
+    assert float(out.charges.detach().abs().min()) > 0.1
+
+
+@pytest.mark.parametrize("kind", RESPONSIVE)
+def test_born_charges_of_charges_in_their_own_field_are_refused_under_periodicity(kind):
+    with pytest.raises(muse_lr.InputError, match="structure 1 is periodic, where charges"):
+        answer(model_of(kind), [ion(), slab()], "bec")
 
 
 def test_charges_that_feel_no_field_have_a_dielectric_tensor_of_one():

@@ -25,7 +25,7 @@ from muse_lr.registry import lookup
 from muse_lr.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
 from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
 
-COMPUTE = ("forces", "stress", "charges", *RESPONSES)
+COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)
 
 
 class EnergyModel(nn.Module):
@@ -104,14 +104,16 @@ class EnergyModel(nn.Module):
                 f"charges kind {config.charges.kind!r} reads features, but model.backbone is null: "
                 "use kind fixed or a backbone"
             )
-        size = FeatureSize(0, {})
-        if self.multiscale is not None and config.charges.input == "multiscale":
-            size = self.multiscale.features
-        elif self.backbone is not None:
-            size = self.backbone.features
+        size = self._feature_size(config.charges.input == "multiscale")
         cutoff = None if self.backbone is None else self.backbone.cutoff
         part: ChargeModel = kind(config.charges, ChargesContext(self.elements, size, cutoff))
         return part
+
+    def _feature_size(self, wide: bool = True) -> FeatureSize:
+        """Of the backbone, or if ``wide`` of the multiscale part where there is one."""
+        if self.multiscale is not None and wide:
+            return self.multiscale.features
+        return FeatureSize(0, {}) if self.backbone is None else self.backbone.features
 
     def _build_heads(self, config: ModelConfig) -> dict[str, Head]:
         context = HeadContext(
@@ -120,6 +122,7 @@ class EnergyModel(nn.Module):
             widths=() if self.charges is None else self.charges.widths,
             l_max=0 if self.charges is None else self.charges.l_max,
             levels=0 if self.multiscale is None else self.multiscale.level_count,
+            features=self._feature_size(),
         )
         heads: dict[str, Head] = {}
         for name, section in config.heads.items():
@@ -208,8 +211,9 @@ class EnergyModel(nn.Module):
         batch : AtomsBatch
             With neighbour lists of at least :attr:`cutoff`.
         compute : sequence of str
-            Any of forces, stress, charges, dipole, quadrupole, polarization, potential, bec (Born
-            effective charges), polarizability, dielectric (the electronic dielectric tensor).
+            Any of forces, stress, parts (these of each named energy too), charges, dipole,
+            quadrupole, polarization, potential, bec (Born effective charges), polarizability,
+            dielectric (the electronic dielectric tensor).
         create_graph : bool, optional
             Whether the derivatives can be differentiated again; default: in training mode.
 
@@ -233,8 +237,7 @@ class EnergyModel(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() or derived):
             geometry = strained_geometry(batch, positions, strain)
             if by_field:
-                leaf = geometry.field.detach().requires_grad_(True)
-                geometry = replace(geometry, field=leaf)
+                geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
             keep = self.training if create_graph is None else create_graph
             derivatives = self._derivatives(batch, compute, keep)
             output = self._energies(batch, geometry, derivatives, "potential" in responses)
@@ -243,7 +246,8 @@ class EnergyModel(nn.Module):
                     output, self.charges, self.heads, geometry, positions, responses, keep
                 )
             if forces or stress:
-                differentiate(output, geometry, positions if forces else None, strain, keep)
+                leaf = positions if forces else None
+                differentiate(output, geometry, leaf, strain, keep, "parts" in compute)
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output
@@ -332,6 +336,8 @@ class EnergyModel(nn.Module):
                 raise InputError(
                     f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
                 )
+            if name == "parts" and not {"forces", "stress"} & set(compute):
+                raise InputError("parts are of forces or stress: compute one of them too")
             if name in ("charges", *RESPONSES) and self.charges is None:
                 raise InputError(f"cannot compute {name!r}: the model has no charges")
 

@@ -26,6 +26,9 @@ class ModelOutput:
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
         (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
+    force_parts, stress_parts : dict of str to Tensor
+        Forces and stress of each of the ``energy_parts``, where they were asked for; they sum to
+        those of the energy.
     charges : Tensor or None
         (n_atoms,) in e.
     dipole : Tensor or None
@@ -58,6 +61,8 @@ class ModelOutput:
     energy_parts: dict[str, Tensor] = field(default_factory=dict)
     forces: Tensor | None = None
     stress: Tensor | None = None
+    force_parts: dict[str, Tensor] = field(default_factory=dict)
+    stress_parts: dict[str, Tensor] = field(default_factory=dict)
     charges: Tensor | None = None
     dipole: Tensor | None = None
     quadrupole: Tensor | None = None

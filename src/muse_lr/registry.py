@@ -24,16 +24,20 @@ CHARGES = {
     "conserved": "muse_lr.charges.readout:ConservedCharges",
     "fixed": "muse_lr.charges.fixed:FixedCharges",
     "fukui": "muse_lr.charges.fukui:FukuiCharges",
-    "induced": "muse_lr.charges.induction:InducedCharges",
+    "induced": "muse_lr.charges.induction_models:InducedCharges",
     "latent": "muse_lr.charges.readout:LatentCharges",
     "qeq": "muse_lr.charges.equilibration:EquilibratedCharges",
     "qet": "muse_lr.charges.qet:QETCharges",
-    "scf": "muse_lr.charges.induction:SelfConsistentCharges",
+    "scf": "muse_lr.charges.induction_models:SelfConsistentCharges",
     "split": "muse_lr.charges.split:SplitCharges",
 }
 HEADS = {
+    "c6": "muse_lr.heads.dispersion_c6:C6Head",
     "coulomb": "muse_lr.heads.coulomb:CoulombHead",
+    "d3": "muse_lr.heads.dispersion_d3:D3Head",
     "external_field": "muse_lr.heads.external_field:ExternalFieldHead",
+    "field_features": "muse_lr.heads.field_features:FieldFeaturesHead",
+    "mbd": "muse_lr.heads.dispersion_mbd:MBDHead",
     "zbl": "muse_lr.heads.repulsion:ZBLHead",
 }
 SOLVERS = {

@@ -71,7 +71,7 @@ def fill_responses(
     Raises
     ------
     InputError
-        For a polarisation that is not defined.
+        For a polarisation or Born charges that are not defined.
     """
     density = output.density
     assert density is not None  # the model refuses responses without charges
@@ -84,6 +84,12 @@ def fill_responses(
     if "potential" in compute:
         output.potential = potential(output.energy_parts, heads, density, create_graph)
     if "bec" in compute:
+        if not defines_born_charges(charges, geometry.pbc):
+            graph = int((~geometry.open_graphs).nonzero()[0])
+            raise InputError(
+                f"structure {graph} is periodic, where charges that answer to the field have no "
+                "Born charges: at finite waves the macroscopic field would screen them"
+            )
         output.bec, output.bec_error = born_charges(density, geometry, positions, create_graph)
     if BY_FIELD & set(compute):
         alpha = polarizability(density, geometry, create_graph)
@@ -91,6 +97,11 @@ def fill_responses(
             alpha = torch.where(geometry.open_graphs[:, None, None], alpha, torch.nan)
         output.polarizability = alpha
         output.dielectric = dielectric_tensor(alpha, geometry)
+
+
+def defines_born_charges(charges: ChargeModel, pbc: Tensor) -> bool:
+    """Whether all graphs with these (n_graphs, 3) boundaries have Born charges."""
+    return not (charges.reads_field and not charges.periodic_response and bool(pbc.any()))
 
 
 def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
@@ -160,16 +171,18 @@ def born_charges(
     r"""Born effective charges, by three backward passes where they are exact.
 
     Open graphs and charges that have a polarisation: :math:`Z_i = \partial P / \partial r_i`.
-    Otherwise, under periodicity, the form at finite wave vectors k
+    Otherwise, under periodicity, the charges at finite wave vectors k,
 
     .. math::
        k \cdot Z_i = \mathrm{Re}\left[ e^{-i k r_i} \frac{\partial}{\partial r_i}
-       \frac{1}{i} \sum_j (q_j + i k \cdot \mu_j) e^{i k r_j} \right]
+       \frac{1}{i} \sum_j q_j e^{i k r_j} \right]
+       + k \cdot \frac{\partial}{\partial r_i} \sum_j \mu_j,
 
     at the three smallest independent vectors k of the reciprocal lattice (P. Zhong, D. Kim,
     D. S. King, B. Cheng, arXiv:2504.05169), which does not depend on the choice of images. Along
-    the normal of slabs k goes to zero. Its error is of the order of k^2: a third of the difference
-    to its value at 2 k.
+    the normal of slabs k goes to zero. The error is of the order of k^2: a third of the difference
+    to the value at 2 k. The sum of the atomic dipoles needs no wave, and is that without a
+    macroscopic field, which waves would bring.
 
     Parameters
     ----------
@@ -195,12 +208,17 @@ def born_charges(
     if bool(exact.all()):
         total = polarization(density, geometry)
         return torch.stack(_rows(total, positions, create_graph), dim=1), error
-    found = _at_waves(density, geometry, positions, 1.0, create_graph)
+    found = _of_charges(density, geometry, positions, 1.0, create_graph)
+    bec = found
+    dipoles = to_cartesian(density.moments).dipoles
+    if dipoles is not None:
+        total = sum_nodes(dipoles, geometry.graph_index, geometry.num_graphs)
+        bec = found + torch.stack(_rows(total, positions, create_graph), dim=1)
     if create_graph:
-        return found, torch.where(exact, error, torch.nan)
-    doubled = _at_waves(density, geometry, positions, 2.0, create_graph)
+        return bec, torch.where(exact, error, torch.nan)
+    doubled = _of_charges(density, geometry, positions, 2.0, create_graph)
     difference = (doubled - found).abs().amax((1, 2)) / 3
-    return found, error.scatter_reduce(0, geometry.graph_index, difference, "amax")
+    return bec, error.scatter_reduce(0, geometry.graph_index, difference, "amax")
 
 
 def _rows(totals: Tensor, positions: Tensor, create_graph: bool) -> list[Tensor]:
@@ -220,27 +238,23 @@ def _rows(totals: Tensor, positions: Tensor, create_graph: bool) -> list[Tensor]
     ]
 
 
-def _at_waves(
+def _of_charges(
     density: ChargeDensity,
     geometry: Geometry,
     positions: Tensor,
     multiple: float,
     create_graph: bool,
 ) -> Tensor:
-    """(n_atoms, 3, 3) Born charges at ``multiple`` times the smallest waves."""
+    """(n_atoms, 3, 3) what charges give to the Born charges, at multiples of the smallest waves."""
     waves, limit = smallest_waves(geometry)  # (G, 3, 3), (G, 3)
     waves = torch.where(limit[:, :, None], waves, multiple * waves)
     index, count = geometry.graph_index, geometry.num_graphs
     own, still = waves[index], limit[index]
     charges = density.charges.to(torch.float64)[:, None]
     angle = torch.einsum("nka,na->nk", own, geometry.positions)
-    dipoles = to_cartesian(density.moments).dipoles
-    along = torch.zeros_like(angle)
-    if dipoles is not None:
-        along = torch.einsum("nka,na->nk", own, dipoles.to(torch.float64))
     sine, cosine = torch.sin(angle), torch.cos(angle)
-    real = torch.where(still, charges * angle + along, charges * sine + along * cosine)
-    imaginary = torch.where(still, 0.0, along * sine - charges * cosine)
+    real = charges * torch.where(still, angle, sine)
+    imaginary = -charges * torch.where(still, 0.0, cosine)
     by_real = _rows(sum_nodes(real, index, count), positions, create_graph)
     by_imaginary = _rows(sum_nodes(imaginary, index, count), positions, create_graph)
     turn, quarter = (

@@ -1,10 +1,10 @@
-"""Multipoles that are induced by their own field: a few steps, or self-consistent."""
+"""What models of induced multipoles share; see :mod:`muse_lr.charges.induction_models`."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spin_totals
-from muse_lr.charges.fixed_point import Iteration, fixed_point
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
 from muse_lr.charges.polarisation import (
+    Modulation,
     PolarisationMap,
     Response,
-    by_component,
     largest_susceptibilities,
 )
 from muse_lr.density import ChargeDensity
@@ -51,6 +50,10 @@ class PolarisableConfig(ChargesConfig):
         description="Whether charges respond to the potential too. Without, only dipoles and "
         "quadrupoles do (l_max 1 or 2), and the response to a uniform field is defined in "
         "crystals.",
+    )
+    nonlinear: bool = Field(
+        False,
+        description="Whether the susceptibilities depend on the strength of the field, too.",
     )
     spin: bool = Field(
         False,
@@ -104,6 +107,11 @@ class PolarisableCharges(LearnedCharges):
         start = torch.tensor(START[:orders], dtype=torch.get_default_dtype())
         start = start.repeat_interleave(channels).expand(len(context.elements), -1)
         self.response_offsets = nn.Parameter(start.clone())
+        self.modulation = None
+        if config.nonlinear:
+            self.modulation = FieldStrength(
+                context.features.scalars, max(1, config.l_max), orders * channels
+            )
         self.charge_response = config.charge_response
         self.periodic_response = not config.charge_response
         self.solver = ReferenceSolver(self.widths, config.accuracy, context.cutoff)
@@ -117,7 +125,9 @@ class PolarisableCharges(LearnedCharges):
     def susceptibilities(self, features: NodeFeatures, composition: Tensor) -> Tensor:
         """(n_atoms, l_max + 1, channels) in e^2 A^(2l) / eV, float64."""
         logits = self.response(features.scalars) + composition @ self.response_offsets
-        share = STABLE_SHARE / self.channels * torch.sigmoid(logits.double())
+        # A modulation may double it.
+        largest_share = STABLE_SHARE if self.modulation is None else STABLE_SHARE / 2
+        share = largest_share / self.channels * torch.sigmoid(logits.double())
         width = self.atom_widths(composition.double())
         largest = largest_susceptibilities(width, self.l_max)
         return share.unflatten(1, (self.l_max + 1, self.channels)) * largest[:, :, None]
@@ -143,8 +153,11 @@ class PolarisableCharges(LearnedCharges):
         reference = self.multipoles_at_rest(features, composition)
         totals = spin_totals(batch) if self.channels == 2 else batch.total_charge[:, None]
         density = ChargeDensity(reference.sum(2), width, geometry.graph_index, geometry.num_graphs)
-        external = uniform_field(density, geometry, self.l_max).moments
-        response = Response(reference, self.susceptibilities(features, composition), external)
+        modulation = None if self.modulation is None else self.modulation(features.scalars)
+        order = self.l_max if modulation is None else max(1, self.l_max)
+        external = uniform_field(density, geometry, order).moments
+        susceptibility = self.susceptibilities(features, composition)
+        response = Response(reference, susceptibility, external, modulation)
         polarise = PolarisationMap(geometry, width, self.solver, totals, self.charge_response)
         moments = self.polarised(polarise, response, geometry)
         dtype = composition.dtype
@@ -164,109 +177,27 @@ class PolarisableCharges(LearnedCharges):
         """(n_atoms, (l_max + 1)^2, channels) multipoles in their own field."""
 
 
-class InducedConfig(PolarisableConfig):
-    """Keys of the multipoles induced in a few steps."""
+class FieldStrength(nn.Module):
+    """The weights of a :class:`Modulation`.
 
-    kind: Literal["induced"] = "induced"
-    steps: int = Field(
-        2, ge=1, le=10, description="How often the multipoles answer to their field."
-    )
-
-
-class InducedCharges(PolarisableCharges):
-    r"""Multipoles after a fixed number of answers to their own field.
-
-    .. math:: M^{(0)} = M_\mathrm{rest}, \qquad M^{(n + 1)} = F(M^{(n)}), \qquad M = M^{(N)}:
-
-    the series of mutual induction, cut after N terms. Cost and derivatives are those of N sums of
-    fields. The route, with the Fukui step after each field, is that of MACE-POLAR-1
-    (arXiv:2602.19411), here with a response that is linear in the field.
+    Parameters
+    ----------
+    channels : int
+        Scalar features.
+    orders : int
+        Of the field.
+    outputs : int
+        Susceptibilities.
     """
 
-    Config: ClassVar[type[ChargesConfig]] = InducedConfig
+    def __init__(self, channels: int, orders: int, outputs: int) -> None:
+        super().__init__()
+        hidden = max(channels // 2, 1)
+        self.features = nn.Linear(channels, hidden)
+        self.inner = nn.Linear(orders, hidden, bias=False)
+        self.outer = nn.Linear(hidden, outputs, bias=False)
 
-    def __init__(self, config: InducedConfig, context: ChargesContext) -> None:
-        super().__init__(config, context)
-        self.steps = config.steps
-
-    def polarised(
-        self, polarise: PolarisationMap, response: Response, geometry: Geometry
-    ) -> Tensor:
-        """See :meth:`PolarisableCharges.polarised`."""
-        tensors = tensors_of(response, geometry)
-        moments = polarise.at_rest(response)
-        for _ in range(self.steps):
-            moments = polarise(moments, *tensors)
-        return moments
-
-
-class SelfConsistentConfig(PolarisableConfig):
-    """Keys of the self-consistent multipoles."""
-
-    kind: Literal["scf"] = "scf"
-    mixing: float = Field(0.3, gt=0, le=1, description="Share of the residual in a step.")
-    tolerance: float = Field(
-        1e-10, ge=1e-13, le=1e-4, description="Largest residual, relative to the largest moment."
-    )
-    iterations: int = Field(100, ge=1, description="Steps after which it is an error.")
-
-
-class SelfConsistentCharges(PolarisableCharges):
-    r"""Multipoles that are what their own field makes of them, :math:`M = F(M)`.
-
-    Solved by mixing with Anderson's acceleration. The derivatives of the solution, of any order,
-    are solutions of the linearised equations: exact to the tolerance, and independent of how the
-    iteration went (Baldwin et al., arXiv:2603.14700, for the idea of an atom-centred density as
-    its own fixed point).
-
-    Raises
-    ------
-    InputError
-        When evaluated, if the iteration does not converge.
-    """
-
-    Config: ClassVar[type[ChargesConfig]] = SelfConsistentConfig
-
-    def __init__(self, config: SelfConsistentConfig, context: ChargesContext) -> None:
-        super().__init__(config, context)
-        self.mixing, self.tolerance = config.mixing, config.tolerance
-        self.iterations = config.iterations
-
-    def polarised(
-        self, polarise: PolarisationMap, response: Response, geometry: Geometry
-    ) -> Tensor:
-        """See :meth:`PolarisableCharges.polarised`."""
-        options = Iteration(
-            geometry.graph_index,
-            geometry.num_graphs,
-            self.mixing,
-            self.tolerance,
-            self.iterations,
-        )
-        return self_consistent(polarise, response, geometry, options)
-
-
-def self_consistent(
-    polarise: PolarisationMap, response: Response, geometry: Geometry, options: Iteration
-) -> Tensor:
-    """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they make.
-
-    Raises
-    ------
-    InputError
-        If there are none that are stable: beyond the polarisation catastrophe.
-    """
-    metric = 1 / by_component(response.susceptibility.detach())
-    start = polarise.at_rest(response)
-    return fixed_point(polarise, start, tensors_of(response, geometry), options, metric)
-
-
-def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
-    """What a :class:`PolarisationMap` depends on, in its order."""
-    return (
-        response.reference,
-        response.susceptibility,
-        response.external,
-        geometry.positions,
-        geometry.cell,
-    )
+    def forward(self, scalars: Tensor) -> Modulation:
+        """For (n_atoms, channels) features, in float64."""
+        inner, outer = self.inner.weight.T.double(), self.outer.weight.T.double()
+        return Modulation(self.features(scalars).double(), inner, outer)

@@ -9,11 +9,16 @@ with a Fukui step for the charges, :math:`q_i' \to q_i' + f_i (Q - \sum_j q_j')`
 the chemical potential alike, so that only differences of the potential act. S_1 is the
 polarizability :math:`\alpha`, S_2 that of quadrupoles. Charges can be left out of the response; S_0
 then only shares out the total.
+
+The susceptibilities may depend on the strength of the field at the atom, through invariants
+:math:`u_{il} = \log(1 + |v_{il}|^2)` of l >= 1 (v in eV/(e A^l), the external field in it),
+
+.. math:: S_{il} = 2\, \mathrm{sigmoid}\bigl(W_2\, \mathrm{silu}(a_i + W_1 u_i)\bigr)\, S^0_{il}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,6 +28,7 @@ from muse_lr.charges.constraint import spread
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
+from muse_lr.multipoles import order_of
 from muse_lr.solvers.fields import FieldOperator, fields_at_atoms
 from muse_lr.solvers.kernels import self_interaction
 from muse_lr.solvers.reference import ReferenceSolver
@@ -57,6 +63,40 @@ def largest_susceptibilities(width: Tensor, l_max: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Modulation:
+    """How susceptibilities depend on the strength of the field.
+
+    Attributes
+    ----------
+    hidden : Tensor
+        (n_atoms, H) a, from the features of the atoms.
+    inner : Tensor
+        (orders, H) W_1; the orders are l = 1 to max(1, l_max).
+    outer : Tensor
+        (H, (l_max + 1) channels) W_2.
+    """
+
+    hidden: Tensor
+    inner: Tensor
+    outer: Tensor
+
+    def factor(self, fields: Tensor, shape: torch.Size) -> Tensor:
+        """(n_atoms, l_max + 1, channels) between 0 and 2.
+
+        Parameters
+        ----------
+        fields : Tensor
+            (n_atoms, (order + 1)^2) v.
+        shape : torch.Size
+            Of the result.
+        """
+        orders = range(1, len(self.inner) + 1)
+        strengths = [fields[:, o**2 : (o + 1) ** 2].square().sum(1).log1p() for o in orders]
+        hidden = self.hidden + torch.stack(strengths, dim=1) @ self.inner
+        return 2 * torch.sigmoid(torch.nn.functional.silu(hidden) @ self.outer).reshape(shape)
+
+
+@dataclass(frozen=True)
 class Response:
     """What the multipoles of a batch are without a field, and how they answer to one.
 
@@ -68,18 +108,27 @@ class Response:
     susceptibility : Tensor
         (n_atoms, l_max + 1, channels) S in e^2 A^(2l) / eV, positive.
     external : Tensor
-        (n_atoms, (l_max + 1)^2) external potential and its derivatives, eV/(e A^l).
+        (n_atoms, (order + 1)^2) external potential and its derivatives, eV/(e A^l); the order is
+        l_max, and at least 1 with a modulation.
+    modulation : Modulation or None
+        None where the response is linear.
     """
 
     reference: Tensor
     susceptibility: Tensor
     external: Tensor
+    modulation: Modulation | None = None
+
+    @property
+    def field_order(self) -> int:
+        """Highest derivative of the potential that acts."""
+        return order_of(self.external)
 
 
 class PolarisationMap:
     """M' of M, in the geometry and boundaries of a batch; a Map of the fixed point.
 
-    Its tensors are those of the :class:`Response` in their order, positions and cell.
+    Its tensors are those that :func:`tensors_of` gives.
 
     Parameters
     ----------
@@ -109,20 +158,23 @@ class PolarisationMap:
 
     def __call__(self, unknowns: Tensor, *tensors: Tensor) -> Tensor:
         """(n_atoms, (l_max + 1)^2, channels) M' of M."""
-        reference, susceptibility, external, positions, cell = tensors
+        positions, cell, *parts = tensors
+        response = _response_of(parts)
         geometry = replace(self._geometry, positions=positions, cell=cell)
         moments = unknowns.sum(2)
         density = ChargeDensity(moments, self._width, geometry.graph_index, geometry.num_graphs)
-        fields = fields_at_atoms(density, geometry, self._solver, density.l_max)
-        return self.respond(Response(reference, susceptibility, external), fields.moments)
+        fields = fields_at_atoms(density, geometry, self._solver, response.field_order)
+        return self.respond(response, fields.moments)
 
     def frozen(self, *tensors: Tensor) -> Callable[[Tensor], Tensor]:
         """See :meth:`Map.frozen`."""
-        reference, susceptibility, external, positions, cell = (t.detach() for t in tensors)
+        positions, cell, *parts = (tensor.detach() for tensor in tensors)
+        response = _response_of(parts)
         geometry = replace(self._geometry, positions=positions, cell=cell)
-        order = susceptibility.shape[1] - 1
-        fields = FieldOperator(geometry, self._solver, order, self._width, self._width, order)
-        response = Response(reference, susceptibility, external)
+        l_max = order_of(response.reference[:, :, 0])
+        fields = FieldOperator(
+            geometry, self._solver, response.field_order, self._width, self._width, l_max
+        )
         return lambda unknowns: self.respond(response, fields(unknowns.sum(2)).moments)
 
     def respond(self, response: Response, fields: Tensor) -> Tensor:
@@ -132,24 +184,29 @@ class PolarisationMap:
         ----------
         response : Response
         fields : Tensor
-            (n_atoms, (l_max + 1)^2) of the density itself, eV/(e A^l).
+            (n_atoms, (order + 1)^2) of the density itself, eV/(e A^l).
         """
-        susceptibility, reference = by_component(response.susceptibility), response.reference
-        change = susceptibility * (fields + response.external)[:, :, None]
+        reference, fields = response.reference, fields + response.external
+        susceptibility = response.susceptibility
+        if response.modulation is not None:
+            factor = response.modulation.factor(fields, susceptibility.shape)
+            susceptibility = susceptibility * factor
+        susceptibility = by_component(susceptibility)
+        change = susceptibility * fields[:, : reference.shape[1], None]
         charges = reference[:, 0] if self._first else reference[:, 0] - change[:, 0]
         charges = spread(charges, susceptibility[:, 0], self._totals, self._geometry.graph_index)
         return torch.cat([charges[:, None], reference[:, 1:] - change[:, 1:]], dim=1)
 
     def at_rest(self, response: Response) -> Tensor:
         """(n_atoms, (l_max + 1)^2, channels) multipoles without any field, at the totals."""
-        still = replace(response, external=torch.zeros_like(response.external))
+        still = replace(response, external=torch.zeros_like(response.external), modulation=None)
         return self.respond(still, still.external)
 
     def work(self, response: Response, moments: Tensor) -> Tensor:
         r"""(n_graphs,) energy that it takes to polarise, :math:`\sum |\Delta M|^2 / 2 S`, eV.
 
         With it the energy of all multipoles in the field of each other is stationary in the
-        self-consistent multipoles of a linear response.
+        self-consistent multipoles of a linear response. S is that without a modulation.
         """
         change = moments - self.at_rest(response)
         own = change**2 / (2 * by_component(response.susceptibility))
@@ -162,3 +219,19 @@ def by_component(susceptibility: Tensor) -> Tensor:
     """(n, l_max + 1, ...) -> (n, (l_max + 1)^2, ...): one for each m."""
     orders = torch.arange(susceptibility.shape[1], device=susceptibility.device)
     return susceptibility[:, orders.repeat_interleave(2 * orders + 1)]
+
+
+def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
+    """What a :class:`PolarisationMap` depends on."""
+    parts = [response.reference, response.susceptibility, response.external]
+    modulation = response.modulation
+    if modulation is not None:
+        parts += [modulation.hidden, modulation.inner, modulation.outer]
+    return geometry.positions, geometry.cell, *parts
+
+
+def _response_of(parts: Sequence[Tensor]) -> Response:
+    """The inverse of :func:`tensors_of`, positions and cell aside."""
+    reference, susceptibility, external, *rest = parts
+    modulation = Modulation(*rest) if rest else None
+    return Response(reference, susceptibility, external, modulation)

@@ -20,6 +20,8 @@ CLOSE = 0.5
 CHARGE_SUM = 0.01
 #: Energies of one structure that differ by more contradict each other, eV.
 SAME_ENERGY = 1e-3
+#: Largest component that the sum of the Born charges may have beside the total charge, e.
+BEC_SUM = 0.1
 #: Born charges are suspected where their transposed leaves so small a share of the residual.
 TRANSPOSED_SHARE = 0.1
 
@@ -86,6 +88,12 @@ def _state_suspicions(
         if abs(total - float(charge)) > CHARGE_SUM:
             text = f"the charges sum to {total:.3f} e, the total charge is {float(charge):g}"
             yield "charge sum", text, abs(total - float(charge))
+    if "bec" in labels:
+        excess = labels["bec"].sum(0) - float(charge) * np.eye(3)
+        size = float(np.abs(excess).max())
+        if size > BEC_SUM:
+            text = f"the Born charges do not sum to the total charge: {size:.2g} e remain"
+            yield "bec sum", text, size
     spin = atoms.info.get("spin")
     if is_finite_number(spin):
         electrons = int(atoms.numbers.sum()) - round(float(charge))

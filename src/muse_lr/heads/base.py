@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from muse_lr.batch import AtomsBatch
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.graph import FeatureSize, NodeFeatures
 from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.schema import Strict
 from muse_lr.solvers.base import Derivative
@@ -38,6 +38,8 @@ class HeadContext:
         Highest order of their multipoles.
     levels : int
         Levels of coarse nodes; 0 without a hierarchy.
+    features : FeatureSize
+        Of what it may read; empty without a backbone.
     """
 
     elements: tuple[str, ...]
@@ -45,6 +47,7 @@ class HeadContext:
     widths: tuple[float, ...]
     l_max: int
     levels: int
+    features: FeatureSize
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Head(nn.Module, ABC):
     Config: ClassVar[type[HeadConfig]]
     needs_density: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    reads_tensors: ClassVar[bool] = False
+    reads_tensors: bool = False
     boundaries: ClassVar[frozenset[Boundary]] = ALL_BOUNDARIES
     long_range: ClassVar[bool] = False
     reads_field: ClassVar[bool] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -11,15 +13,20 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
+from muse_lr.graph import sum_nodes
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.multipoles import MAX_MULTIPOLE
+from muse_lr.multipoles import MAX_MULTIPOLE, to_cartesian
 from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.multiscale.edges import coarse_geometry
+from muse_lr.smooth import switch_off
 from muse_lr.solvers.dispatch import Electrostatics
-from muse_lr.solvers.kernels import self_energy
+from muse_lr.solvers.kernels import pair_interaction, radial_kernel, self_energy
+from muse_lr.units import COULOMB_CONSTANT
 
 #: Real-space cutoff where no backbone sets one, A.
 DEFAULT_CUTOFF = 6.0
+#: Pairs closer than this share of ``omit_within`` are left out altogether.
+OMIT_TAPER = 0.5
 
 
 class CoulombConfig(HeadConfig):
@@ -42,6 +49,20 @@ class CoulombConfig(HeadConfig):
     self_interaction: bool = Field(
         False, description="Whether the energy of each Gaussian with itself is added."
     )
+    damping_width: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Gaussian standard deviation, A, that is added in quadrature to the width of "
+        "every charge in this head: it damps what is near and leaves what is far.",
+    )
+    omit_within: float | None = Field(
+        None,
+        gt=0,
+        le=30,
+        description="Pairs closer than this, A, fade out, and those closer than half of it are "
+        "left out: the backbone sees them. Default: all pairs are summed.",
+    )
     level: int = Field(
         0,
         ge=0,
@@ -55,12 +76,17 @@ class CoulombConfig(HeadConfig):
 
 
 class CoulombHead(Head):
-    """E = 1/2 iint rho(r) rho(r') k / |r - r'|, by default without each site's own energy.
+    r"""E = 1/2 iint rho(r) rho(r') k / |r - r'|, by default without each site's own energy.
 
     The exact sum over all pairs in open systems, lattice sums in slabs and crystals; the
     conventions are those of :mod:`muse_lr.solvers.reference`. On a coarse level the moments of the
     atoms are moved onto the nodes by their shares, which keeps charge and dipole; what is within
     one node does not interact.
+
+    What a backbone sees anyway can be damped or left out, in every boundary and for multipoles of
+    every order: with ``damping_width`` w the charges are Gaussians of width
+    :math:`\sqrt{\sigma^2 + w^2}`, and with ``omit_within`` R each pair counts
+    :math:`S((r - R/2) / (R/2))`, S the quintic smoothstep.
     """
 
     Config: ClassVar[type[HeadConfig]] = CoulombConfig
@@ -76,9 +102,12 @@ class CoulombHead(Head):
                 f"the coulomb head acts on level {config.level}, but the model has "
                 f"{context.levels} levels of coarse nodes: set model.multiscale.levels"
             )
+        self.damping_width, self.omit_within = config.damping_width, config.omit_within
         widths, l_max = context.widths, context.l_max
         if config.level > 0:
             widths, l_max = (config.coarse_width,), MAX_MULTIPOLE
+        if config.damping_width > 0:
+            widths = tuple(math.hypot(width, config.damping_width) for width in widths)
         if config.self_interaction and min(widths) == 0:
             raise InputError(
                 "self_interaction of the coulomb head: the energy of a point charge with itself is "
@@ -91,7 +120,7 @@ class CoulombHead(Head):
             config.cutoff or context.cutoff or DEFAULT_CUTOFF,
             config.solver,
         )
-        self.cutoff = self.electrostatics.cutoff
+        self.cutoff = max(self.electrostatics.cutoff, config.omit_within or 0.0)
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
@@ -99,7 +128,12 @@ class CoulombHead(Head):
         density, geometry = inputs.density, inputs.geometry
         if self.level > 0:
             density, geometry = self._coarse(density, geometry, *inputs.levels[self.level - 1])
+        if self.damping_width > 0:
+            width = (density.width.square() + self.damping_width**2).sqrt()
+            density = replace(density, width=width)
         energy = self.electrostatics.energy(density, geometry, inputs.derivatives)
+        if self.omit_within is not None:
+            energy = energy - near_energy(density, geometry, self.omit_within)
         if self.self_interaction:
             energy = energy + self_energy(density)
         return energy
@@ -122,3 +156,21 @@ class CoulombHead(Head):
         pairs = torch.stack([assignment.atom, assignment.node])
         pooled = density.pool(pairs, assignment.share, assignment.vectors, sites)
         return pooled, coarse_geometry(nodes, geometry, self.cutoff)
+
+
+def near_energy(density: ChargeDensity, geometry: Geometry, end: float) -> Tensor:
+    """(n_graphs,) interaction of the pairs within ``end`` (A), fading out from half of it on; eV.
+
+    Over the edges of the geometry, each pair twice, images of an atom included: the same sum in
+    every boundary.
+    """
+    near = (geometry.edge_lengths < end).nonzero()[:, 0]
+    sender, receiver = geometry.edge_index[:, near]
+    vector = geometry.edge_vectors[near].to(density.moments.dtype)
+    variance = density.width[sender] ** 2 + density.width[receiver] ** 2
+    kernel = radial_kernel(vector.square().sum(1), variance, 2 * density.l_max)
+    moments = to_cartesian(density.moments)
+    pair = pair_interaction(moments[sender], moments[receiver], vector, kernel)
+    window = switch_off(geometry.edge_lengths[near].to(pair.dtype), OMIT_TAPER * end, end)
+    graph = geometry.graph_index[receiver]
+    return COULOMB_CONSTANT / 2 * sum_nodes(pair * window, graph, geometry.num_graphs)

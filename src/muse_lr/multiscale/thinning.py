@@ -98,7 +98,11 @@ def masses(
     """
     sender, receiver = edge_index
     excess = priority.index_select(0, sender) - priority.index_select(0, receiver)
-    suppression = window * smoothstep(excess / delta)
+    # Neighbours of lower priority, half of them at least, do not suppress at all.
+    higher = (excess.detach() > 0).nonzero()[:, 0]
+    sender, receiver = sender.index_select(0, higher), receiver.index_select(0, higher)
+    suppression = smoothstep(excess.index_select(0, higher) / delta)
+    suppression = window.index_select(0, higher) * suppression
     mass = torch.ones_like(priority)
     for _ in range(ITERATIONS):
         pressure = mass.index_select(0, sender) * suppression

@@ -70,9 +70,11 @@ def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) ->
     """
     decay = math.sqrt(math.log(10 / accuracy))
     splitting = max(REAL_TAPER * cutoff / (2 * decay), *widths)
+    reciprocal_cutoff = decay / splitting
     if min(widths) >= splitting:
-        return EwaldParameters(splitting, 0.0, decay / splitting)
-    return EwaldParameters(splitting, 2 * decay * splitting / REAL_TAPER, decay / splitting)
+        return EwaldParameters(splitting, 0.0, reciprocal_cutoff)
+    reach = cutoff if splitting > max(widths) else 2 * decay * splitting / REAL_TAPER
+    return EwaldParameters(splitting, reach, reciprocal_cutoff)
 
 
 class Solver(ABC):

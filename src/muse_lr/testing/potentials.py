@@ -123,10 +123,12 @@ class ModelPotential(Potential):
         self._model = model
         self.cutoff = model.cutoff
         self.size_consistent = model.size_consistent
-        charged = model.charges is not None
-        self.coulomb = charged and any(_sums_charges(head) for head in model.heads.values())
+        charged, heads = model.charges is not None, model.heads.values()
+        self.coulomb = charged and any(_sums_charges(head) for head in heads)
         if model.charges is not None and model.charges.reads_field and not self.coulomb:
             # Charges that answer to each other's field at a distance, without its energy.
+            self.coulomb = None
+        if any(_reads_potential(head) for head in heads):
             self.coulomb = None
         names = PROPERTIES if charged else ("forces", "stress")
         self.provides = frozenset(names)
@@ -212,6 +214,12 @@ def _sums_charges(head: torch.nn.Module) -> bool:
     from muse_lr.heads.coulomb import CoulombHead
 
     return isinstance(head, CoulombHead)
+
+
+def _reads_potential(head: torch.nn.Module) -> bool:
+    from muse_lr.heads.field_features import FieldFeaturesHead
+
+    return isinstance(head, FieldFeaturesHead)
 
 
 def _as_array(value: torch.Tensor) -> Array:

@@ -20,7 +20,7 @@ from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.io import atomic_write
 from muse_lr.model import EnergyModel
 from muse_lr.output import ModelOutput
-from muse_lr.response import coulomb_heads
+from muse_lr.response import coulomb_heads, defines_born_charges
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
 from muse_lr.train.ranks import Ranks
@@ -50,6 +50,8 @@ def measurable(model: EnergyModel, dataset: Dataset) -> tuple[str, ...]:
     carried = {label for frame in dataset.frames for label in frame.labels}
     if model.charges is None:
         carried -= set(OF_CHARGES)
+    elif not defines_born_charges(model.charges, torch.cat([s.pbc for s in dataset.structures])):
+        carried -= {"bec"}
     if not coulomb_heads(model.heads):
         carried -= {"potential"}
     return tuple(label for label in LABELS if label in carried)
