@@ -154,7 +154,7 @@ def _waves(
     splitting = solver.ewald.splitting
     cells = lattice_cells(geometry, lattice, splitting)
     space = ReciprocalSpace(cells, geometry, lattice, solver.ewald.reciprocal_cutoff, width.dtype)
-    weights = space.weights(splitting)
+    weights = space.weights(splitting).clamp(min=0)  # the window ends in round-off
     padded = PaddedGraphs(geometry, lattice)
     count, largest = padded.shape
     matrix = width.new_zeros((count, largest, largest))

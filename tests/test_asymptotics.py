@@ -1,0 +1,94 @@
+"""How energies of far fragments decay in open systems: local slopes of untrained models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import muse_lr
+from muse_lr import testing
+
+FORMAL = {"Na": 1.0, "Cl": -1.0, "H": 0.4, "O": -0.4}
+#: Distances at which slopes are measured, A, and the step of the difference in ln R.
+DISTANCES = (30.0, 55.0, 100.0)
+STEP = 0.02
+#: Fragments and the exponent of their interaction.
+FRAGMENTS = {
+    "charge-charge": ("Na", "Cl", -1),
+    "charge-dipole": ("Na", "OH", -2),
+    "dipole-dipole": ("HO", "OH", -3),
+}
+
+
+def fragment(model, symbols):
+    """An atom, or a diatomic about the point of its axis where its dipole has no quadrupole."""
+    if len(Atoms(symbols)) == 1:
+        return Atoms(symbols)
+    atoms = Atoms(symbols, [[-0.5, -0.1, -0.2], [0.5, 0.1, 0.2]])
+    batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
+    out = model(batch, ("dipole", "quadrupole"))
+    dipole, quadrupole = out.dipole[0].detach().numpy(), out.quadrupole[0].detach().numpy()
+    # Theta along mu is Theta - 2 a mu about a point that is a further along mu.
+    atoms.positions -= dipole * (dipole @ quadrupole @ dipole) / (2 * (dipole @ dipole) ** 2)
+    return atoms
+
+
+def build(backbone, charges, heads):
+    torch.manual_seed(0)
+    section = {"kind": "painn", "cutoff": 4.0, "channels": 8, "layers": 2} if backbone else None
+    model = muse_lr.build_model(
+        {"elements": list(FORMAL), "backbone": section, "charges": charges, "heads": heads}
+    )
+    return model.to(torch.float64).eval()
+
+
+def interaction(model, first, second, distances):
+    """(n,) energies less those of the fragments, the second one moved along x."""
+    structures = [first, second]
+    for distance in distances:
+        moved = second.copy()
+        moved.positions[:, 0] += distance
+        structures.append(first + moved)
+    for atoms in structures if model.config.charges.kind != "fixed" else ():
+        atoms.info["total_charge"] = round(sum(FORMAL[symbol] for symbol in atoms.symbols))
+    batch = muse_lr.AtomsBatch.from_ase(structures, cutoff=model.cutoff)
+    energies = model(batch).energy.detach().numpy()
+    return energies[2:] - energies[:2].sum()
+
+
+def slopes(model, first, second, distances=DISTANCES):
+    """d ln |E| / d ln R at each distance."""
+    around = np.asarray(distances)[:, None] * np.exp([-STEP, STEP])
+    found = interaction(model, first, second, around.ravel()).reshape(-1, 2)
+    return np.diff(np.log(np.abs(found)), axis=1)[:, 0] / (2 * STEP)
+
+
+@pytest.mark.parametrize("pair", FRAGMENTS)
+@pytest.mark.parametrize("options", [{}, {"damping_width": 1.5}, {"omit_within": 6.0}], ids=str)
+@pytest.mark.parametrize("kind", ["fixed", "split", "split:1"])
+def test_slopes_of_the_coulomb_head(kind, options, pair):
+    """Formal charges; transfers of an untrained network, with and without atomic dipoles."""
+    kind, _, l_max = kind.partition(":")
+    charges = {"kind": kind, "by_element": FORMAL, "width": 0.8}
+    if kind == "split":
+        constants = {"Na": 1.0, "Cl": -1.0}
+        charges |= {"by_element": constants, "l_max": int(l_max or 0), "net_charge": "refuse"}
+    model = build(kind == "split", charges, {"coulomb": {"kind": "coulomb", **options}})
+    first, second, exponent = FRAGMENTS[pair]
+    found = slopes(model, fragment(model, first), fragment(model, second))
+    np.testing.assert_allclose(found, exponent, atol=0.01)
+
+
+@pytest.mark.parametrize(("source", "exponent"), [("Na", -1), ("OH", -2)])
+def test_field_features_follow_the_potential(source, exponent):
+    """A molecule without charges feels that of an ion or of a dipole; the rest is of higher order.
+
+    Nonlinear, so that the slope is reached further out than that of a pair energy.
+    """
+    charges = {"kind": "fixed", "by_element": {**FORMAL, "Cl": 0.0}, "width": 0.8}
+    model = build(True, charges, {"field": {"kind": "field_features"}})
+    testing.randomise_weights(model, seed=1)
+    found = slopes(model, Atoms("Cl"), fragment(model, source), (300.0, 500.0, 1000.0))
+    np.testing.assert_allclose(found, exponent, atol=0.01)

@@ -1,0 +1,189 @@
+"""Many-body dispersion: against pymbd, its limits, its symmetries, its refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+import muse_lr
+from muse_lr import testing
+from muse_lr.geometry import strained_geometry
+from muse_lr.heads.dispersion_atoms import HARTREE
+from muse_lr.heads.dispersion_mbd import k_points
+from muse_lr.heads.dispersion_root import NotPositiveError, matrix_root
+
+#: A water dimer beside carbon monoxide, A.
+MOLECULES = Atoms(
+    "OHHOHHCO",
+    [
+        [0.0, 0.0, 0.1173],
+        [0.0, 0.7572, -0.4692],
+        [0.0, -0.7572, -0.4692],
+        [3.0173, 0.3, 0.2],
+        [2.4308, 0.3, 0.9572],
+        [2.4308, 0.3, -0.5572],
+        [0.2, 3.4, 0.5],
+        [0.3, 3.5, 1.63],
+    ],
+)
+VOLUMES = [0.9, 0.6, 0.6, 0.9, 0.65, 0.7, 0.85, 0.95]
+CRYSTAL = Atoms(
+    "ArKr",
+    [[0.0, 0.0, 0.0], [2.4, 2.7, 2.2]],
+    cell=[[5.2, 0.4, 0.0], [0.1, 5.0, 0.3], [0.0, 0.2, 5.6]],
+    pbc=True,
+)
+#: mbd_energy_species of pymbd 0.15.0 (its implementation in numpy), Hartree: free atoms with
+#: beta 0.83, and the volumes above with beta 0.7.
+PYMBD_MOLECULES = (-0.0025745762813311757, -0.0038868801214118065)
+#: The same of the crystal by grid.
+PYMBD_CRYSTAL = {
+    (1, 1, 1): -0.0006217597789068829,
+    (2, 2, 2): -0.0023028067877715053,
+    (3, 2, 1): -0.0021927559112602246,
+}
+
+
+def mbd_model(elements: list[str], kind: str = "mbd", **keys) -> muse_lr.EnergyModel:
+    """The head and nothing else."""
+    heads = {"head": {"kind": kind, **keys}}
+    section = {"elements": elements, "backbone": None, "charges": None, "heads": heads}
+    return muse_lr.build_model(section).double().eval()
+
+
+def energy_of(model: muse_lr.EnergyModel, structures: list[Atoms]) -> np.ndarray:
+    with torch.no_grad():
+        return model(muse_lr.AtomsBatch.from_ase(structures, model.cutoff)).energy.numpy()
+
+
+def test_molecules_are_those_of_pymbd():
+    elements = ["C", "H", "O"]
+    free = energy_of(mbd_model(elements), [MOLECULES])
+    assert free[0] == pytest.approx(PYMBD_MOLECULES[0] * HARTREE, rel=1e-7)
+    head = mbd_model(elements, beta=0.7).heads["head"]
+    batch = muse_lr.AtomsBatch.from_ase([MOLECULES], head.cutoff)
+    geometry = strained_geometry(batch, batch.positions, None)
+    composition = torch.tensor([[s == e for e in elements] for s in MOLECULES.symbols]).double()
+    found = head.energy(geometry, composition, torch.tensor(VOLUMES, dtype=torch.float64))
+    assert float(found) == pytest.approx(PYMBD_MOLECULES[1] * HARTREE, rel=1e-7)
+
+
+@pytest.mark.parametrize("grid", PYMBD_CRYSTAL)
+def test_crystals_are_those_of_pymbd(grid):
+    found = energy_of(mbd_model(["Ar", "Kr"], k_grid=grid, cutoff=14.0), [CRYSTAL])
+    assert found[0] == pytest.approx(PYMBD_CRYSTAL[grid] * HARTREE, rel=1e-7)
+
+
+def test_far_pairs_are_those_of_undamped_c6():
+    distances = (15.0, 30.0, 60.0)
+    dimers = [Atoms("ArKr", [[0, 0, 0], [0, 0, distance]]) for distance in distances]
+    many = energy_of(mbd_model(["Ar", "Kr"]), dimers)
+    pairs = energy_of(mbd_model(["Ar", "Kr"], "c6", damping="none"), dimers)
+    np.testing.assert_allclose(many, pairs, rtol=2e-4)
+
+
+def test_three_atoms_are_not_three_pairs():
+    """The triple-dipole energy of Axilrod and Teller, 9/16 hbar omega alpha^3 / r^9 of like atoms.
+
+    For an equilateral triangle 1 + 3 cos cos cos = 11/8. B. M. Axilrod, E. Teller, J. Chem. Phys.
+    11, 299 (1943).
+    """
+    side = 12.0
+    triangle = Atoms("Ar3", [[0, 0, 0], [side, 0, 0], [side / 2, side * np.sqrt(0.75), 0]])
+    model = mbd_model(["Ar"])
+    three, two = energy_of(model, [triangle, triangle[:2]])
+    free = model.heads["head"]._free
+    frequency = 4 / 3 * free.c6 / free.polarizability**2
+    expected = 9 / 16 * frequency * free.polarizability**3 * 11 / 8 / side**9
+    assert three - 3 * two == pytest.approx(float(expected), rel=0.02)
+
+
+def test_crystal_in_a_large_cell_is_its_molecule():
+    """Its images act as 1 / L^3."""
+    cluster = Atoms("ArKrAr", [[0, 0, 0], [3.6, 0, 0], [1.5, 3.5, 0.4]])
+    boxed = cluster.copy()
+    boxed.set_cell([40.0, 41.0, 42.0])
+    boxed.pbc = True
+    model = mbd_model(["Ar", "Kr"], k_grid=(1, 1, 1), cutoff=14.0)
+    open_energy, box_energy = energy_of(model, [cluster, boxed])
+    assert box_energy == pytest.approx(open_energy, rel=1e-3)
+
+
+def test_a_supercell_folds_the_grid():
+    one = energy_of(mbd_model(["Ar", "Kr"], k_grid=(4, 2, 1)), [CRYSTAL])
+    two = energy_of(mbd_model(["Ar", "Kr"], k_grid=(2, 2, 1)), [CRYSTAL * (2, 1, 1)])
+    assert two[0] / 2 == pytest.approx(one[0], rel=1e-9)
+
+
+def test_k_points_are_half_of_the_shifted_grid():
+    points = k_points((3, 2, 2))
+    assert sum(weight for _, weight in points) == pytest.approx(1.0)
+    assert len(points) == 6
+    assert len(k_points((1, 1, 1))) == 1
+    both = {tuple(np.round(sign * p.numpy() % 1, 9)) for p, _ in points for sign in (1, -1)}
+    assert len(both) == 12
+
+
+def test_derivatives_and_symmetries():
+    argon = Atoms("Ar2Kr", [[0, 0, 0], [3.4, 0.2, 0], [1.3, 3.3, 0.6]])
+    model = mbd_model(["Ar", "Kr"], k_grid=(2, 1, 1))
+    for atoms in (argon, CRYSTAL):
+        testing.check_forces(model, atoms, directions=1)
+        testing.check_second_derivatives(model, atoms)
+        testing.check_rotation(model, atoms)
+        testing.check_permutation(model, atoms)
+    testing.check_stress(model, CRYSTAL)
+    testing.check_wrapping(model, CRYSTAL)
+    testing.check_batch(model, [argon, CRYSTAL, argon[:1], CRYSTAL[:1], argon[:2]])
+    testing.check_far_copies(model, argon, strict=True)
+
+
+def test_learned_volumes_can_be_trained_on_forces():
+    section = {
+        "elements": ["C", "H", "O"],
+        "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
+        "charges": None,
+        "heads": {"mbd": {}},
+    }
+    model = muse_lr.build_model(section).double()
+    testing.randomise_weights(model, seed=1)
+    testing.check_training_gradient(model, [MOLECULES[:6], MOLECULES[6:]])
+
+
+def test_derivatives_of_roots_of_degenerate_matrices(float64):
+    """The identity has one eigenvalue three times: that of its vectors would divide by zero."""
+
+    def root(lower: torch.Tensor) -> torch.Tensor:
+        return matrix_root(2 * torch.eye(3) + lower + lower.mT)
+
+    def hermitian_root(real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
+        matrix = torch.complex(real, imaginary)
+        return torch.view_as_real(matrix_root(2 * torch.eye(3) + matrix + matrix.mH))
+
+    zero = torch.zeros((3, 3), requires_grad=True)
+    other = torch.zeros((3, 3), requires_grad=True)
+    assert torch.autograd.gradcheck(root, zero)
+    assert torch.autograd.gradgradcheck(root, zero)
+    assert torch.autograd.gradcheck(hermitian_root, (zero, other))
+    assert torch.autograd.gradgradcheck(hermitian_root, (zero, other))
+    squared = root(torch.tensor([[0.1, 0.2, 0.0], [0.0, 0.3, -0.1], [0.3, 0.0, 0.2]]))
+    torch.testing.assert_close(root(torch.zeros(3, 3)) ** 2, 2 * torch.eye(3))
+    assert bool((torch.linalg.eigvalsh(squared) > 0).all())
+    with pytest.raises(NotPositiveError):
+        matrix_root(-torch.eye(2))
+
+
+def test_what_it_cannot_describe_is_refused():
+    model = mbd_model(["Ar", "C", "H", "Na"], max_atoms=5)
+    slab = Atoms("Ar", cell=[4, 4, 10], pbc=(1, 1, 0))
+    with pytest.raises(muse_lr.InputError, match="TTF"):
+        energy_of(model, [slab])
+    with pytest.raises(muse_lr.InputError, match="structure 1 has 12 atoms"):
+        energy_of(model, [molecule("CH4"), molecule("C6H6")])
+    with pytest.raises(muse_lr.InputError, match="without bound"):
+        energy_of(model, [Atoms("Na4", np.outer(np.arange(4), [3.0, 0, 0]))])
+    with pytest.raises(muse_lr.InputError, match="k_grid"):
+        mbd_model(["Ar"], k_grid=(2, 0, 1))
