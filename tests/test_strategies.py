@@ -116,7 +116,8 @@ def test_joined_parts_have_the_sum_of_the_charges():
     second = structures.molecule(["O", "H"], charge=-2)
     first.info["spin"] = 2
     joined = structures.join(first, second)
-    assert joined.info == {"total_charge": -1}
+    # One unpaired electron each, as far fragments have them.
+    assert joined.info == {"total_charge": -1, "spin": 3}
     assert len(joined) == 3
 
 
