@@ -25,6 +25,7 @@ from muse_lr.solvers.base import EVERY_DERIVATIVE
 from muse_lr.solvers.charge_matrix import charge_matrix
 from muse_lr.solvers.charge_operator import LatticeOperator, MoleculeOperator
 from muse_lr.solvers.dispatch import Electrostatics
+from muse_lr.solvers.lattice import ReciprocalSpace
 from muse_lr.units import COULOMB_CONSTANT
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -329,3 +330,15 @@ def test_the_electrostatics_are_those_of_the_head():
     head = model.heads["coulomb"].electrostatics
     assert isinstance(head, Electrostatics)
     assert model.charges.electrostatics.ewald == head.ewald == model.charges.solver.ewald
+
+
+def test_waves_whose_window_ends_in_round_off_are_left_out(monkeypatch):
+    problem = Problem([structure(2, TTT, 6), structure(2, SLABS[1], 7)], accuracy=1e-6)
+    expected, weights = problem.charges(), ReciprocalSpace.weights
+
+    def rounded(space, splitting):
+        values = weights(space, splitting)
+        return torch.where(values > 0, values, -1e-32)
+
+    monkeypatch.setattr(ReciprocalSpace, "weights", rounded)
+    torch.testing.assert_close(problem.charges(), expected)

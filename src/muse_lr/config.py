@@ -100,7 +100,7 @@ class ModelConfig(Strict):
     )
     heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
         default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
-        description="Name -> energy head: coulomb, external_field or zbl; null switches one off.",
+        description=f"Name -> energy head: {', '.join(HEADS)}; null switches one off.",
     )
 
     @field_validator("backbone", "charges", "multiscale", mode="before")

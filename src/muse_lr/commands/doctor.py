@@ -23,6 +23,7 @@ PACKAGES = {
     "pytest": "test",
     "nvalchemi-toolkit-ops": "fast",
     "So3krates-torch": "so3krates",
+    "tad-dftd3": "dispersion",
     "pyscf": "datasets",
     "tblite": "datasets",
 }

@@ -226,8 +226,11 @@ def frequency_grid() -> tuple[list[float], Tensor]:
     points, weights = np.polynomial.legendre.leggauss(FREQUENCIES)
     scale = FREQUENCY_SCALE * HARTREE
     frequencies = scale * (1 + points) / (1 - points)
-    weights = 2 * scale * weights / (1 - points) ** 2
-    return [0.0, *frequencies.tolist()], torch.tensor([0.0, *weights.tolist()]).double()
+    steps = 2 * scale * weights / (1 - points) ** 2
+    return (
+        [0.0, *frequencies.tolist()],
+        torch.tensor([0.0, *steps.tolist()], dtype=torch.float64),
+    )
 
 
 def k_points(grid: tuple[int, int, int]) -> list[tuple[Tensor, float]]:
