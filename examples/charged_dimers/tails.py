@@ -45,7 +45,7 @@ def main() -> None:
     for row, name in enumerate(CLASSES):
         rises = [1e3 * (values[row + len(CLASSES)] - values[row]) for values in columns.values()]
         ends = [f"{part[name].info['distance']:.1f}" for part in (near, far)]
-        print("| " + " | ".join([name, *ends, *(f"{rise:.0f}" for rise in rises)]) + " |")
+        print("| " + " | ".join([name, *ends, *(str(round(rise)) for rise in rises)]) + " |")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -67,6 +68,7 @@ def main() -> None:
         left.plot(states[state][:, 0], states[state][:, 1] - zero, ":", color="0.6")
     left.plot(ground[:, 0], ground[:, 1] - zero, "k.", label="reference")
     right.plot(ground[:, 0], ground[:, 2], "k.", label="reference")
+    styles = cycle(["-", "--", "-.", ":"])  # some curves lie on others
     print("| charges | energy MAE, meV | charge MAE, e | q(Na) at 15 A, e |")
     print("|:--|--:|--:|--:|")
     for file in sorted(args.study.glob("*/seed-*/model.pt")):
@@ -75,8 +77,9 @@ def main() -> None:
         errors = np.abs(energy - ground[:, 1]).mean() * 1e3, np.abs(charge - ground[:, 2]).mean()
         print(f"| {name} | {errors[0]:.0f} | {errors[1]:.3f} | {charge[-1]:+.3f} |")
         energy, charge = evaluate(file, FINE)
-        left.plot(FINE, energy - zero, label=name, linewidth=1)
-        right.plot(FINE, charge, label=name, linewidth=1)
+        style = {"label": name, "linewidth": 1, "linestyle": next(styles)}
+        left.plot(FINE, energy - zero, **style)
+        right.plot(FINE, charge, **style)
     left.set(xlabel="distance (Å)", ylabel="energy (eV)", ylim=(-5, 1.5))
     right.set(xlabel="distance (Å)", ylabel="charge of Na (e)")
     right.legend(fontsize=6, ncol=2)

@@ -32,8 +32,8 @@ class Calculator(ASECalculator):
 
     ``results`` has ASE's own names (Born effective charges, dP_a/dr_b, and the electronic
     dielectric tensor only where ``get_property`` asks for them) and ``energy_parts``, a dictionary
-    of the named energies in eV. The neighbour list is built with a skin and kept until an atom has moved half of it; edges
-    in the skin contribute nothing, so rebuilding changes no energy.
+    of the named energies in eV. The neighbour list is built with a skin and kept until an atom has
+    moved half of it; edges in the skin contribute nothing, so rebuilding changes no energy.
 
     Parameters
     ----------
