@@ -120,15 +120,24 @@ SLOTS = [[None, *entries] for entries in ENTRIES]
 EVERY = [Combination(*row) for row in product(*SLOTS)]
 MISFITS = [combination for combination in EVERY if combination.misfit]
 FITTING = [combination for combination in EVERY if not combination.misfit]
-#: Every pair of entries; dipoles, which all charge models make alike, with the backbones in turn.
-PAIRS = [SLOTS[0], SLOTS[1], [None, *CHARGES], SLOTS[3]]
-COVER = [
-    Combination(*row) for row in pairwise_cover(PAIRS, lambda row: not Combination(*row).misfit)
-]
+
+
+def paired(combination: Combination) -> bool:
+    """Whether the cover may have it: a head that reads no density is not paired with charges."""
+    head = combination.head and lookup("head", combination.head)
+    idle = combination.charges is not None and head is not None and not head.needs_density
+    return not combination.misfit and not idle
+
+
+#: Every pair of entries. Dipoles, which all charge models make alike, go with the backbones in
+#: turn, and a second level of the hierarchy with each backbone.
+PAIRS = [SLOTS[0], [None, *MULTISCALE], [None, *CHARGES], SLOTS[3]]
+COVER = [Combination(*row) for row in pairwise_cover(PAIRS, lambda row: paired(Combination(*row)))]
 COVER += [
     Combination(CHEAPEST_FIRST[i % len(CHEAPEST_FIRST)], None, charges, "coulomb")
     for i, charges in enumerate(MULTIPOLES)
 ]
+COVER += [Combination(backbone, "muse:2", "conserved", "coulomb") for backbone in CHEAPEST_FIRST]
 CHOSEN = FITTING if FULL else COVER
 
 #: For tests that evaluate hundreds of structures for each example.
