@@ -25,8 +25,8 @@ from ase import Atoms
 import muse_lr
 from long_range.timing import seconds_of, take_turns
 from long_range.water import water_box
+from muse_lr.charges.conjugate_gradients import conjugate_gradients
 from muse_lr.charges.interaction import InteractingCharges
-from muse_lr.charges.linear_solve import conjugate_gradients
 from muse_lr.geometry import Geometry, strained_geometry
 from muse_lr.solvers.charge_matrix import charge_matrix
 from muse_lr.solvers.charge_operator import MoleculeOperator
@@ -122,7 +122,7 @@ class Equilibration:
         )
         charges, self.iterations = conjugate_gradients(
             system.apply,
-            self.diagonal,
+            system.preconditioner,
             -self.chi,
             self.totals,
             self.batch.batch,

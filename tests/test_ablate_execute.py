@@ -96,7 +96,11 @@ def test_a_study_that_was_moved_is_still_finished(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_children(tmp_path, number):
     directory = tmp_path / "sleep" / "seed-0"
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(directory), str(SCRIPT)])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(directory), str(SCRIPT)],
+        # Children of a shell's background jobs ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         pid = directory / "pid"
         while driver.poll() is None and not (pid.is_file() and pid.read_text()):

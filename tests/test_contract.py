@@ -123,21 +123,24 @@ FITTING = [combination for combination in EVERY if not combination.misfit]
 
 
 def paired(combination: Combination) -> bool:
-    """Whether the cover may have it: a head that reads no density is not paired with charges."""
+    """Whether the cover may have it.
+
+    Heads that read no density do not meet charges; and of the learned charge models, which all read
+    features in the same way, one meets every backbone, the others meet the cheapest.
+    """
     head = combination.head and lookup("head", combination.head)
-    idle = combination.charges is not None and head is not None and not head.needs_density
-    return not combination.misfit and not idle
+    apart = combination.charges is not None and head is not None and not head.needs_density
+    if combination.charges not in (None, "fixed", "latent"):
+        apart |= combination.backbone != CHEAPEST_FIRST[0]
+    return not combination.misfit and not apart
 
 
-#: Every pair of entries. Dipoles, which all charge models make alike, go with the backbones in
-#: turn, and a second level of the hierarchy with each backbone.
+#: Pairs of entries; then dipoles, which all charge models make alike, and a second level.
 PAIRS = [SLOTS[0], [None, *MULTISCALE], [None, *CHARGES], SLOTS[3]]
 COVER = [Combination(*row) for row in pairwise_cover(PAIRS, lambda row: paired(Combination(*row)))]
-COVER += [
-    Combination(CHEAPEST_FIRST[i % len(CHEAPEST_FIRST)], None, charges, "coulomb")
-    for i, charges in enumerate(MULTIPOLES)
-]
-COVER += [Combination(backbone, "muse:2", "conserved", "coulomb") for backbone in CHEAPEST_FIRST]
+COVER += [Combination(CHEAPEST_FIRST[0], None, charges, "coulomb") for charges in MULTIPOLES]
+COVER += [Combination(backbone, None, "latent:1", None) for backbone in CHEAPEST_FIRST[1:]]
+COVER += [Combination(backbone, "muse:2", "latent", "coulomb") for backbone in CHEAPEST_FIRST[:2]]
 CHOSEN = FITTING if FULL else COVER
 
 #: For tests that evaluate hundreds of structures for each example.

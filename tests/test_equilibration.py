@@ -15,8 +15,8 @@ from charge_systems import FFF, SLABS, TTT, random_structure
 from muse_lr import testing
 from muse_lr.charges import interaction
 from muse_lr.charges.base import ChargesContext
+from muse_lr.charges.conjugate_gradients import Screened, conjugate_gradients
 from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConfig
-from muse_lr.charges.linear_solve import conjugate_gradients
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import strained_geometry
 from muse_lr.graph import FeatureSize
@@ -187,6 +187,18 @@ def test_a_batch_of_mixed_boundaries_is_its_structures_one_by_one():
         assert float(charges[rows].sum()) == pytest.approx(float(together.totals[graph]), abs=1e-13)
 
 
+@pytest.mark.parametrize("hardness", [0.5, 10.0])
+def test_the_preconditioner_is_symmetric_and_positive_definite(hardness):
+    problem = Problem([structure(6, TTT, 3), structure(3, FFF, 5)])
+    everything = torch.ones(2, dtype=torch.bool)
+    diagonal = problem.hardness + hardness
+    screened = Screened(diagonal, problem.width, problem.geometry(), everything)
+    matrix = torch.stack([screened(unit) for unit in torch.eye(9)])
+    torch.testing.assert_close(matrix, matrix.T)
+    assert float(torch.linalg.eigvalsh(matrix * diagonal.outer(diagonal).sqrt())[0]) > 0.04
+    assert float((matrix - torch.diag(1 / diagonal)).abs().max()) > 1e-3
+
+
 def test_the_strips_of_a_large_molecule_are_its_matrix():
     rng = np.random.default_rng(0)
     atoms = Atoms("HO" * 75, rng.permutation(np.mgrid[:6, :6, :5].reshape(3, -1).T)[:150] * 3.0)
@@ -250,7 +262,7 @@ def iterate(diagonal, limit=50):
     graphs = torch.zeros(count, dtype=torch.int64)
     force = torch.arange(count, dtype=torch.float64)
     return conjugate_gradients(
-        lambda x: matrix @ x, torch.ones(count), force, torch.zeros(1), graphs, 1e-10, limit
+        lambda x: matrix @ x, lambda x: x, force, torch.zeros(1), graphs, 1e-10, limit
     )
 
 

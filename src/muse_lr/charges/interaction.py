@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from muse_lr.charges.linear_solve import bordered_factors, bordered_solve, conjugate_gradients
+from muse_lr.charges.conjugate_gradients import Screened, conjugate_gradients
+from muse_lr.charges.linear_solve import bordered_factors, bordered_solve
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.solvers.base import EVERY_DERIVATIVE
@@ -93,7 +94,7 @@ class InteractingCharges:
             large = ~self._small[self._geometry.graph_index]
             charges, _ = conjugate_gradients(
                 self.apply,
-                self._diagonal,
+                self.preconditioner,
                 force * large,
                 totals * ~self._small,
                 self._geometry.graph_index,
@@ -110,6 +111,11 @@ class InteractingCharges:
         matrix = charge_matrix(self._width, self._geometry, self._small, self._solver)
         matrix.diagonal(dim1=1, dim2=2).add_(padded.pad(self._diagonal))
         return padded, bordered_factors(matrix, padded.present)
+
+    @cached_property
+    def preconditioner(self) -> Screened:
+        """Of the large graphs."""
+        return Screened(self._diagonal, self._width, self._geometry, ~self._small)
 
     @cached_property
     def _operators(self) -> list[tuple[slice, Callable[[Tensor], Tensor]]]:

@@ -16,14 +16,10 @@ in the same way, so is every derivative; H itself is never stored for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-from muse_lr.errors import InputError
-from muse_lr.graph import sum_nodes
 
 
 class Quadratic(Protocol):
@@ -132,115 +128,3 @@ def bordered_factors(matrix: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     bordered[:, size, size] += ~present.any(1)
     factors, pivots = torch.linalg.lu_factor(bordered)
     return factors, pivots
-
-
-def conjugate_gradients(
-    product: Callable[[Tensor], Tensor],
-    diagonal: Tensor,
-    force: Tensor,
-    totals: Tensor,
-    graph_index: Tensor,
-    tolerance: float,
-    limit: int,
-) -> tuple[Tensor, int]:
-    """Conjugate gradients under the constraint, preconditioned by the diagonal.
-
-    The preconditioner is the bordered system of the diagonal alone, so that all steps keep the
-    totals (N. I. M. Gould, M. E. Hribar, J. Nocedal, SIAM J. Sci. Comput. 23, 1376 (2001)). Graphs
-    are iterated together and stop one by one.
-
-    Parameters
-    ----------
-    product : callable
-        H x of (n,) x.
-    diagonal : Tensor
-        (n,) positive, of H or near it.
-    force : Tensor
-        (n,) b, eV/e.
-    totals : Tensor
-        (n_graphs,) Q, e.
-    graph_index : Tensor
-        (n,) graph of each charge.
-    tolerance : float
-        Largest preconditioned residual, relative to the largest of the start: a change of charge.
-    limit : int
-        Iterations.
-
-    Returns
-    -------
-    solution : Tensor
-        (n,).
-    iterations : int
-
-    Raises
-    ------
-    InputError
-        If H is not positive definite, or the limit is reached.
-    """
-    graphs = _Levels(1 / diagonal, graph_index, len(totals))
-    solution = graphs.inverse * graphs.level(force, totals)
-    # A force that is the same for all charges moves none: what is left of it is round-off.
-    scale = torch.maximum(graphs.largest(graphs.inverse * force), graphs.largest(solution))
-    residual = graphs.level(force - product(solution))
-    step = graphs.inverse * residual
-    direction, power = step, graphs.total(residual * step)
-    for iteration in range(limit):
-        active = graphs.largest(step) > tolerance * scale
-        if not bool(active.any()):
-            return solution, iteration
-        pushed = product(direction)
-        curvature = graphs.total(direction * pushed)
-        if bool((curvature[active] <= 0).any()):
-            graph = int((active & (curvature <= 0)).nonzero()[0])
-            raise InputError(
-                f"structure {graph}: the energy of the charges has no minimum: the hardness is too "
-                "small for the widths of the charges"
-            )
-        length = torch.where(active, power / curvature, 0.0)[graph_index]
-        solution = solution + length * direction
-        residual = graphs.level(residual - length * pushed)
-        step = graphs.inverse * residual
-        previous, power = power, graphs.total(residual * step)
-        ratio = torch.where(active, power / previous, 0.0)[graph_index]
-        direction = step + ratio * direction
-    graph = int(active.nonzero()[0])
-    raise InputError(
-        f"structure {graph}: the charges did not converge in {limit} iterations of conjugate "
-        "gradients: are two atoms at one place?"
-    )
-
-
-class _Levels:
-    """Residuals whose constant part, which the constraint takes up, is set for each graph.
-
-    Parameters
-    ----------
-    inverse : Tensor
-        (n,) of the diagonal.
-    graph_index : Tensor
-        (n,).
-    count : int
-        Graphs.
-    """
-
-    def __init__(self, inverse: Tensor, graph_index: Tensor, count: int) -> None:
-        self.inverse = inverse
-        self._index, self._count = graph_index, count
-        self._softness = self.total(inverse).clamp(min=torch.finfo(torch.float64).tiny)
-
-    def level(self, residual: Tensor, totals: Tensor | float = 0.0) -> Tensor:
-        """The residual plus a constant, so that the charges inverse * residual have the totals.
-
-        Without it the constant grows to hide, in round-off, what is left of the rest.
-        """
-        missing = totals - self.total(self.inverse * residual)
-        return residual + (missing / self._softness)[self._index]
-
-    def total(self, values: Tensor) -> Tensor:
-        """(n_graphs,) sums."""
-        return sum_nodes(values, self._index, self._count)
-
-    def largest(self, values: Tensor) -> Tensor:
-        """(n_graphs,) largest absolute values."""
-        empty = values.new_zeros(self._count)
-        return empty.scatter_reduce(0, self._index, values.abs(), "amax")

@@ -122,10 +122,10 @@ class LatticeOperator:
         points, shares = _splines(scaled, self._size, solver.order)
         charges = torch.arange(end - start, device=points.device).repeat_interleave(points.shape[1])
         shape = (end - start, math.prod(self._size))
-        self._gather = _sparse(charges, points.flatten(), shares.flatten(), shape)
+        self._gather = compressed(charges, points.flatten(), shares.flatten(), shape)
         order = points.flatten().argsort()
         charges, points, shares = charges[order], points.flatten()[order], shares.flatten()[order]
-        self._spread = _sparse(points, charges, shares, shape[::-1])
+        self._spread = compressed(points, charges, shares, shape[::-1])
 
     @torch.no_grad()
     def __call__(self, charges: Tensor) -> Tensor:
@@ -170,11 +170,19 @@ def _real_space(
     kernel = kernel * switch_off(distance, REAL_TAPER * cutoff, cutoff)
     order = torch.argsort(receiver, stable=True)
     shape = (end - start, end - start)
-    return _sparse(receiver[order] - start, sender[order] - start, kernel[order], shape)
+    return compressed(receiver[order] - start, sender[order] - start, kernel[order], shape)
 
 
-def _sparse(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A sparse matrix of entries whose rows ascend."""
+def compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A sparse matrix of entries whose rows ascend.
+
+    Parameters
+    ----------
+    rows, columns, values : Tensor
+        (entries,) of int64, of int64, of any.
+    shape : tuple of int
+        Rows and columns.
+    """
     counts = torch.bincount(rows, minlength=shape[0])
     ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     with warnings.catch_warnings():  # that sparse matrices are new in torch
