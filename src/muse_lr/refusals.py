@@ -78,11 +78,10 @@ def _check_boundaries(model: EnergyModel, batch: AtomsBatch) -> None:
 
 def _check_field(model: EnergyModel, batch: AtomsBatch) -> None:
     present = (batch.field != 0).any(1)
-    reads = any(head.reads_field for head in model.heads.values())
-    reads = reads or (model.charges is not None and model.charges.reads_field)
-    if bool(present.any()) and not reads:
+    # Charges that respond do not count: without the head the energy would lack -mu.F.
+    if bool(present.any()) and not any(head.reads_field for head in model.heads.values()):
         raise InputError(
-            f"structure {int(present.nonzero()[0])} is in an electric field, which no part of "
+            f"structure {int(present.nonzero()[0])} is in an electric field, which no head of "
             "the model reads: add model.heads.field: {kind: external_field} or remove "
             "atoms.info['electric_field']"
         )
