@@ -281,6 +281,18 @@ def test_batch_equals_one_by_one(name):
 
 
 @each_engine
+def test_a_solver_forgets_the_last_cell(name):
+    """What is kept from one call to the next is that of resting cells only."""
+    systems = [Engine(name, [random_structure(5, TTT, c, seed=3)]) for c in ("cubic", "triclinic")]
+    expected = [system.energies() for system in systems]
+    for system in systems:
+        system.solver = systems[0].solver
+    found = [system.energies() for system in (*systems, *systems[::-1])]
+    for one, other in zip(found, expected + expected[::-1], strict=True):
+        assert torch.equal(one, other)
+
+
+@each_engine
 def test_single_precision_moments_are_summed_in_double(name):
     system = Engine(name, [charged_crystal()], (0.4,), 1e-4)
     single = system.energies(moments=system.moments.float())

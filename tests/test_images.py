@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,3 +48,48 @@ def test_lengths_that_are_read_without_gradients_have_them():
     expected = torch.zeros_like(positions).index_add(0, sender, 2 * geometry.edge_vectors)
     expected = expected.index_add(0, receiver, -2 * geometry.edge_vectors)
     assert torch.allclose(slopes, expected)
+
+
+def two_structures():
+    """Two lattices, in the second of which every atom sees its own images."""
+    large = Atoms(
+        "NaClNaCl", np.random.default_rng(0).uniform(0, 8, (4, 3)), cell=[8] * 3, pbc=True
+    )
+    small = Atoms("NaCl", [[0.1, 0, 0], [1.6, 1.5, 1.4]], cell=[3, 3.1, 3.2], pbc=True)
+    return muse_lr.AtomsBatch.from_ase([large, small], cutoff=4.0)
+
+
+def test_pairs_are_the_edges_each_once():
+    """With both halves of an atom and its own image, at half the weight."""
+    batch = two_structures()
+    half, images = batch.tables.half, batch.tables.images
+    sender, receiver = batch.edge_index
+    weight = torch.where(half.first == half.second, 0.5, 1.0)
+    assert torch.equal(half.weight.float(), weight)
+    assert float(weight.sum()) == batch.edge_index.shape[1] / 2
+    assert torch.equal(sender[half.edge], half.second)
+    assert torch.equal(receiver[half.edge], half.first)
+    assert torch.equal(images.shifts[half.image], batch.edge_shift[half.edge])
+    assert torch.equal(batch.batch[half.first], half.graph)
+    rows = torch.stack([half.first, half.second, *batch.edge_shift[half.edge].T])
+    mirrored = torch.stack([half.second, half.first, *-batch.edge_shift[half.edge].T])
+    both = torch.cat([rows, mirrored[:, half.first != half.second]], 1)
+    assert both.shape[1] == torch.unique(both, dim=1).shape[1] == batch.edge_index.shape[1]
+
+
+def test_tables_are_those_of_the_edges():
+    """They are kept for as long as the edges are, and belong to these only."""
+    batch = two_structures()
+    first = batch.tables
+    assert batch.tables is first
+    fresh = two_structures()
+    fresh.take_neighbors(batch)
+    assert fresh.tables is first
+    assert fresh.edge_index is batch.edge_index
+    geometry = strained_geometry(batch, batch.positions, None)
+    fewer = replace(geometry, edge_index=batch.edge_index[:, :5], edge_shift=batch.edge_shift[:5])
+    assert len(fewer.edge_vectors) == 5
+    assert torch.equal(fewer.edge_vectors, geometry.edge_vectors[:5])
+    batch.edge_index, batch.edge_shift = fewer.edge_index, fewer.edge_shift
+    assert batch.tables is not first
+    assert len(batch.tables.images.row_of_edge) == 5

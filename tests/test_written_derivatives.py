@@ -14,6 +14,7 @@ from muse_lr.solvers import pairs, wave_sums
 from muse_lr.solvers.mesh_sums import mesh_energy
 from muse_lr.solvers.pme import wave_weights
 from muse_lr.solvers.splines import spline_weights, spread
+from muse_lr.solvers.waves import wave_numbers
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -77,18 +78,19 @@ def test_pairs(widths, strained):
 @pytest.mark.parametrize("with_weights", [True, False])
 def test_wave_sums(with_weights):
     generator = torch.Generator().manual_seed(0)
-    integers = tuple(torch.arange(low, 4.0) for low in (-3, -3, 0))
+    numbers = wave_numbers((3, 3, 3), torch.ones(1))
+    numbers = numbers.keep(torch.rand(7 * 4, generator=generator) < 0.7)
     fractional = torch.rand((2, 5, 3), generator=generator)
     charges = torch.randn((2, 5), generator=generator)
-    weights = torch.rand((2, 7 * 7 * 4), generator=generator)
+    weights = torch.rand((2, len(numbers.all)), generator=generator)
     inputs = leaves(fractional, charges, weights)[: 3 if with_weights else 2]
     constant = () if with_weights else (weights,)
 
     def ours(*values):
-        return wave_sums.wave_energy(*values, *constant, integers)
+        return wave_sums.wave_energy(*values, *constant, numbers)
 
     def plain(*values):
-        return wave_sums.plain_energy(*values, *constant, integers)
+        return wave_sums.plain_energy(*values, *constant, numbers)
 
     assert_same(ours, plain, inputs)
 

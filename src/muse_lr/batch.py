@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from muse_lr.errors import InputError
+from muse_lr.images import NeighborTables
 from muse_lr.neighbors import complete_cell, neighbor_list
 
 if TYPE_CHECKING:
@@ -159,6 +160,25 @@ class AtomsBatch(Batch):
                     rows = data.num_nodes if name in ATOM_LABELS else 1
                     data[key] = torch.full((rows, *LABEL_SHAPES[name]), torch.nan).double()
         return cls.from_data_list(list(structures))
+
+    @property
+    def tables(self) -> NeighborTables:
+        """What follows from the neighbour list alone; kept until ``edge_index`` is replaced."""
+        kept: NeighborTables | None = self.__dict__.get("_tables")
+        if kept is None or kept.edge_index is not self.edge_index:
+            kept = NeighborTables(self.edge_index, self.edge_shift, self.batch, self.num_graphs)
+            self.__dict__["_tables"] = kept
+        return kept
+
+    def take_neighbors(self, other: AtomsBatch) -> None:
+        """Use the neighbour list of another batch of the same atoms, and what was made of it."""
+        tables = other.tables
+        self.edge_index, self.edge_shift, self.cutoff = (
+            tables.edge_index,
+            tables.edge_shift,
+            other.cutoff,
+        )
+        self.__dict__["_tables"] = tables
 
     @property
     def nodes_per_graph(self) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.images import ImageTable, image_table
+from muse_lr.images import ImageTable, NeighborTables
 
 #: Directions in which a structure repeats; the open one of a slab may be any cell vector.
 Boundary = Literal["FFF", "TTF", "TTT"]
@@ -29,6 +29,8 @@ class Geometry:
         (n_graphs, 3, 3) in A.
     edge_index, edge_shift, numbers, pbc, graph_index, ptr, num_graphs, field, coarse_index :
         As in :class:`~muse_lr.batch.AtomsBatch`.
+    batch_tables : NeighborTables
+        What follows from the edges of the batch alone, and is kept with it.
     """
 
     positions: Tensor
@@ -42,12 +44,19 @@ class Geometry:
     num_graphs: int
     field: Tensor
     coarse_index: Tensor
+    batch_tables: NeighborTables
 
     @cached_property
+    def tables(self) -> NeighborTables:
+        """What follows from the edges alone."""
+        if self.batch_tables.edge_index is self.edge_index:
+            return self.batch_tables
+        return NeighborTables(self.edge_index, self.edge_shift, self.graph_index, self.num_graphs)
+
+    @property
     def edge_images(self) -> ImageTable:
         """The lattice shifts of the edges, each once."""
-        graph = self.graph_index.index_select(0, self.edge_index[1])
-        return image_table(self.edge_shift, graph, self.num_graphs)
+        return self.tables.images
 
     @cached_property
     def edge_vectors(self) -> Tensor:
@@ -117,4 +126,5 @@ def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | Non
         num_graphs=batch.num_graphs,
         field=batch.field,
         coarse_index=batch.coarse_index,
+        batch_tables=batch.tables,
     )

@@ -96,5 +96,7 @@ class FeatureSize:
 
 def sum_nodes(values: Tensor, graph_index: Tensor, num_graphs: int) -> Tensor:
     """Sum per-node values over each graph in float64: (n_nodes, ...) -> (n_graphs, ...)."""
+    if num_graphs == 1:
+        return values.sum(0, dtype=torch.float64)[None]
     out = values.new_zeros((num_graphs, *values.shape[1:]), dtype=torch.float64)
     return out.index_add(0, graph_index, values.to(torch.float64))

@@ -1,8 +1,12 @@
-"""The lattice shifts that occur in a neighbour list, each once: there are few for many edges."""
+"""What follows from a neighbour list alone: its lattice shifts and its pairs, each once.
+
+There are few shifts for many edges, and as long as the list lives nothing of this changes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -61,3 +65,63 @@ def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> I
         codes, row = torch.unique(row, return_inverse=True)
     digits = torch.stack([codes // (n * n) % n, codes // n % n, codes % n], dim=1)
     return ImageTable(digits - reach, codes // n**3, row)
+
+
+@dataclass(frozen=True)
+class HalfList:
+    """Pairs of atoms, each once; of an atom and its own image both halves.
+
+    Attributes
+    ----------
+    edge : Tensor
+        (p,) the edge of each pair.
+    first, second : Tensor
+        (p,) its receiver and its sender.
+    image : Tensor
+        (p,) row of the shift of the second atom in the table of images.
+    graph : Tensor or None
+        (p,) graph of each pair; None if there is one graph.
+    weight : Tensor or None
+        (p,) float64, 1/2 where both atoms are the same, else 1; None if they never are.
+    """
+
+    edge: Tensor
+    first: Tensor
+    second: Tensor
+    image: Tensor
+    graph: Tensor | None
+    weight: Tensor | None
+
+
+@dataclass(frozen=True)
+class NeighborTables:
+    """The tables of one neighbour list, made when they are first asked for.
+
+    Attributes
+    ----------
+    edge_index, edge_shift, graph_index, num_graphs :
+        As in :class:`~muse_lr.batch.AtomsBatch`.
+    """
+
+    edge_index: Tensor
+    edge_shift: Tensor
+    graph_index: Tensor
+    num_graphs: int
+
+    @cached_property
+    def images(self) -> ImageTable:
+        """The lattice shifts of the edges, each once."""
+        graph = self.graph_index.index_select(0, self.edge_index[1])
+        return image_table(self.edge_shift, graph, self.num_graphs)
+
+    @cached_property
+    def half(self) -> HalfList:
+        """The pairs of the edges, each once."""
+        sender, receiver = self.edge_index
+        edge = (receiver <= sender).nonzero()[:, 0]
+        first, second = receiver.index_select(0, edge), sender.index_select(0, edge)
+        graph = self.graph_index.index_select(0, first) if self.num_graphs > 1 else None
+        same = first == second
+        weight = torch.where(same, 0.5, 1.0).double() if bool(same.any()) else None
+        image = self.images.row_of_edge.index_select(0, edge)
+        return HalfList(edge, first, second, image, graph, weight)

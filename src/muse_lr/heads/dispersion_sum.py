@@ -37,7 +37,7 @@ from muse_lr.graph import sum_nodes
 from muse_lr.neighbors import all_pairs
 from muse_lr.solvers.base import REAL_TAPER
 from muse_lr.solvers.lattice import ReciprocalSpace, lattice_cells
-from muse_lr.solvers.wave_sums import phases
+from muse_lr.solvers.waves import phases
 
 #: Iterations of x^2 = log(1 / eps) + log(1 + x^2 + x^4 / 2 + ...), which contract quickly.
 ITERATIONS = 50
@@ -217,7 +217,7 @@ class _Waves(ReciprocalSpace):
     def _sums(self, weights: Tensor) -> Tensor:
         """(G, K, channels) complex, sum_i w_ic exp(i k.r_i)."""
         padded = self._padded(weights[self._atoms])
-        lines, planes = phases(self._fractional, self._integers)
+        lines, planes = phases(self._fractional, self._numbers)
         lines = (padded[..., None] * lines[:, :, None, :]).flatten(2)
         sums = (lines.mT @ planes).unflatten(1, (weights.shape[1], -1)).flatten(2)
         return sums.mT

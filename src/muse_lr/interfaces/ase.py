@@ -84,6 +84,7 @@ class Calculator(ASECalculator):
         self.model = own.eval().requires_grad_(False)
         self.skin = skin
         self.neighbor_list: AtomsData | None = None
+        self._batch: AtomsBatch | None = None
         self._cell = np.zeros((3, 3))
         self._state: tuple[Any, ...] | None = None
 
@@ -107,7 +108,7 @@ class Calculator(ASECalculator):
             raise PropertyNotImplementedError("an open system has no stress")
         self._refuse_responses(atoms, properties)
         self._state = _stated(atoms)
-        batch = AtomsBatch.from_structures([self._structure(atoms)]).to(self.model.device)
+        batch = self._batch_of(atoms)
         compute = ["forces"]
         if atoms.pbc.any():
             compute.append("stress")
@@ -140,16 +141,16 @@ class Calculator(ASECalculator):
         if "dielectric_tensor" in asked and not atoms.pbc.all():
             raise PropertyNotImplementedError("only a crystal has a dielectric_tensor")
 
-    def _structure(self, atoms: Atoms) -> AtomsData:
+    def _batch_of(self, atoms: Atoms) -> AtomsBatch:
         """The structure with a neighbour list that still holds, or a new one."""
-        old = self.neighbor_list
-        if old is None or not self._holds(old, atoms):
+        old, device = self.neighbor_list, self.model.device
+        if self._batch is None or old is None or not self._holds(old, atoms):
             self.neighbor_list = atoms_to_data(atoms, self.model.cutoff + self.skin)
             self._cell = atoms.cell.array.copy()
-            return self.neighbor_list
-        fresh = atoms_to_data(atoms, None)
-        fresh.edge_index, fresh.edge_shift = old.edge_index, old.edge_shift
-        fresh.cutoff = old.cutoff
+            self._batch = AtomsBatch.from_structures([self.neighbor_list]).to(device)
+            return self._batch
+        fresh = AtomsBatch.from_structures([atoms_to_data(atoms, None)]).to(device)
+        fresh.take_neighbors(self._batch)
         return fresh
 
     def _holds(self, old: AtomsData, atoms: Atoms) -> bool:

@@ -114,7 +114,7 @@ class LatticeOperator:
         inverse = torch.linalg.inv(cells.cell)
         counts = geometry.nodes_per_graph[chosen]
         spacings = mesh_spacings(
-            solver.mesh_error, solver.accuracy, self._splitting, cells.cell, counts
+            solver.mesh_error, solver.accuracy, self._splitting, cells.volume, counts
         )
         (self._size,) = mesh_sizes(cells.cell, spacings, solver.order)
         self._weights = wave_weights(inverse, self._size, solver.order, self._splitting)

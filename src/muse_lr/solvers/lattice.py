@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from muse_lr.geometry import Geometry
 from muse_lr.harmonics import solid_harmonics
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import RECIPROCAL_TAPER
-from muse_lr.solvers.wave_sums import Integers, phases, wave_energy
+from muse_lr.solvers.wave_sums import wave_energy
+from muse_lr.solvers.waves import phases, wave_numbers
 
 #: exp(-SLAB_DECAY) is what is left of a slab's images.
 SLAB_DECAY = 28.0
@@ -40,8 +42,10 @@ class LatticeCells:
         (G, 3, 3) in A; for slabs the open vector is the plane's normal of length ``height``.
     slab : Tensor
         (G,) of bool.
+    has_slabs : bool
+        Whether any is one.
     normal : Tensor
-        (G, 3) unit normal of slabs.
+        (G, 3) unit normal of slabs; whatever for crystals, as the next two.
     height : Tensor
         (G,) L in A; a constant for derivatives, on which the energy does not depend.
     area : Tensor
@@ -50,11 +54,12 @@ class LatticeCells:
 
     cell: Tensor
     slab: Tensor
+    has_slabs: bool
     normal: Tensor
     height: Tensor
     area: Tensor
 
-    @property
+    @cached_property
     def volume(self) -> Tensor:
         """(G,) in A^3."""
         return torch.linalg.det(self.cell).abs()
@@ -64,18 +69,19 @@ def lattice_cells(geometry: Geometry, chosen: Tensor, splitting: float) -> Latti
     """The cells of the chosen graphs, which are periodic in two or three directions."""
     cell, pbc = geometry.cell[chosen], geometry.pbc[chosen]
     slab = ~pbc.all(1)
+    if not bool(slab.any()):
+        one = cell.new_ones(len(cell))
+        return LatticeCells(cell, slab, False, torch.zeros_like(cell[:, 0]), one, one)
     # The open axis, or 0 where there is none and the result is not used.
     axis = (~pbc).long().argmax(1)
     rows = torch.arange(len(cell), device=cell.device)
     plane = torch.linalg.cross(cell[rows, (axis + 1) % 3], cell[rows, (axis + 2) % 3])
     area = torch.linalg.vector_norm(plane, dim=1)
     normal = plane / area[:, None]
-    height = torch.ones_like(area)
-    if bool(slab.any()):
-        height = _heights(geometry, chosen, cell, axis, normal, splitting)
-        open_row = torch.nn.functional.one_hot(axis, 3).bool() & slab[:, None]
-        cell = torch.where(open_row[:, :, None], (normal * height[:, None])[:, None, :], cell)
-    return LatticeCells(cell, slab, normal, height, area)
+    height = _heights(geometry, chosen, cell, axis, normal, splitting)
+    open_row = torch.nn.functional.one_hot(axis, 3).bool() & slab[:, None]
+    cell = torch.where(open_row[:, :, None], (normal * height[:, None])[:, None, :], cell)
+    return LatticeCells(cell, slab, True, normal, height, area)
 
 
 @torch.no_grad()
@@ -157,7 +163,6 @@ class ReciprocalSpace:
         inverse = torch.linalg.inv(cells.cell)
         self._index_atoms(geometry, chosen)
         self._fractional = self._fractional_coordinates(geometry, inverse)
-        self._integers = self._waves_within(reach)
         self._set_waves(inverse, reach)
 
     def _index_atoms(self, geometry: Geometry, chosen: Tensor) -> None:
@@ -167,9 +172,12 @@ class ReciprocalSpace:
         self._row, self._column = row_of_graph[graph], self._atoms - geometry.ptr[graph]
         counts = geometry.nodes_per_graph[chosen]
         self._shape = (len(counts), int(counts.max()))
+        self._full = len(self._atoms) == self._shape[0] * self._shape[1]
 
     def _padded(self, values: Tensor) -> Tensor:
         """(n_chosen_atoms, c) -> (G, n_max, c), zeros where a graph has fewer atoms."""
+        if self._full:
+            return values.unflatten(0, self._shape)
         empty = values.new_zeros((*self._shape, values.shape[1]))
         return empty.index_put((self._row, self._column), values)
 
@@ -180,23 +188,25 @@ class ReciprocalSpace:
         # Whole cells change no phase; without them float32 keeps its digits.
         return self._padded(fractional - fractional.detach().floor()).to(self.dtype)
 
-    def _waves_within(self, reach: Tensor) -> Integers:
-        """The integers along each axis; of the third half of them."""
-        lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
-        largest = RECIPROCAL_TAPER * reach[:, None] / (2 * math.pi) * lengths
-        n1, n2, n3 = largest.amax(0).floor().long().tolist()
-        options = {"device": lengths.device, "dtype": self.dtype}
-        return (
-            torch.arange(-n1, n1 + 1, **options),
-            torch.arange(-n2, n2 + 1, **options),
-            torch.arange(n3 + 1, **options),
-        )
-
     def _set_waves(self, inverse: Tensor, reach: Tensor) -> None:
-        grid = torch.cartesian_prod(*self._integers).to(inverse.dtype)
+        """All within the cutoff of some graph, and what completes the lines along the first axis.
+
+        Of each wave and its mirror image one is kept.
+        """
+        outer = RECIPROCAL_TAPER * reach[:, None]
+        lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
+        n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
+        numbers = wave_numbers((n1, n2, n3), inverse.detach())
         # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
-        self.waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
-        squared = self.waves.square().sum(-1)
+        grid = numbers.all
+        waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
+        squared = waves.square().sum(-1)
+        within = (squared.detach() <= outer.square()).any(0).unflatten(0, (len(numbers.first), -1))
+        pairs = within.any(0)
+        kept = pairs.repeat(len(numbers.first)).nonzero()[:, 0]
+        grid, squared = grid.index_select(0, kept), squared.index_select(1, kept)
+        self.waves = waves.index_select(1, kept)
+        self._numbers = numbers.keep(pairs).to(self.dtype)
         zero = (grid == 0).all(1)
         self.squared = torch.where(zero, 1.0, squared)
         multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
@@ -211,7 +221,7 @@ class ReciprocalSpace:
         """
         moments = self._padded(density.moments[self._atoms].to(self.dtype))
         channels = moments.shape[2]
-        lines, planes = phases(self._fractional, self._integers)
+        lines, planes = phases(self._fractional, self._numbers)
         # (G, n, c k1): the moments ride on the lines, the planes are shared by all of them.
         lines = (moments[..., None] * lines[:, :, None, :]).flatten(2)
         sums = (lines.mT @ planes).unflatten(1, (channels, -1)).flatten(2)
@@ -227,13 +237,13 @@ class ReciprocalSpace:
 
     def phases(self, waves: Tensor) -> Tensor:
         """(G, n_max, K) exp(i k.r) for the numbers (K,) of some waves; 1 where padded."""
-        lines, planes = phases(self._fractional, self._integers)
+        lines, planes = phases(self._fractional, self._numbers)
         return lines[:, :, waves // planes.shape[2]] * planes[:, :, waves % planes.shape[2]]
 
     def energy(self, density: ChargeDensity, splitting: float) -> Tensor:
         """(G,) sum_k w(k) |S(k)|^2 of charges, in e^2/A."""
         charges = self._padded(density.moments[self._atoms].to(self.dtype))[:, :, 0]
-        return wave_energy(self._fractional, charges, self.weights(splitting), self._integers)
+        return wave_energy(self._fractional, charges, self.weights(splitting), self._numbers)
 
     def weights(self, splitting: float) -> Tensor:
         """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""

@@ -47,10 +47,10 @@ class MeshError:
 
 @torch.no_grad()
 def mesh_spacings(
-    error: MeshError, accuracy: float, splitting: float, cell: Tensor, counts: Tensor
+    error: MeshError, accuracy: float, splitting: float, volume: Tensor, counts: Tensor
 ) -> list[float]:
-    """h in A for each of G graphs; ``cell`` (G, 3, 3), ``counts`` (G,) charges."""
-    densities = counts.clamp(min=1) / torch.linalg.det(cell).abs()
+    """h in A for each of G graphs; ``volume`` (G,) in A^3, ``counts`` (G,) charges."""
+    densities = counts.clamp(min=1) / volume
     return [error.spacing(accuracy, splitting, density) for density in densities.tolist()]
 
 

@@ -30,7 +30,7 @@ class BatchedMesh(Protocol):
 def sum_by_mesh(solver: BatchedMesh, system: PointCharges) -> Tensor:
     """(G,) energies; graphs with meshes of equal size in one batch, sizes one after the other."""
     spacings = mesh_spacings(
-        solver.mesh_error, solver.accuracy, solver.ewald.splitting, system.cell, system.counts
+        solver.mesh_error, solver.accuracy, solver.ewald.splitting, system.volume, system.counts
     )
     sizes = mesh_sizes(system.cell, spacings, solver.order)
     energy = system.charges.new_zeros(len(system.cell))

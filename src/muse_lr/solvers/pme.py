@@ -56,6 +56,7 @@ class PMESolver(PointChargeSolver):
         super().__init__(widths, accuracy, cutoff)
         self.mesh_error = next(error for finest, error in MESHES if accuracy >= finest)
         self.order = self.mesh_error.power
+        self._last: tuple[Tensor, tuple[int, int, int], Tensor] | None = None
 
     def reciprocal(self, system: PointCharges) -> Tensor:
         """See :meth:`PointChargeSolver.reciprocal`."""
@@ -67,17 +68,34 @@ class PMESolver(PointChargeSolver):
 
     def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
         """(g,) sums over k of the graphs, which share the size of the mesh."""
-        place = torch.full_like(system.counts, -1).index_copy(
-            0, graphs, torch.arange(len(graphs), device=graphs.device)
-        )
-        row = place[system.row]
-        atoms = (row >= 0).nonzero()[:, 0]
-        row, inverse = row[atoms], torch.linalg.inv(system.cell[graphs])
-        fractional = torch.einsum("na,nab->nb", system.positions[atoms], inverse[row])
-        scaled = fractional * fractional.new_tensor(size)
-        mesh = spread(system.charges[atoms], scaled, row, len(graphs), size, self.order)
-        weights = wave_weights(inverse, size, self.order, self.ewald.splitting)
+        row, charges, positions = system.row, system.charges, system.positions
+        if len(graphs) < len(system.cell):
+            place = torch.full_like(system.counts, -1).index_copy(
+                0, graphs, torch.arange(len(graphs), device=graphs.device)
+            )
+            row = place[row]
+            atoms = (row >= 0).nonzero()[:, 0]
+            row, charges, positions = row[atoms], charges[atoms], positions[atoms]
+        inverse = torch.linalg.inv(system.cell[graphs])
+        to_mesh = inverse * inverse.new_tensor(size)
+        if len(graphs) == 1:
+            scaled = positions @ to_mesh[0]
+        else:
+            scaled = torch.einsum("na,nab->nb", positions, to_mesh.index_select(0, row))
+        mesh = spread(charges, scaled, row, len(graphs), size, self.order)
+        weights = self._weights(inverse, size)
         return mesh_energy(mesh, weights) * 2 * math.pi / system.volume[graphs]
+
+    def _weights(self, inverse: Tensor, size: tuple[int, int, int]) -> Tensor:
+        """:func:`wave_weights`; those of the last cells are kept for as long as these rest."""
+        if inverse.requires_grad:
+            return wave_weights(inverse, size, self.order, self.ewald.splitting)
+        last = self._last
+        same = last is not None and last[0].device == inverse.device and last[1] == size
+        if last is None or not same or not torch.equal(last[0], inverse):
+            weights = wave_weights(inverse, size, self.order, self.ewald.splitting)
+            last = self._last = (inverse, size, weights)
+        return last[2]
 
 
 def wave_weights(

@@ -21,6 +21,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -60,7 +61,7 @@ class PointCharges:
     counts: Tensor
     cell: Tensor
 
-    @property
+    @cached_property
     def volume(self) -> Tensor:
         """(G,) in A^3."""
         return torch.linalg.det(self.cell).abs()
@@ -114,17 +115,8 @@ class PointChargeSolver(Solver):
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
         cells = lattice_cells(geometry, chosen, self.ewald.splitting)
-        atoms = chosen[geometry.graph_index].nonzero()[:, 0]
-        system = PointCharges(
-            charges=density.charges[atoms].double(),
-            positions=geometry.positions[atoms],
-            row=(torch.cumsum(chosen, 0) - 1)[geometry.graph_index[atoms]],
-            counts=geometry.nodes_per_graph[chosen],
-            cell=cells.cell,
-        )
-        lattice = self.reciprocal(system) + boundary_term(
-            system, density.width[atoms].double(), cells
-        )
+        system, width = point_charges(density, geometry, chosen, cells)
+        lattice = self.reciprocal(system) + boundary_term(system, width, cells)
         rows = chosen.nonzero()[:, 0]
         energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
         if self.ewald.cutoff > 0:
@@ -136,6 +128,20 @@ class PointChargeSolver(Solver):
         options = self.widths, self.ewald.splitting, self.ewald.cutoff
         pairs = find_pairs(density, geometry, chosen, *options)
         return pair_energy(pairs, density.charges, geometry)
+
+
+def point_charges(
+    density: ChargeDensity, geometry: Geometry, chosen: Tensor, cells: LatticeCells
+) -> tuple[PointCharges, Tensor]:
+    """The charges of the chosen graphs, and the (n,) width of each, A."""
+    charges, width, positions = density.charges, density.width, geometry.positions
+    row, counts = geometry.graph_index, geometry.nodes_per_graph
+    if len(cells.cell) < len(chosen):
+        atoms = chosen[row].nonzero()[:, 0]
+        charges, width, positions = charges[atoms], width[atoms], positions[atoms]
+        row, counts = (torch.cumsum(chosen, 0) - 1)[row[atoms]], counts[chosen]
+    system = PointCharges(charges.double(), positions, row, counts, cells.cell)
+    return system, width.double()
 
 
 def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> Tensor:
@@ -150,7 +156,7 @@ def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> T
     """
     total = system.sum(system.charges)
     crystal = total * system.sum(system.charges * width**2)
-    if not bool(cells.slab.any()):
+    if not cells.has_slabs:
         return 2 * math.pi * crystal / system.volume
     z = (system.positions * cells.normal[system.row]).sum(1)
     dipole = system.sum(system.charges * z)

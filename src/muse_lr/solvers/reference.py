@@ -82,11 +82,11 @@ class ReferenceSolver(Solver):
         products = multipole_products(probe.moments, source.moments)
         own = self_interaction(products, 2 * self.ewald.splitting**2)
         lattice = lattice - self._sum_chosen(own, geometry, chosen)
-        lattice = lattice + torch.where(
-            cells.slab,
-            self._slab_term(probe, source, geometry, chosen, cells),
-            self._background(probe, source, geometry, chosen, cells),
-        )
+        background = self._background(probe, source, geometry, chosen, cells)
+        if cells.has_slabs:
+            term = self._slab_term(probe, source, geometry, chosen, cells)
+            background = torch.where(cells.slab, term, background)
+        lattice = lattice + background
         rows = chosen.nonzero()[:, 0]
         energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
         if self.ewald.cutoff > 0:

@@ -93,8 +93,9 @@ class TorchPMEMeshSolver(_TorchPME):
     def _calculator(self, potential: Any, cell: Tensor, count: Tensor) -> Any:
         from torchpme import PMECalculator
 
+        volume = torch.linalg.det(cell).abs()[None]
         spacing = mesh_spacings(
-            self.mesh_error, self.accuracy, self.ewald.splitting, cell[None], count[None]
+            self.mesh_error, self.accuracy, self.ewald.splitting, volume, count[None]
         )[0]
         # torch-pme takes at least 2 L / mesh_spacing + 1 points along a vector of length L.
         return PMECalculator(

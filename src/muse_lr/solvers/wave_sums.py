@@ -4,8 +4,15 @@ r"""Reciprocal sums of charges, with their first and second derivatives written 
           X = e^{2 \pi i n_1 s_1}, \; U = e^{2 \pi i (n_2 s_2 + n_3 s_3)}
 
 for the fractional coordinates s, so that every sum over atoms or waves is a matrix product. With
-T = 2 w S*, the potential is Re sum_k T X U and the derivative by s_a is -2 pi q n_a times the
-imaginary part of the same sum. Further derivatives are plain torch.
+T = 2 w S*, the potential of an atom is :math:`\phi = \mathrm{Re} \sum_k T X U`, the derivative by
+its coordinates :math:`-2 \pi q D` with :math:`D_c = \mathrm{Im} \sum_k n_c T X U`. When coordinates
+and charges move by a and b, S moves by
+:math:`S' = \sum_i [b + 2 \pi i q \, (a \cdot n)] X U`, and with T' = 2 w S'*,
+
+.. math:: \phi \to \phi[T'] - 2 \pi \, a \cdot D, \qquad
+          -2 \pi q D_c \to -2 \pi \Bigl( b D_c + q D_c[T'] + 2 \pi q \sum_d M_{cd} a_d \Bigr)
+
+with :math:`M_{cd} = \mathrm{Re} \sum_k n_c n_d T X U`. Further derivatives are plain torch.
 """
 
 from __future__ import annotations
@@ -19,14 +26,15 @@ import torch
 from torch import Tensor
 
 from muse_lr.solvers.plain_derivatives import hessian_product
+from muse_lr.solvers.waves import WaveNumbers, phases
 
 #: fractional coordinates (G, n, 3), charges (G, n), weights (G, K)
 Inputs = tuple[Tensor, Tensor, Tensor]
-#: The integers along each axis, n_1, n_2, n_3; K is the product of their numbers.
-Integers = tuple[Tensor, Tensor, Tensor]
 
 
-def wave_energy(fractional: Tensor, charges: Tensor, weights: Tensor, integers: Integers) -> Tensor:
+def wave_energy(
+    fractional: Tensor, charges: Tensor, weights: Tensor, numbers: WaveNumbers
+) -> Tensor:
     """(G,) energies, differentiable to any order.
 
     Parameters
@@ -37,52 +45,63 @@ def wave_energy(fractional: Tensor, charges: Tensor, weights: Tensor, integers: 
         (G, n) in e; 0 where a graph has fewer atoms.
     weights : Tensor
         (G, K), float64: the sum over waves is.
-    integers : tuple of Tensor
-        (k1,), (k2,), (k3,) with K = k1 k2 k3.
+    numbers : WaveNumbers
     """
-    energy: Tensor = _WaveEnergy.apply(fractional, charges, weights, integers)
+    energy: Tensor = _WaveEnergy.apply(fractional, charges, weights, numbers)
     return energy
 
 
-def phases(fractional: Tensor, integers: Integers) -> tuple[Tensor, Tensor]:
-    """X (G, n, k1) and U (G, n, k2 k3)."""
-    waves = []
-    for axis, n in enumerate(integers):
-        angle = 2 * math.pi * fractional[:, :, axis, None] * n
-        waves.append(torch.polar(torch.ones_like(angle), angle))
-    x, y, z = waves
-    return x, (y[..., None] * z[:, :, None, :]).flatten(2)
-
-
 def plain_energy(
-    fractional: Tensor, charges: Tensor, weights: Tensor, integers: Integers
+    fractional: Tensor, charges: Tensor, weights: Tensor, numbers: WaveNumbers
 ) -> Tensor:
     """(G,) the same energies in plain torch."""
-    x, u = phases(fractional, integers)
+    x, u = phases(fractional, numbers)
     factor = (charges[..., None] * x).mT @ u
     power = factor.real.square() + factor.imag.square()
     return (weights * power.flatten(1).to(weights.dtype)).sum(1)
 
 
 @dataclass(frozen=True)
-class _Products:
+class _Sums:
     """What the first derivatives leave for the second ones.
 
     Attributes
     ----------
     x, u : Tensor
-        The phases, (G, n, k1) and (G, n, k2 k3).
+        The phases, (G, n, k1) and (G, n, k23).
     pull : Tensor
-        T (G, k1, k2 k3).
-    over_first, over_rest : Tensor
-        T X summed over n_1 (G, n, k2 k3), and T U summed over n_2 and n_3 (G, n, k1).
+        T (G, k1, k23).
+    waves, first_waves : Tensor
+        T X U, and n_1 T X U, summed over n_1: (G, n, k23).
+    potential : Tensor
+        (G, n) phi.
+    slopes : Tensor
+        (G, n, 3) D.
     """
 
     x: Tensor
     u: Tensor
     pull: Tensor
-    over_first: Tensor
-    over_rest: Tensor
+    waves: Tensor
+    first_waves: Tensor
+    potential: Tensor
+    slopes: Tensor
+
+
+def _sums(x: Tensor, u: Tensor, pull: Tensor, numbers: WaveNumbers) -> _Sums:
+    """The sums over all waves at each atom."""
+    waves, first_waves = x @ torch.stack([pull, numbers.first[:, None] * pull]) * u
+    one, n2, n3, *_ = numbers.imaginary
+    slopes = [_weigh(first_waves, one), _weigh(waves, n2), _weigh(waves, n3)]
+    potential = _weigh(waves, numbers.real[0])
+    return _Sums(x, u, pull, waves, first_waves, potential, torch.stack(slopes, 2))
+
+
+def _weigh(waves: Tensor, factor: Tensor) -> Tensor:
+    """(G, n, k23) -> (G, n) with a factor (2 k23,) for each part of each pair."""
+    # One product of a matrix and a vector: parts of complex tensors have strides, and are slow.
+    parts = torch.view_as_real(waves).flatten(2)
+    return torch.mv(parts.flatten(0, 1), factor).unflatten(0, waves.shape[:2])
 
 
 class _WaveEnergy(torch.autograd.Function):
@@ -90,26 +109,24 @@ class _WaveEnergy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, fractional: Tensor, charges: Tensor, weights: Tensor, integers: Integers
+        ctx: Any, fractional: Tensor, charges: Tensor, weights: Tensor, numbers: WaveNumbers
     ) -> Tensor:
-        x, u = phases(fractional, integers)
+        x, u = phases(fractional, numbers)
         factor = (charges[..., None] * x).mT @ u
         power = (factor.real.square() + factor.imag.square()).flatten(1)
-        pull = factor.conj() * (2 * weights).view(factor.shape).to(power.dtype)
-        known = _Products(x, u, pull, x @ pull, u @ pull.mT)
-        product = known.over_first * u
-        slopes = _slopes(product, x * known.over_rest, integers) * charges[..., None]
+        sums = _sums(x, u, _pull(factor, weights), numbers)
+        slopes = -2 * math.pi * charges[..., None] * sums.slopes
         ctx.save_for_backward(fractional, charges, weights)
         power = power.to(weights.dtype)
-        ctx.gradient = (slopes, product.real.sum(2), power if ctx.needs_input_grad[2] else None)
-        ctx.integers, ctx.known = integers, known
+        ctx.gradient = (slopes, sums.potential, power if ctx.needs_input_grad[2] else None)
+        ctx.numbers, ctx.known = numbers, sums
         return (weights * power).sum(1)
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
         gradient = ctx.gradient
         if torch.is_grad_enabled():
-            options = ctx.integers, ctx.known, gradient
+            options = ctx.numbers, ctx.known, gradient
             gradient = _WaveGradient.apply(*ctx.saved_tensors, *options)
         slopes, potential, power = gradient
         by_weights = None if power is None else weight[:, None] * power
@@ -126,11 +143,11 @@ class _WaveGradient(torch.autograd.Function):
         fractional: Tensor,
         charges: Tensor,
         weights: Tensor,
-        integers: Integers,
-        known: _Products,
+        numbers: WaveNumbers,
+        known: _Sums,
         gradient: tuple[Tensor, Tensor, Tensor | None],
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        ctx.integers, ctx.known = integers, known
+        ctx.numbers, ctx.known = numbers, known
         ctx.save_for_backward(fractional, charges, weights)
         ctx.set_materialize_grads(False)
         slopes, potential, power = gradient
@@ -143,63 +160,63 @@ class _WaveGradient(torch.autograd.Function):
             return (None,) * 6
         inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[:3]
         if torch.is_grad_enabled() or wanted[2]:
-            energy = partial(plain_energy, integers=ctx.integers)
+            energy = partial(plain_energy, numbers=ctx.numbers)
             product = hessian_product(energy, inputs, weights, wanted)
         else:
-            product = (*_hessian_product(inputs, ctx.integers, ctx.known, weights), None)
+            product = (*_hessian_product(inputs, ctx.numbers, ctx.known, weights), None)
         return (*product, None, None, None)
 
 
 def _hessian_product(
-    inputs: Inputs, integers: Integers, known: _Products, along: tuple[Tensor | None, ...]
+    inputs: Inputs, numbers: WaveNumbers, known: _Sums, along: tuple[Tensor | None, ...]
 ) -> tuple[Tensor, Tensor]:
     """The change of the gradient when coordinates and charges change ``along`` a direction."""
     _, charges, weights = inputs
-    x, u, pull = known.x, known.u, known.pull
-    gain, moved = charges.new_zeros(charges.shape), torch.zeros_like(x)
-    if along[1] is not None:
-        gain, moved = along[1], along[1][..., None] * x
-    if along[0] is None:
-        moved_factor = moved.mT @ u
-    else:
-        turn = 2j * math.pi * along[0]
-        turned_x = (turn[..., :1] * integers[0]) * x
-        turned_u = (turn[..., 1:] @ _pairs_of(integers).mT.to(turn.dtype)) * u
-        moved = moved + charges[..., None] * turned_x
-        moved_factor = moved.mT @ u
-        moved_factor = torch.baddbmm(moved_factor, (charges[..., None] * x).mT, turned_u)
-    moved_pull = moved_factor.conj() * (2 * weights).view(moved_factor.shape).to(charges.dtype)
-    over_first, over_rest = x @ moved_pull, u @ moved_pull.mT
+    moved = _moved_factor(charges, known, along[0], along[1], numbers)
+    sums = _sums(known.x, known.u, _pull(moved, weights), numbers)
+    potential, slopes = sums.potential, charges[..., None] * sums.slopes
     if along[0] is not None:
-        over_first = torch.baddbmm(over_first, turned_x, pull)
-        over_rest = torch.baddbmm(over_rest, turned_u, pull.mT)
-    product = over_first * u
-    rest = x * over_rest
-    if along[0] is not None:
-        product = product + known.over_first * turned_u
-        rest = rest + turned_x * known.over_rest
-    slopes = _slopes(product, rest, integers) * charges[..., None]
+        turn = 2 * math.pi * along[0]
+        potential = potential - (turn * known.slopes).sum(2)
+        bend = torch.einsum("gncd,gnd->gnc", _second_moments(known, numbers), turn)
+        slopes = slopes + charges[..., None] * bend
     if along[1] is not None:
-        before = _slopes(known.over_first * u, x * known.over_rest, integers)
-        slopes = slopes + before * gain[..., None]
-    return slopes, product.real.sum(2)
+        slopes = slopes + along[1][..., None] * known.slopes
+    return -2 * math.pi * slopes, potential
 
 
-def _slopes(product: Tensor, over_waves: Tensor, integers: Integers) -> Tensor:
-    """(G, n, 3) derivatives by the coordinates, for charges of 1.
+def _moved_factor(
+    charges: Tensor,
+    known: _Sums,
+    along_coordinates: Tensor | None,
+    along_charges: Tensor | None,
+    numbers: WaveNumbers,
+) -> Tensor:
+    """S' (G, k1, k23)."""
+    zero = torch.zeros_like(charges)
+    change = zero if along_charges is None else along_charges
+    if along_coordinates is None:
+        return (change[..., None] * known.x).mT @ known.u
+    turn = 2 * math.pi * charges[..., None] * along_coordinates
+    first = torch.complex(change[..., None].expand(known.x.shape), turn[..., :1] * numbers.first)
+    rest = torch.complex(torch.zeros_like(turn), turn)[..., 1:, None] * known.x[:, :, None]
+    lines = torch.cat([first * known.x, rest.flatten(2)], 2)
+    products = (lines.mT @ known.u).unflatten(1, (3, -1))
+    n2, n3 = numbers.pairs.unbind(1)
+    return products[:, 0] + n2 * products[:, 1] + n3 * products[:, 2]
 
-    Parameters
-    ----------
-    product : Tensor
-        (G, n, k2 k3) T X U summed over n_1.
-    over_waves : Tensor
-        (G, n, k1) T X U summed over n_2 and n_3.
-    """
-    first = over_waves.imag @ integers[0]
-    rest = product.imag @ _pairs_of(integers)
-    return -2 * math.pi * torch.cat([first[..., None], rest], 2)
+
+def _second_moments(known: _Sums, numbers: WaveNumbers) -> Tensor:
+    """M (G, n, 3, 3)."""
+    twice = (known.x @ (numbers.first.square()[:, None] * known.pull)) * known.u
+    one, n2, n3, *squares = numbers.real
+    m12, m13 = _weigh(known.first_waves, n2), _weigh(known.first_waves, n3)
+    m22, m23, m33 = (_weigh(known.waves, factor) for factor in squares)
+    entries = [_weigh(twice, one), m12, m13, m12, m22, m23, m13, m23, m33]
+    return torch.stack(entries, 2).unflatten(2, (3, 3))
 
 
-def _pairs_of(integers: Integers) -> Tensor:
-    """(k2 k3, 2) n_2 and n_3."""
-    return torch.cartesian_prod(*integers[1:])
+def _pull(factor: Tensor, weights: Tensor) -> Tensor:
+    """T = 2 w S*."""
+    doubled = (2 * weights).view(factor.shape).to(factor.real.dtype)
+    return torch.complex(factor.real * doubled, -factor.imag * doubled)
