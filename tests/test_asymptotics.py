@@ -92,3 +92,22 @@ def test_field_features_follow_the_potential(source, exponent):
     testing.randomise_weights(model, seed=1)
     found = slopes(model, Atoms("Cl"), fragment(model, source), (300.0, 500.0, 1000.0))
     np.testing.assert_allclose(found, exponent, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("source", "exponent", "distances", "tolerance"),
+    [("Na", -6, (30.0, 40.0), 0.01), ("OH", -7, (25.0, 30.0), 0.05)],
+)
+def test_field_features_follow_the_sixth_power(source, exponent, distances, tolerance):
+    """With the exponent 6; a probe of width s adds 15 s^2 / R^2 to an ion's potential.
+
+    Further out the tail is lost in the digits of the network's energy.
+    """
+    charges = {"kind": "fixed", "by_element": {**FORMAL, "Cl": 0.0}, "width": 0.8}
+    head = {"kind": "field_features", "exponent": 6, "widths": [0.5], "l_max": 0}
+    model = build(True, charges, {"field": head})
+    testing.randomise_weights(model, seed=1)
+    with torch.no_grad():
+        model.heads["field"].gate.fill_(1e4)
+    found = slopes(model, Atoms("Cl"), fragment(model, source), distances)
+    np.testing.assert_allclose(found, exponent, atol=tolerance)

@@ -7,15 +7,18 @@ import pytest
 import torch
 from ase import Atoms
 from numpy.polynomial.hermite import hermgauss
-from scipy.special import erf
+from scipy.special import erf, gammainc
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
 from muse_lr import testing
 from muse_lr.geometry import strained_geometry
 from muse_lr.harmonics import solid_harmonics
+from muse_lr.heads.power_kernel import SmearedPower
 from muse_lr.heads.projection import ProjectedPotential
+from muse_lr.multipoles import to_cartesian
 from muse_lr.solvers.fields import fields_at_atoms
+from muse_lr.solvers.kernels import pair_interaction
 from muse_lr.solvers.reference import ReferenceSolver
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -24,17 +27,24 @@ WIDTHS = (1.5, 3.0)
 BOUNDARIES = {"FFF": FFF, "TTF": SLABS[1], "TTT": TTT}
 
 
-def project(system, source_widths, widths=WIDTHS, l_max=2, accuracy=1e-12):
+def project(system, source_widths, widths=WIDTHS, l_max=2, accuracy=1e-12, exponent=1):
     """(n, n_widths, (l_max + 1)^2); atoms take the source widths in turn, as System does."""
     geometry = strained_geometry(system.batch, system.positions, system.no_strain)
     element = torch.arange(len(system.positions)) % len(source_widths)
     composition = torch.nn.functional.one_hot(element, len(source_widths)).double()
-    projection = ProjectedPotential(widths, source_widths, l_max, accuracy)
+    projection = ProjectedPotential(widths, source_widths, l_max, accuracy, exponent)
     return projection(system.density(), geometry, composition).detach()
 
 
-def quadrature(potential, width, order, points=64):
-    """sigma^(l + 1) int V(r) phi_lm(r) dr / k by Gauss-Hermite rules; V of (p, 3) in e/A."""
+def smeared(distance, width, exponent):
+    """The potential of a unit source: 1/r^p far away, smeared within its width."""
+    if exponent == 1:
+        return erf(distance / (np.sqrt(2) * width)) / distance
+    return gammainc(3, distance**2 / (2 * width**2)) / distance**6
+
+
+def quadrature(potential, width, order, exponent, points=64):
+    """sigma^(l + p) int V(r) phi_lm(r) dr by Gauss-Hermite rules; V of (p, 3) points."""
     nodes, weights = hermgauss(points)
     grid = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
     grid *= np.sqrt(2) * width
@@ -43,15 +53,16 @@ def quadrature(potential, width, order, points=64):
     # A unit multipole: int phi_lm R_lm = 1, and the square of R_lm has this Gaussian mean.
     norm = (weight[:, None] * harmonics**2).sum(0)
     values = (weight * potential(grid)) @ harmonics / norm
-    return width ** (order + 1) * values
+    return width ** (order + exponent) * values
 
 
+@pytest.mark.parametrize("exponent", [1, 6])
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_projections_are_the_integrals_that_define_them(order):
+def test_projections_are_the_integrals_that_define_them(order, exponent):
     """Charges of two widths, their potentials by scipy, integrated on a grid."""
     source_widths = (1.6, 2.0)  # smooth enough for the rule
     system = System([random_structure(4, FFF, seed=1)], 0, source_widths)
-    projected = project(system, source_widths).numpy()
+    projected = project(system, source_widths, exponent=exponent).numpy()
     r, q = system.positions.numpy(), system.moments[:, 0].numpy()
     sigma = system.width.numpy()
     for i, w in ((0, 0), (1, 1), (3, 0)):
@@ -61,10 +72,10 @@ def test_projections_are_the_integrals_that_define_them(order):
             for j in range(len(r)):
                 if j != i:
                     d = np.linalg.norm(grid + r[i] - r[j], axis=1)
-                    total += q[j] * erf(d / (np.sqrt(2) * sigma[j])) / d
+                    total += q[j] * smeared(d, sigma[j], exponent)
             return total
 
-        expected = quadrature(potential, WIDTHS[w], order)
+        expected = quadrature(potential, WIDTHS[w], order, exponent)
         found = projected[i, w, order**2 : (order + 1) ** 2]
         np.testing.assert_allclose(found, expected, atol=2e-7)
 
@@ -97,8 +108,9 @@ CHARGES = {"H": 0.4, "O": -0.8}
 SIGMA, RADIUS = 0.9, 4.5
 
 
+@pytest.mark.parametrize("exponent", [1, 6])
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_projections_are_those_of_featomic(order):
+def test_projections_are_those_of_featomic(order, exponent):
     """LODE of a crystal, from orthonormal radial functions back to r^l Gaussians."""
     featomic = pytest.importorskip("featomic")
     water = random_structure(6, TTT, seed=4, distance=1.2)
@@ -106,7 +118,7 @@ def test_projections_are_those_of_featomic(order):
     radial = featomic.basis.Gto(max_radial=2, radius=RADIUS)
     calculator = featomic.LodeSphericalExpansion(
         density=featomic.density.SmearedPowerLaw(
-            smearing=SIGMA, exponent=1, center_atom_weight=0.0
+            smearing=SIGMA, exponent=exponent, center_atom_weight=0.0
         ),
         basis=featomic.basis.TensorProduct(max_angular=2, radial=radial, spline_accuracy=None),
         k_cutoff=9.0,
@@ -130,16 +142,60 @@ def test_projections_are_those_of_featomic(order):
     dr = r[1] - r[0]
     angular = 4 * np.pi / (2 * order + 1)
     norm = 1 / (angular * (r ** (order + 2) * ours).sum() * dr)
-    assert np.abs(expected).max() > 0.1
-    expected *= norm * np.sqrt(angular) * width ** (order + 1)
+    assert np.abs(expected).max() > 0.01
+    expected *= norm * np.sqrt(angular) * width ** (order + exponent)
     system = System([water], 0, (SIGMA,))
     charges = [CHARGES[symbol] for symbol in water.get_chemical_symbols()]
     system.moments = torch.tensor(charges, dtype=torch.float64)[:, None]
-    found = project(system, (SIGMA,), (width,))[:, 0, order**2 :][:, : 2 * order + 1]
+    found = project(system, (SIGMA,), (width,), exponent=exponent)[:, 0]
+    found = found[:, order**2 : (order + 1) ** 2]
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
-def new_model(**head):
+@pytest.mark.parametrize("boundary", ["TTF", "TTT"])
+def test_sixth_powers_of_multipoles_are_summed_over_the_lattice(boundary):
+    """Against the sum over images within a radius; charges, dipoles and quadrupoles."""
+    system = System([random_structure(3, BOUNDARIES[boundary], seed=6)], 2, (0.8,))
+    system.moments[:, 0] += 1  # charged
+    atoms, cell = system.structures[0], system.structures[0].cell
+    found = project(system, (0.8,), exponent=6)
+    reach = 40.0 if boundary == "TTT" else 100.0
+    counts = [range(-26, 27) if periodic else (0,) for periodic in atoms.pbc]
+    images = torch.from_numpy(np.stack(np.meshgrid(*counts), -1).reshape(-1, 3) @ cell.array)
+    # What lies beyond, as a continuum of charges.
+    beyond = 4 * np.pi / (3 * cell.volume * reach**3)
+    if boundary == "TTF":
+        beyond = np.pi / (2 * np.linalg.norm(np.cross(cell[0], cell[1])) * reach**4)
+    for i, width in ((0, 1.5), (1, 3.0)):
+        expected = torch.zeros(9, dtype=torch.float64)
+        expected[0] = system.moments[:, 0].sum() * beyond
+        for j in range(3):
+            vector = system.positions[i] - system.positions[j] - images
+            distance = torch.linalg.vector_norm(vector, dim=1)
+            vector = vector[(distance > 1e-6) & (distance < reach)]
+            probe = torch.zeros((len(vector), 9), dtype=torch.float64).requires_grad_(True)
+            source = to_cartesian(system.moments[j].expand(len(vector), 9))
+            radial = SmearedPower(width, 0.8).radial(vector.square().sum(1), 4)
+            energy = pair_interaction(to_cartesian(probe), source, vector, radial).sum()
+            expected += torch.autograd.grad(energy, probe)[0].sum(0)
+        orders = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
+        expected *= width ** (orders + 6.0)
+        torch.testing.assert_close(found[i, WIDTHS.index(width)], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_simple_cubic_lattice_has_the_published_sums():
+    """A Gaussian's average of r^-6 is r^-6 + 15 s^2 r^-8 + 210 s^4 r^-10 + ..."""
+    cubic = Atoms("H", cell=np.eye(3) * 16.0, pbc=True)
+    system = System([cubic], 0, (0.8,))
+    found = project(system, (0.8,), (0.8,), l_max=0, exponent=6)[0, 0, 0] / system.moments[0, 0]
+    ratio = 0.05**2
+    expected = 8.4019239748 + ratio * (15 * 6.9458079272 + ratio * 210 * 6.4261191025)
+    # The next term, 3150 s^6 r^-12, stands for what is left.
+    expected += ratio**3 * 3150 * 6.2021490451
+    assert float(found) == pytest.approx(0.05**6 * expected, rel=2e-6)
+
+
+def new_model(width=0.0, **head):
     """Points beside Gaussians, dipoles, features of l = 1."""
     torch.manual_seed(0)
     return (
@@ -147,7 +203,7 @@ def new_model(**head):
             {
                 "elements": ["H", "O"],
                 "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1},
-                "charges": {"kind": "latent", "l_max": 1, "width": {"H": 0.0, "O": 0.8}},
+                "charges": {"kind": "latent", "l_max": 1, "width": {"H": width, "O": 0.8}},
                 "heads": {"field": {"kind": "field_features", **head}},
             }
         )
@@ -171,9 +227,16 @@ def water_like(boundary, n_atoms=4, seed=5):
     return atoms
 
 
+@pytest.mark.parametrize("exponent", [1, 6])
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_a_strong_head_keeps_the_contract(boundary):
+def test_a_strong_head_keeps_the_contract(boundary, exponent):
+    """Two widths of sources and of probes; the exponent 6 with one probe and fewer atoms."""
     model, atoms = strong_model(), water_like(boundary)
+    if exponent == 6:
+        model = strong_model(width=0.6, exponent=6, widths=[1.5], accuracy=1e-5)
+        atoms = water_like(boundary, n_atoms=3)
+        with torch.no_grad():
+            model.heads["field"].gate.fill_(300.0)
     field = energies(model, [atoms]).energy_parts["field"].detach()
     assert abs(float(field)) > 0.05
     testing.check_forces(model, atoms)
@@ -184,6 +247,17 @@ def test_a_strong_head_keeps_the_contract(boundary):
         testing.check_stress(model, atoms)
         testing.check_supercell(model, atoms, repeats=(1, 2, 1))
         testing.check_wrapping(model, atoms)
+
+
+def test_the_exponent_6_in_mixed_batches_and_on_paths():
+    """One by one, trained by forces and stress, smooth where the waves come and go."""
+    model = strong_model(width=0.6, exponent=6, widths=[1.5], accuracy=1e-4)
+    atoms = [water_like(boundary, n_atoms=3) for boundary in BOUNDARIES]
+    testing.check_batch(model, [*atoms, Atoms("O")])
+    testing.check_training_gradient(model, [atoms[2]])
+    testing.check_second_derivatives(model, atoms[0])
+    path = testing.strain_path(atoms[2], seed=0)
+    testing.check_smooth(model, path, span=(-0.05, 0.05), points=20)
 
 
 def energies(model, structures, compute=()):
@@ -223,7 +297,9 @@ def test_orders_and_widths_are_those_of_the_configuration():
 
 
 def test_what_it_cannot_project_is_refused():
-    with pytest.raises(muse_lr.InputError, match="exponent 6"):
-        new_model(exponent=6)
+    with pytest.raises(muse_lr.InputError, match="exponent 6 needs charges of a width"):
+        new_model(exponent=6)  # its hydrogens are points
+    with pytest.raises(muse_lr.InputError, match="exponent"):
+        new_model(exponent=3)
     with pytest.raises(muse_lr.InputError, match="widths"):
         new_model(widths=[0.1])

@@ -16,6 +16,8 @@ from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.heads.projection import ProjectedPotential
 
 ProbeWidth = Annotated[float, Field(ge=0.3, le=10)]
+#: Smallest width of charges whose r^-6 potential is projected, A: that of points has no average.
+MIN_SMEARING = 0.3
 
 
 class FieldFeaturesConfig(HeadConfig):
@@ -29,11 +31,10 @@ class FieldFeaturesConfig(HeadConfig):
         description="Gaussian standard deviations on which the potential is projected, A, each "
         "from 0.3 to 10; the cost of periodic sums grows as the inverse cube.",
     )
-    exponent: int = Field(
+    exponent: Literal[1, 6] = Field(
         1,
-        ge=1,
-        le=6,
-        description="p of the potential 1/r^p; only 1, the Coulomb potential, so far.",
+        description="p of the potential 1/r^p of the density: 1, Coulomb's, or 6, smeared by the "
+        "widths of the charges.",
     )
     l_max: int = Field(2, ge=0, le=2, description="Highest order of the projections.")
     channels: int = Field(
@@ -68,7 +69,7 @@ class FieldFeaturesHead(Head):
     Raises
     ------
     InputError
-        For exponents other than 1.
+        For the exponent 6 with charges that are points or nearly.
     """
 
     Config: ClassVar[type[HeadConfig]] = FieldFeaturesConfig
@@ -78,13 +79,14 @@ class FieldFeaturesHead(Head):
 
     def __init__(self, config: FieldFeaturesConfig, context: HeadContext) -> None:
         super().__init__()
-        if config.exponent != 1:
+        if config.exponent == 6 and min(context.widths) < MIN_SMEARING:
             raise InputError(
-                f"field_features of the exponent {config.exponent}: only the Coulomb potential is "
-                "projected, exponent 1; for r^-6 tails add a dispersion head"
+                f"field_features of the exponent 6 needs charges of a width of at least "
+                f"{MIN_SMEARING} A, by which 1/r^6 is smeared: set model.charges.width, which is "
+                f"{min(context.widths):g}"
             )
         self.projection = ProjectedPotential(
-            config.widths, context.widths, config.l_max, config.accuracy
+            config.widths, context.widths, config.l_max, config.accuracy, config.exponent
         )
         self.l_max, self.cutoff = config.l_max, 0.0
         known = {0: context.features.scalars, **context.features.tensors}
