@@ -24,6 +24,7 @@ PACKAGES = {
     "nvalchemi-toolkit-ops": "fast",
     "So3krates-torch": "so3krates",
     "tad-dftd3": "dispersion",
+    "phonopy": "phonons",
     "pyscf": "datasets",
     "tblite": "datasets",
 }

@@ -1,0 +1,109 @@
+"""Second derivatives of a model in a supercell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+
+from muse_lr.batch import AtomsBatch
+from muse_lr.errors import InputError
+from muse_lr.model import EnergyModel
+
+Array = NDArray[np.float64]
+#: Forces on the atoms above which a crystal is refused, eV/A.
+LARGEST_FORCE = 1e-2
+#: Asymmetry of the force constants, as a share of the largest, above which they are refused: of
+#: exact ones and of finite differences.
+LARGEST_ASYMMETRY = {"hessian": 1e-5, "displacements": 1e-2}
+
+
+def batch_of(model: EnergyModel, atoms: Atoms) -> AtomsBatch:
+    """One structure for the model."""
+    return AtomsBatch.from_ase([atoms], cutoff=model.cutoff).to(model.device)
+
+
+def forces_of(model: EnergyModel, atoms: Atoms) -> Array:
+    """(n_atoms, 3) eV/A."""
+    return _numpy(model(batch_of(model, atoms), ("forces",), create_graph=False).forces)
+
+
+def check_rest(model: EnergyModel, atoms: Atoms) -> None:
+    """Refuse structures in which forces act.
+
+    Raises
+    ------
+    InputError
+    """
+    largest = float(np.abs(forces_of(model, atoms)).max())
+    if largest > LARGEST_FORCE:
+        raise InputError(
+            f"forces up to {largest:.3g} eV/A act in the crystal: relax its atoms with this model "
+            "first"
+        )
+
+
+def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int64]) -> Array:
+    """Second derivatives of the energy, by a backward pass for each coordinate of some atoms.
+
+    Parameters
+    ----------
+    model : EnergyModel
+        In evaluation mode.
+    supercell : Atoms
+    atoms : ndarray
+        (rows,) those whose rows are wanted.
+
+    Returns
+    -------
+    ndarray
+        (rows, n_atoms, 3, 3) d2E / dr_i dr_j, eV/A^2.
+    """
+    batch = batch_of(model, supercell)
+    batch.positions = batch.positions.detach().requires_grad_(True)
+    forces = model(batch, ("forces",), create_graph=True).forces
+    assert forces is not None
+    rows = [
+        torch.autograd.grad(-forces[atom, axis], batch.positions, retain_graph=True)[0]
+        for atom in atoms
+        for axis in range(3)
+    ]
+    stacked = torch.stack(rows).reshape(len(atoms), 3, len(supercell), 3)
+    return np.ascontiguousarray(_numpy(stacked.permute(0, 2, 1, 3)))
+
+
+def check_translations(constants: Array, cell_atom: Sequence[int], share: float) -> None:
+    """Refuse force constants that are not the same in every cell.
+
+    If they are, the dynamical matrix at Gamma that the rows of one cell make is symmetric.
+
+    Parameters
+    ----------
+    constants : ndarray
+        (n_primitive, n_atoms, 3, 3) eV/A^2.
+    cell_atom : sequence of int
+        (n_atoms,) which atom of the primitive cell each one is an image of.
+    share : float
+        Asymmetry of that matrix, of the largest force constant, that is let pass.
+
+    Raises
+    ------
+    InputError
+    """
+    count = len(constants)
+    images = np.eye(count)[np.asarray(cell_atom)]  # (n_atoms, n_primitive)
+    matrix = np.einsum("ijab,jk->iakb", constants, images).reshape(3 * count, 3 * count)
+    if np.abs(matrix - matrix.T).max() > share * np.abs(constants).max():
+        raise InputError(
+            "the force constants differ from cell to cell: a part of the model, such as coarse "
+            "nodes, breaks the crystal's symmetry of translation"
+        )
+
+
+def _numpy(values: Any) -> Array:
+    array: Array = values.detach().cpu().double().numpy()
+    return array

@@ -1,0 +1,242 @@
+"""Phonons of one crystal by one model, through phonopy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike, NDArray
+
+from muse_lr.errors import InputError
+from muse_lr.model import EnergyModel
+from muse_lr.phonons.constants import (
+    LARGEST_ASYMMETRY,
+    batch_of,
+    check_rest,
+    check_translations,
+    exact_constants,
+    forces_of,
+)
+from muse_lr.phonons.electric import check_electric, electric_response
+from muse_lr.units import COULOMB_CONSTANT
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GammaModes:
+    """Ascending frequencies at Gamma, THz, imaginary ones negative.
+
+    Attributes
+    ----------
+    transverse : ndarray
+        (3 n_primitive,) without a macroscopic field.
+    longitudinal : ndarray
+        (3 n_primitive,) with the field of waves along the direction.
+    """
+
+    transverse: Array
+    longitudinal: Array
+
+    @property
+    def splitting(self) -> float:
+        """Highest frequency with the field less the highest without, THz."""
+        return float(self.longitudinal[-1] - self.transverse[-1])
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Frequencies along a path; each array is one straight piece of it.
+
+    Attributes
+    ----------
+    distances : list of ndarray
+        (points,) position along the path, 1/A without 2 pi.
+    frequencies : list of ndarray
+        (points, 3 n_primitive) in THz, imaginary ones negative.
+    ticks : list of (float, str)
+        Position and label of the ends of the pieces.
+    """
+
+    distances: list[Array]
+    frequencies: list[Array]
+    ticks: list[tuple[float, str]]
+
+
+class Phonons:
+    """Phonons of one crystal by one model.
+
+    The force constants are those of a supercell under periodic boundaries. From them phonopy takes
+    off the dipole-dipole sum of the model's own Born charges, interpolates what is left, and adds
+    the sum again at every q, with the field of long waves (X. Gonze, C. Lee, Phys. Rev. B 55, 10355
+    (1997)).
+
+    Parameters
+    ----------
+    model : EnergyModel
+        Of which a copy in float64 is made.
+    crystal : Atoms
+        A unit cell, periodic in three directions, in which no forces act.
+    supercell : sequence of int
+        Its repeats. What the model has beside the dipole-dipole sum must fit in.
+    method : {"hessian", "displacements"}
+        Exact second derivatives, or phonopy's finite displacements.
+    displacement : float
+        Of the latter, A.
+    dielectric : float, optional
+        An isotropic electronic dielectric constant, as measured or computed: the Born charges
+        become its root times the model's, and the frequencies stay. Default: the model's own.
+
+    Attributes
+    ----------
+    phonopy : phonopy.Phonopy
+        With force constants in eV/A^2 and the non-analytic term, for whatever else it can do.
+    response : ElectricResponse or None
+        None where no coulomb head reads charges: then there is no such term.
+
+    Raises
+    ------
+    InputError
+        Without phonopy; for structures in which forces act, or that are not crystals; for models
+        that break the crystal's symmetry of translation, or whose non-analytic term is not known.
+    """
+
+    def __init__(
+        self,
+        model: EnergyModel,
+        crystal: Atoms,
+        supercell: Sequence[int] = (2, 2, 2),
+        method: Literal["hessian", "displacements"] = "hessian",
+        displacement: float = 0.01,
+        dielectric: float | None = None,
+    ) -> None:
+        if not crystal.pbc.all():
+            raise InputError("phonons are of crystals: the structure must be periodic throughout")
+        check_electric(model)
+        self.phonopy = _phonopy(crystal, supercell)
+        self._info = dict(crystal.info)
+        own = deepcopy(model).double().eval().requires_grad_(False)
+        cell = self._atoms(self.phonopy.supercell)
+        rows = np.asarray(self.phonopy.primitive.p2s_map)
+        check_rest(own, cell)
+        if method == "hessian":
+            self.phonopy.force_constants = exact_constants(own, cell, rows)
+        else:
+            self._displace(own, displacement)
+        primitive = self.phonopy.primitive
+        images = [primitive.p2p_map[atom] for atom in primitive.s2p_map]
+        check_translations(self.phonopy.force_constants, images, LARGEST_ASYMMETRY[method])
+        response = electric_response(own, batch_of(own, cell), rows)
+        if response is not None and dielectric is not None:
+            response = response.scaled(dielectric)
+        self.response = response
+        if response is not None:
+            self.phonopy.nac_params = {
+                "born": response.born,
+                "dielectric": response.dielectric,
+                "factor": COULOMB_CONSTANT,
+                "method": "gonze",
+            }
+
+    def gamma(self, direction: ArrayLike = (1.0, 0.0, 0.0)) -> GammaModes:
+        """Frequencies at Gamma without a field, and as q goes to zero along ``direction``.
+
+        Parameters
+        ----------
+        direction : array_like
+            (3,) Cartesian, of any length.
+        """
+        reduced = self.phonopy.primitive.cell @ np.asarray(direction, dtype=float)
+        found = []
+        for along in (None, reduced):
+            self.phonopy.run_qpoints([[0, 0, 0]], nac_q_direction=along)
+            found.append(np.sort(np.array(self.phonopy.qpoints.frequencies)[0]))
+        return GammaModes(*found)
+
+    def frequencies(self, points: ArrayLike) -> Array:
+        """(n_points, 3 n_primitive) THz at q-points in units of the primitive reciprocal cell."""
+        self.phonopy.run_qpoints(np.atleast_2d(np.asarray(points, dtype=float)))
+        return np.array(self.phonopy.qpoints.frequencies)
+
+    def bands(self, points: Mapping[str, ArrayLike], path: str, count: int = 51) -> Bands:
+        """:func:`band_structure` of this crystal."""
+        return band_structure(self.phonopy, points, path, count)
+
+    def _atoms(self, cell: Any) -> Atoms:
+        """phonopy's atoms as ASE's, with what is stated of the crystal."""
+        return Atoms(
+            cell.symbols, positions=cell.positions, cell=cell.cell, pbc=True, info=self._info
+        )
+
+    def _displace(self, model: EnergyModel, displacement: float) -> None:
+        """Force constants from the forces in displaced supercells."""
+        self.phonopy.generate_displacements(distance=displacement)
+        moved = [self._atoms(cell) for cell in self.phonopy.supercells_with_displacements]
+        self.phonopy.forces = np.stack([forces_of(model, atoms) for atoms in moved])
+        self.phonopy.produce_force_constants(calculate_full_force_constants=False)
+
+
+def band_structure(
+    phonon: Phonopy, points: Mapping[str, ArrayLike], path: str, count: int = 51
+) -> Bands:
+    """Frequencies along straight pieces between special points.
+
+    Parameters
+    ----------
+    phonon : phonopy.Phonopy
+        With force constants, of a model or of any other origin.
+    points : mapping of str to array_like
+        (3,) each, in units of the primitive reciprocal cell.
+    path : str
+        Their names in order; "|" starts anew: "G X | K G L".
+    count : int
+        Points of each piece.
+    """
+    from phonopy.phonon.band_structure import get_band_qpoints_and_path_connections
+
+    legs = [leg.split() for leg in path.split("|")]
+    corners = [[np.asarray(points[name], dtype=float) for name in leg] for leg in legs]
+    pieces, connected = get_band_qpoints_and_path_connections(corners, npoints=count)
+    phonon.run_band_structure(pieces, path_connections=connected)
+    found = phonon.band_structure
+    distances = [np.array(piece) for piece in found.distances]
+    names = [pair for leg in legs for pair in itertools.pairwise(leg)]
+    ticks = [
+        (float(where), name)
+        for piece, pair in zip(distances, names, strict=True)
+        for where, name in zip((piece[0], piece[-1]), pair, strict=True)
+    ]
+    return Bands(distances, [np.array(piece) for piece in found.frequencies], ticks)
+
+
+def _phonopy(crystal: Atoms, supercell: Sequence[int]) -> Phonopy:
+    """phonopy for the crystal and its supercell.
+
+    Raises
+    ------
+    InputError
+        Without the package.
+    """
+    try:
+        from phonopy import Phonopy
+        from phonopy.structure.atoms import PhonopyAtoms
+        from phonopy.structure.cells import guess_primitive_matrix
+    except ImportError as error:
+        raise InputError(
+            "phonons need the package phonopy: pip install 'muse_lr[phonons]'"
+        ) from error
+    cell = PhonopyAtoms(
+        symbols=crystal.get_chemical_symbols(),
+        cell=crystal.cell.array,
+        scaled_positions=crystal.get_scaled_positions(),
+        masses=crystal.get_masses(),
+    )
+    return Phonopy(cell, np.diag(supercell), primitive_matrix=guess_primitive_matrix(cell))
