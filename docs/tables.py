@@ -4,7 +4,8 @@
 
 replaces what stands between ``<!-- quickstart-table -->`` and ``<!-- /quickstart-table -->`` by the
 errors of every variant (mean over seeds and half of Student's 95 % interval) with parameters and
-time beside them. With ``--image NAME`` the study's plot of interaction energies is copied too.
+time beside them. ``--repeats folds`` says that the runs of a variant are not seeds. With ``--image
+NAME`` the study's plot of interaction energies is copied too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ METRICS = {
     "energy_rmse": "energy RMSE (meV/atom)",
     "forces_mae": "forces MAE (meV/Å)",
     "forces_rmse": "forces RMSE (meV/Å)",
+    "charges_mae": "charges MAE (e)",
 }
 
 
@@ -34,15 +36,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def cell(values: list[float]) -> str:
-    """Mean and half width of the interval."""
+    """Mean and half width of the interval; a dash where a variant has no such thing."""
+    if not values:
+        return "–"
     mean = mean_interval(values)
     if mean.half_width is None:
         return number(mean.value)
     return f"{number(mean.value)} ± {number(mean.half_width, 2)}"
 
 
-def table(study: Path, metrics: list[str]) -> str:
-    """The Markdown table of a study's directory."""
+def table(study: Path, metrics: list[str], repeats: str = "seeds") -> str:
+    """The Markdown table of a study's directory; ``repeats`` heads the number of runs."""
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     tests: dict[str, None] = {}
     for row in read_rows(study / "results.csv"):
@@ -50,11 +54,12 @@ def table(study: Path, metrics: list[str]) -> str:
         tests[row["test"]] = None
     runs: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in read_rows(study / "runs.csv"):
-        runs[row["variant"]].append(row)
+        if row["status"] == "finished":
+            runs[row["variant"]].append(row)
     columns = [(test, metric) for test in tests for metric in metrics]
     head = [f"{test}: {METRICS[metric]}" for test, metric in columns]
     lines = [
-        "| " + " | ".join(["variant", "seeds", *head, "parameters", "training (s)"]) + " |",
+        "| " + " | ".join(["variant", repeats, *head, "parameters", "training (s)"]) + " |",
         "|:--|" + "--:|" * (len(columns) + 3),
     ]
     for variant, found in runs.items():
@@ -83,9 +88,10 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("marker")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["energy_mae"])
+    parser.add_argument("--repeats", default="seeds", help="what the runs of a variant are")
     parser.add_argument("--image", help="name under docs/images of the interaction plot")
     args = parser.parse_args()
-    insert(args.page, args.marker, table(args.study, args.metrics))
+    insert(args.page, args.marker, table(args.study, args.metrics, args.repeats))
     if args.image:
         target = Path(__file__).resolve().parent / "images" / args.image
         target.parent.mkdir(exist_ok=True)

@@ -2,14 +2,16 @@
 
     python examples/cumulenes/torsion.py build/cumulenes/long_scan.xyz.xz \\
         docs/images/cumulenes.png \\
-        short_range=runs/cumulenes/long/short_range/seed-0/model.pt \\
-        muse=runs/cumulenes/long/muse/seed-0/model.pt
+        PaiNN=runs/cumulenes/long/short_range/seed-0/model.pt \\
+        "PaiNN + muse=runs/cumulenes/long/muse/seed-0/model.pt" \\
+        "SO3krates + muse=runs/cumulenes/controls/so3krates_l2_muse/seed-0/model.pt"
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -32,20 +34,25 @@ def energies(file: str, frames: list[Atoms]) -> np.ndarray:
 def draw(scans: dict[int, list[Atoms]], models: dict[str, str], image: Path) -> None:
     """One panel a length; energies relative to the first frame of its scan."""
     figure, panels = plt.subplots(
-        1, len(scans), sharex=True, sharey=True, figsize=(2.1 * len(scans), 2.5), squeeze=False
+        *(1, len(scans)),
+        sharex=True,
+        sharey=True,
+        figsize=(2.1 * len(scans), 2.5),
+        squeeze=False,
+        layout="constrained",
     )
     for panel, (length, frames) in zip(panels[0], scans.items(), strict=True):
         torsions = [atoms.info["torsion"] for atoms in frames]
         reference = np.array([atoms.info["REF_energy"] for atoms in frames])
         panel.plot(torsions, reference - reference[0], "k.", label="GFN2-xTB")
-        for name, file in models.items():
+        for style, (name, file) in zip(cycle(("-", "-", "--")), models.items(), strict=False):
             found = energies(file, frames)
-            panel.plot(torsions, found - found[0], label=name)
+            panel.plot(torsions, found - found[0], style, label=name)
         panel.set_title(f"n = {length}", fontsize=9)
     panels[0, 0].set_ylabel("energy (eV)")
-    panels[0, 0].legend(fontsize=7)
+    names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=len(names[0]), fontsize=9)
     figure.supxlabel("torsion from the minimum (degrees)", fontsize=9)
-    figure.tight_layout()
     figure.savefig(image, dpi=130)
 
 
