@@ -29,7 +29,11 @@ def chain_of_derivatives(function, inputs):
         scalar = sum(slope.square().sum() for slope in slopes)
     # The second derivative alone goes another way than the one that is differentiated on.
     slopes = torch.autograd.grad(function(*inputs).sum(), inputs, create_graph=True)
-    values += torch.autograd.grad(sum(slope.square().sum() for slope in slopes), inputs)
+    total = sum(slope.square().sum() for slope in slopes)
+    values += torch.autograd.grad(total, inputs, retain_graph=True)
+    # And so does that of one input, for which less is computed.
+    for each in inputs:
+        values += torch.autograd.grad(total, each, retain_graph=True)
     return values
 
 

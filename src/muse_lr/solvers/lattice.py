@@ -197,21 +197,24 @@ class ReciprocalSpace:
         lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
         n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
         numbers = wave_numbers((n1, n2, n3), inverse.detach())
-        # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
-        grid = numbers.all
-        waves = 2 * math.pi * torch.einsum("kb,gab->gka", grid, inverse)
-        squared = waves.square().sum(-1)
+        squared = _squared_waves(numbers.all, inverse)
         within = (squared.detach() <= outer.square()).any(0).unflatten(0, (len(numbers.first), -1))
         pairs = within.any(0)
         kept = pairs.repeat(len(numbers.first)).nonzero()[:, 0]
-        grid, squared = grid.index_select(0, kept), squared.index_select(1, kept)
-        self.waves = waves.index_select(1, kept)
-        self._numbers = numbers.keep(pairs).to(self.dtype)
+        squared, numbers = squared.index_select(1, kept), numbers.keep(pairs)
+        grid = numbers.all
+        self._grid, self._inverse = grid, inverse
+        self._numbers = numbers.to(self.dtype)
         zero = (grid == 0).all(1)
         self.squared = torch.where(zero, 1.0, squared)
         multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
         norm, outer = self.squared.sqrt(), RECIPROCAL_TAPER * reach[:, None]
         self._window = multiplicity * switch_off(norm, reach[:, None], outer)
+
+    @cached_property
+    def waves(self) -> Tensor:
+        """(G, K, 3) k = 2 pi C^-1 n in 1/A: k.r = 2 pi n.s for the fractional coordinates s."""
+        return 2 * math.pi * torch.einsum("kb,gab->gka", self._grid, self._inverse)
 
     def structure_factor(self, density: ChargeDensity) -> Tensor:
         r"""S(k) = sum_i [q_i + i k.mu_i - (1/3) sum_m R_2m(k) Q_i,2m] exp(i k.r_i), (G, K) complex.
@@ -249,3 +252,12 @@ class ReciprocalSpace:
         """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""
         decay = torch.exp(-(splitting**2) * self.squared) / self.squared
         return 2 * math.pi * self._window * decay / self.cells.volume[:, None]
+
+
+def _squared_waves(grid: Tensor, inverse: Tensor) -> Tensor:
+    """(G, K) k^2 in 1/A^2 of the integers (K, 3): a quadratic form of them."""
+    metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
+    n1, n2, n3 = grid.unbind(1)
+    products = torch.stack([n1 * n1, n2 * n2, n3 * n3, 2 * n1 * n2, 2 * n1 * n3, 2 * n2 * n3])
+    entries = metric[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    return entries @ products

@@ -27,7 +27,7 @@ from muse_lr.smooth import switch_off
 from muse_lr.solvers.base import REAL_TAPER
 from muse_lr.solvers.kernels import short_range_kernel
 from muse_lr.solvers.pair_kernel import ScreenedKernel, dot
-from muse_lr.solvers.plain_derivatives import hessian_product
+from muse_lr.solvers.plain_derivatives import hessian_product, wanted_inputs
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def find_pairs(
 
 def pair_energy(pairs: Pairs, charges: Tensor, geometry: Geometry) -> Tensor:
     """(n_graphs,) energies in e^2/A, differentiable in positions, cells and charges."""
-    energy: Tensor = _PairEnergy.apply(geometry.positions, geometry.cell, charges, pairs, geometry)
+    # Views: of leaves torch does not tell whether their derivative is wanted.
+    inputs = (value.view_as(value) for value in (geometry.positions, geometry.cell, charges))
+    energy: Tensor = _PairEnergy.apply(*inputs, pairs, geometry)
     return energy
 
 
@@ -230,7 +232,7 @@ class _PairGradient(torch.autograd.Function):
         if all(weight is None for weight in weights):
             return (None,) * 6
         inputs, pairs = ctx.saved_tensors, ctx.pairs
-        wanted = ctx.needs_input_grad[:3]
+        wanted = wanted_inputs(ctx, 3)
         if torch.is_grad_enabled():
             energy = partial(plain_energy, pairs=pairs)
             product = hessian_product(energy, inputs, weights, wanted)
@@ -244,26 +246,23 @@ def _hessian_product(
     pairs: Pairs,
     kernel: ScreenedKernel,
     weights: tuple[Tensor | None, ...],
-    wanted: tuple[bool, ...],
+    wanted: list[bool],
 ) -> tuple[Tensor | None, ...]:
     """Second derivatives times (positions, cell, charges) weights, written out."""
     positions, cell, charges = inputs
     by_positions, by_cell, by_charges = weights
     vectors = pairs.vectors.to(charges.dtype)
-    u, f1, f2 = _weighted(pairs.weight, kernel.value, kernel.first, kernel.second())
+    u, f1 = _weighted(pairs.weight, kernel.value, kernel.first)
     first, second = charges.index_select(0, pairs.first), charges.index_select(0, pairs.second)
     # What the weights make of each vector, and of each product of charges.
     push = _push(pairs, by_positions, by_cell, charges.dtype)
     along = dot(push, vectors)
-    product = first * second
-    radial, straight = (product * f2).mul_(along), product.mul_(f1)
-    to_charges = along.mul_(f1)
-    gain_first, gain_second = to_charges * second, to_charges * first
+    moved = torch.zeros_like(along)
+    gain_first, gain_second = (along * f1).mul_(second), (along * f1).mul_(first)
     if by_charges is not None:
         weight_first = by_charges.index_select(0, pairs.first)
         weight_second = by_charges.index_select(0, pairs.second)
         moved = (weight_first * second).addcmul_(weight_second, first)
-        radial = radial.addcmul_(moved, f1)
         gain_first = gain_first.addcmul_(weight_second, u)
         gain_second = gain_second.addcmul_(weight_first, u)
     out_charges = None
@@ -272,7 +271,10 @@ def _hessian_product(
         out_charges = out_charges.scatter_add_(0, pairs.second, gain_second)
     out_positions = out_cell = None
     if wanted[0] or wanted[1]:
-        slopes = (radial * vectors).addcmul_(straight, push).to(positions.dtype)
+        (f2,) = _weighted(pairs.weight, kernel.second())
+        product = first * second
+        radial = (product * f2).mul_(along).addcmul_(moved, f1)
+        slopes = (radial * vectors).addcmul_(product.mul_(f1), push).to(positions.dtype)
         out_positions = pairs.pull_to_atoms(slopes, len(positions))
         out_cell = pairs.pull_to_cells(slopes, len(cell)) if wanted[1] else None
     return out_positions, out_cell, out_charges

@@ -1,8 +1,9 @@
-"""Second derivatives of a plain formula, for sums whose own are written out no further."""
+"""What the sums with written-out derivatives share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +33,8 @@ def hessian_product(
     with torch.enable_grad():
         # Aliases: what an input itself depends on must not be differentiated twice.
         aliases = [value.view_as(value) if keep else value.detach() for value in inputs]
-        for alias, each in zip(aliases, wanted, strict=True):
-            if each and not alias.requires_grad:
+        for alias, each, weight in zip(aliases, wanted, weights, strict=True):
+            if (each or weight is not None) and not alias.requires_grad:
                 alias.requires_grad_(True)
         read = [i for i, weight in enumerate(weights) if weight is not None]
         total = energy(*aliases).sum()
@@ -48,3 +49,25 @@ def hessian_product(
     )
     found = dict(zip(asked, products, strict=True))
     return tuple(found.get(i) for i in range(len(aliases)))
+
+
+def wanted_inputs(ctx: Any, count: int) -> list[bool]:
+    """By which of the first inputs the backward pass that runs wants derivatives.
+
+    A force loss wants none by the positions, although these require gradients. torch leaves out
+    whole nodes that are not wanted; a function with several inputs has to ask.
+    """
+    return [
+        needed and _is_wanted(node)
+        for needed, (node, _) in zip(
+            ctx.needs_input_grad[:count], ctx.next_functions[:count], strict=True
+        )
+    ]
+
+
+def _is_wanted(node: Any) -> bool:
+    try:
+        wanted: bool = torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # torch cannot tell it of leaves
+        return True
+    return wanted

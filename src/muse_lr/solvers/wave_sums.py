@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muse_lr.solvers.plain_derivatives import hessian_product
+from muse_lr.solvers.plain_derivatives import hessian_product, wanted_inputs
 from muse_lr.solvers.waves import WaveNumbers, phases
 
 #: fractional coordinates (G, n, 3), charges (G, n), weights (G, K)
@@ -47,7 +47,9 @@ def wave_energy(
         (G, K), float64: the sum over waves is.
     numbers : WaveNumbers
     """
-    energy: Tensor = _WaveEnergy.apply(fractional, charges, weights, numbers)
+    # Views: of leaves torch does not tell whether their derivative is wanted.
+    inputs = (value.view_as(value) for value in (fractional, charges, weights))
+    energy: Tensor = _WaveEnergy.apply(*inputs, numbers)
     return energy
 
 
@@ -71,8 +73,8 @@ class _Sums:
         The phases, (G, n, k1) and (G, n, k23).
     pull : Tensor
         T (G, k1, k23).
-    waves, first_waves : Tensor
-        T X U, and n_1 T X U, summed over n_1: (G, n, k23).
+    lines : Tensor
+        (G, n, 3, k1) T X U times 1, n_2 and n_3, summed over n_2 and n_3.
     potential : Tensor
         (G, n) phi.
     slopes : Tensor
@@ -82,26 +84,27 @@ class _Sums:
     x: Tensor
     u: Tensor
     pull: Tensor
-    waves: Tensor
-    first_waves: Tensor
+    lines: Tensor
     potential: Tensor
     slopes: Tensor
 
 
 def _sums(x: Tensor, u: Tensor, pull: Tensor, numbers: WaveNumbers) -> _Sums:
     """The sums over all waves at each atom."""
-    waves, first_waves = x @ torch.stack([pull, numbers.first[:, None] * pull]) * u
-    one, n2, n3, *_ = numbers.imaginary
-    slopes = [_weigh(first_waves, one), _weigh(waves, n2), _weigh(waves, n3)]
-    potential = _weigh(waves, numbers.real[0])
-    return _Sums(x, u, pull, waves, first_waves, potential, torch.stack(slopes, 2))
+    lines = _lines(x, u, [pull, *(n * pull for n in numbers.pairs.unbind(1))])
+    turned = lines.imag
+    slopes = torch.cat([turned[:, :, :1] @ numbers.first, turned[:, :, 1:].sum(3)], 2)
+    return _Sums(x, u, pull, lines, lines.real[:, :, 0].sum(2), slopes)
 
 
-def _weigh(waves: Tensor, factor: Tensor) -> Tensor:
-    """(G, n, k23) -> (G, n) with a factor (2 k23,) for each part of each pair."""
-    # One product of a matrix and a vector: parts of complex tensors have strides, and are slow.
-    parts = torch.view_as_real(waves).flatten(2)
-    return torch.mv(parts.flatten(0, 1), factor).unflatten(0, waves.shape[:2])
+def _lines(x: Tensor, u: Tensor, pulls: list[Tensor]) -> Tensor:
+    """(G, n, c, k1) c sums over n_2 and n_3.
+
+    Of the two axes of the waves the longer one is summed by the matrix product, and nothing of the
+    size of all atoms and pairs is written.
+    """
+    sums = u @ torch.stack(pulls, 1).flatten(1, 2).mT
+    return sums.unflatten(2, (len(pulls), -1)) * x[:, :, None]
 
 
 class _WaveEnergy(torch.autograd.Function):
@@ -158,25 +161,33 @@ class _WaveGradient(torch.autograd.Function):
     def backward(ctx: Any, *weights: Tensor | None) -> tuple[Tensor | None, ...]:
         if all(weight is None for weight in weights):
             return (None,) * 6
-        inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or wanted[2]:
+        inputs, wanted = ctx.saved_tensors, wanted_inputs(ctx, 3)
+        if torch.is_grad_enabled() or wanted[2] or weights[2] is not None:
             energy = partial(plain_energy, numbers=ctx.numbers)
             product = hessian_product(energy, inputs, weights, wanted)
         else:
-            product = (*_hessian_product(inputs, ctx.numbers, ctx.known, weights), None)
+            product = _hessian_product(inputs, ctx.numbers, ctx.known, weights, wanted[0])
+            product = (*product, None)
         return (*product, None, None, None)
 
 
 def _hessian_product(
-    inputs: Inputs, numbers: WaveNumbers, known: _Sums, along: tuple[Tensor | None, ...]
-) -> tuple[Tensor, Tensor]:
+    inputs: Inputs,
+    numbers: WaveNumbers,
+    known: _Sums,
+    along: tuple[Tensor | None, ...],
+    by_coordinates: bool,
+) -> tuple[Tensor | None, Tensor]:
     """The change of the gradient when coordinates and charges change ``along`` a direction."""
     _, charges, weights = inputs
-    moved = _moved_factor(charges, known, along[0], along[1], numbers)
-    sums = _sums(known.x, known.u, _pull(moved, weights), numbers)
+    moved = _pull(_moved_factor(charges, known, along[0], along[1], numbers), weights)
+    turn = None if along[0] is None else 2 * math.pi * along[0]
+    if not by_coordinates:
+        potential = _lines(known.x, known.u, [moved]).real.sum((2, 3))
+        return None, potential if turn is None else potential - (turn * known.slopes).sum(2)
+    sums = _sums(known.x, known.u, moved, numbers)
     potential, slopes = sums.potential, charges[..., None] * sums.slopes
-    if along[0] is not None:
-        turn = 2 * math.pi * along[0]
+    if turn is not None:
         potential = potential - (turn * known.slopes).sum(2)
         bend = torch.einsum("gncd,gnd->gnc", _second_moments(known, numbers), turn)
         slopes = slopes + charges[..., None] * bend
@@ -208,11 +219,13 @@ def _moved_factor(
 
 def _second_moments(known: _Sums, numbers: WaveNumbers) -> Tensor:
     """M (G, n, 3, 3)."""
-    twice = (known.x @ (numbers.first.square()[:, None] * known.pull)) * known.u
-    one, n2, n3, *squares = numbers.real
-    m12, m13 = _weigh(known.first_waves, n2), _weigh(known.first_waves, n3)
-    m22, m23, m33 = (_weigh(known.waves, factor) for factor in squares)
-    entries = [_weigh(twice, one), m12, m13, m12, m22, m23, m13, m23, m33]
+    n2, n3 = numbers.pairs.unbind(1)
+    mixed = known.lines.real[:, :, 1:] @ numbers.first
+    m12, m13 = mixed.unbind(2)
+    m11 = known.lines.real[:, :, 0] @ numbers.first.square()
+    squares = _lines(known.x, known.u, [n * known.pull for n in (n2 * n2, n2 * n3, n3 * n3)])
+    m22, m23, m33 = squares.real.sum(3).unbind(2)
+    entries = [m11, m12, m13, m12, m22, m23, m13, m23, m33]
     return torch.stack(entries, 2).unflatten(2, (3, 3))
 
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
-
-#: What the sums over pairs (n_2, n_3) are weighted with.
-FACTORS = ("1", "n2", "n3", "n2 n2", "n2 n3", "n3 n3")
 
 
 @dataclass(frozen=True)
@@ -37,23 +33,6 @@ class WaveNumbers:
         first = self.first.repeat_interleave(len(self.pairs))
         return torch.cat([first[:, None], self.pairs.repeat(len(self.first), 1)], 1)
 
-    @cached_property
-    def real(self) -> tuple[Tensor, ...]:
-        """(2 k23,) factors of the parts of complex pairs, :data:`FACTORS` of the real ones."""
-        return self._factors(0)
-
-    @cached_property
-    def imaginary(self) -> tuple[Tensor, ...]:
-        """The same of the imaginary parts."""
-        return self._factors(1)
-
-    def _factors(self, part: int) -> tuple[Tensor, ...]:
-        n2, n3 = self.pairs.unbind(1)
-        factors = self.pairs.new_zeros((len(FACTORS), len(self.pairs), 2))
-        rows = [torch.ones_like(n2), n2, n3, n2 * n2, n2 * n3, n3 * n3]
-        factors[:, :, part] = torch.stack(rows)
-        return factors.flatten(1).unbind(0)
-
     def keep(self, pairs: Tensor) -> WaveNumbers:
         """Only some pairs, (k23,) of bool."""
         return WaveNumbers(self.first, self.pairs[pairs], self.highest)
@@ -76,25 +55,25 @@ def wave_numbers(highest: tuple[int, int, int], like: Tensor) -> WaveNumbers:
 def phases(fractional: Tensor, numbers: WaveNumbers) -> tuple[Tensor, Tensor]:
     """X (G, n, k1) and U (G, n, k23)."""
     angle = 2 * math.pi * fractional
-    units = torch.polar(torch.ones_like(angle), angle)
-    x, y, z = (
-        _powers(unit, highest, two_sided)
-        for unit, highest, two_sided in zip(
-            units.split(1, 2), numbers.highest, (True, True, False), strict=True
-        )
-    )
+    powers = _powers(torch.polar(torch.ones_like(angle), angle), max(numbers.highest))
+    x, y = (_two_sided(powers[:, :, axis], numbers.highest[axis]) for axis in (0, 1))
+    z = powers[:, :, 2]
     second, third = numbers.pairs.long().unbind(1)
     return x, y.index_select(2, second + numbers.highest[1]) * z.index_select(2, third)
 
 
-def _powers(unit: Tensor, highest: int, two_sided: bool) -> Tensor:
-    """(G, n, 1) -> (G, n, k): powers from 0, or from -highest, to the highest.
+def _powers(units: Tensor, highest: int) -> Tensor:
+    """(G, n, 3) -> (G, n, 3, 1 + highest) powers from 0 on.
 
     Products double the powers in each step: a sine for each wave costs five times as much.
     """
-    powers = unit
-    while powers.shape[2] < highest:
-        powers = torch.cat([powers, powers * powers[..., -1:]], 2)
-    powers = powers[..., :highest]
-    lower = [powers.conj().flip(2)] if two_sided else []
-    return torch.cat([*lower, torch.ones_like(unit), powers], 2)
+    powers = units[..., None]
+    while powers.shape[3] < highest:
+        powers = torch.cat([powers, powers * powers[..., -1:]], 3)
+    return torch.cat([torch.ones_like(powers[..., :1]), powers[..., :highest]], 3)
+
+
+def _two_sided(powers: Tensor, highest: int) -> Tensor:
+    """(G, n, k) -> (G, n, 2 highest + 1): the powers from -highest on."""
+    upper = powers[..., : highest + 1]
+    return torch.cat([upper[..., 1:].conj().flip(2), upper], 2)
