@@ -11,15 +11,14 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from muse_lr.batch import AtomsBatch
-from muse_lr.charges.base import ChargeModel, ChargesContext
 from muse_lr.config import ModelConfig
 from muse_lr.derivatives import differentiate
 from muse_lr.errors import InputError, nearest
 from muse_lr.geometry import Geometry, strained_geometry
-from muse_lr.graph import FeatureSize, Graph, sum_nodes
-from muse_lr.heads.base import Head, HeadContext, HeadInputs
-from muse_lr.multiscale.base import Multiscale, MultiscaleContext
+from muse_lr.graph import Graph, sum_nodes
+from muse_lr.heads.base import Head, HeadInputs
 from muse_lr.output import ModelOutput
+from muse_lr.parts import build_parts
 from muse_lr.refusals import check_batch
 from muse_lr.registry import lookup
 from muse_lr.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
@@ -58,15 +57,16 @@ class EnergyModel(nn.Module):
         if elements is None:
             raise InputError("model.elements is needed to build a model without data")
         self.elements = elements
-        self.backbone = None
-        if config.backbone is not None:
-            self.backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
-        self.multiscale = self._build_multiscale(config)
-        self.charges = self._build_charges(config)
+        parts = build_parts(config, elements)
+        self.backbone, self.multiscale, self.charges = (
+            parts.backbone,
+            parts.multiscale,
+            parts.charges,
+        )
         # A list: the names of heads may be what a module cannot be called.
         self.head_names: tuple[str, ...] = ()
         self.head_list = nn.ModuleList()
-        for name, head in self._build_heads(config).items():
+        for name, head in parts.heads.items():
             self.add_head(name, head)
         self._freeze_idle_parameters()
         self._dtype_marker: Tensor
@@ -82,62 +82,6 @@ class EnergyModel(nn.Module):
         self.set_e0(config.e0 if config.e0 is not None else own)
         if self.backbone is not None:  # weights from a file bring their precision
             self.to(next(self.backbone.parameters()).dtype)
-
-    def _build_multiscale(self, config: ModelConfig) -> Multiscale | None:
-        if config.multiscale is None:
-            return None
-        if self.backbone is None:
-            raise InputError(
-                f"multiscale kind {config.multiscale.kind!r} reads features, but model.backbone is "
-                "null: set model.multiscale to null or use a backbone"
-            )
-        context = MultiscaleContext(self.elements, self.backbone.config, self.backbone.features)
-        part: Multiscale = lookup("multiscale", config.multiscale.kind)(config.multiscale, context)
-        return part
-
-    def _build_charges(self, config: ModelConfig) -> ChargeModel | None:
-        if config.charges is None:
-            return None
-        kind = lookup("charges", config.charges.kind)
-        if kind.needs_features and self.backbone is None:
-            raise InputError(
-                f"charges kind {config.charges.kind!r} reads features, but model.backbone is null: "
-                "use kind fixed or a backbone"
-            )
-        size = self._feature_size(config.charges.input == "multiscale")
-        cutoff = None if self.backbone is None else self.backbone.cutoff
-        part: ChargeModel = kind(config.charges, ChargesContext(self.elements, size, cutoff))
-        return part
-
-    def _feature_size(self, wide: bool = True) -> FeatureSize:
-        """Of the backbone, or if ``wide`` of the multiscale part where there is one."""
-        if self.multiscale is not None and wide:
-            return self.multiscale.features
-        return FeatureSize(0, {}) if self.backbone is None else self.backbone.features
-
-    def _build_heads(self, config: ModelConfig) -> dict[str, Head]:
-        context = HeadContext(
-            elements=self.elements,
-            cutoff=None if self.backbone is None else self.backbone.cutoff,
-            widths=() if self.charges is None else self.charges.widths,
-            l_max=0 if self.charges is None else self.charges.l_max,
-            levels=0 if self.multiscale is None else self.multiscale.level_count,
-            features=self._feature_size(),
-        )
-        heads: dict[str, Head] = {}
-        for name, section in config.heads.items():
-            if section is None:
-                continue
-            head = lookup("head", section.kind)
-            if head.needs_density and self.charges is None:
-                raise InputError(
-                    f"head {name!r} needs charges but model.charges is null: set model.charges, "
-                    f"or model.heads.{name}: null"
-                )
-            if head.needs_features and self.backbone is None:
-                raise InputError(f"head {name!r} needs features but model.backbone is null")
-            heads[name] = head(section, context)
-        return heads
 
     def _freeze_idle_parameters(self) -> None:
         """Parameters that act on nothing anybody reads are not trained, and say so."""
