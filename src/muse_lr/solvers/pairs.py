@@ -130,18 +130,7 @@ def find_pairs(
         variance = squared.index_select(0, first) + squared.index_select(0, second)
     dtype = density.charges.dtype
     weight = None if weight is None else weight.to(dtype)
-    return Pairs(
-        first,
-        second,
-        images,
-        image,
-        vectors,
-        weight,
-        variance,
-        graph,
-        splitting,
-        cutoff,
-    )
+    return Pairs(first, second, images, image, vectors, weight, variance, graph, splitting, cutoff)
 
 
 def pair_energy(pairs: Pairs, charges: Tensor, geometry: Geometry) -> Tensor:
