@@ -9,6 +9,7 @@ from ase import Atoms
 
 import muse_lr
 from muse_lr import testing
+from muse_lr.units import COULOMB_CONSTANT
 
 FORMAL = {"Na": 1.0, "Cl": -1.0, "H": 0.4, "O": -0.4}
 #: Distances at which slopes are measured, A, and the step of the difference in ln R.
@@ -111,3 +112,22 @@ def test_field_features_follow_the_sixth_power(source, exponent, distances, tole
         model.heads["field"].gate.fill_(1e4)
     found = slopes(model, Atoms("Cl"), fragment(model, source), distances)
     np.testing.assert_allclose(found, exponent, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["induced", "scf"])
+def test_an_ion_polarises_an_atom(kind):
+    """E = -S F^2 / 2 with F = k / R^2, to all digits; the ion feels the dipole at R^-10 only."""
+    charges = {"kind": kind, "l_max": 1, "width": 0.8, "charge_response": False}
+    model = build(True, charges, {"coulomb": {"kind": "coulomb"}})
+    with torch.no_grad():
+        model.charges.readout[-1].weight.zero_()
+        model.charges.offsets.copy_(torch.tensor([[1.0], [-1.0], [0.0], [0.0]]))
+    ion, atom, distances = Atoms("Na"), Atoms("O"), np.array([30.0, 55.0, 100.0])
+    np.testing.assert_allclose(slopes(model, ion, atom, distances), -4, atol=0.01)
+    inputs = []
+    model.charges.register_forward_pre_hook(lambda _, given: inputs.extend(given[:2]))
+    model(muse_lr.AtomsBatch.from_ase([atom], cutoff=model.cutoff))
+    susceptibility = float(model.charges.susceptibilities(*inputs)[0, 1, 0].detach())
+    expected = -susceptibility * (COULOMB_CONSTANT / distances**2) ** 2 / 2
+    found = interaction(model, ion, atom, distances)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
