@@ -23,6 +23,7 @@ from muse_lr.multiscale.tensors import (
     matrices_from_standard,
     matrices_to_standard,
     matrix_of,
+    sum_outer,
     unit_linear,
 )
 from muse_lr.smooth import switch_off
@@ -77,8 +78,7 @@ class LocalTensors(nn.Module):
         for order, (content, weight) in enumerate(zip(contents, filters, strict=True), start=1):
             weights = content.index_select(0, edges.sender) * (radial @ weight.T)
             harmonics = edges.directions if order == 1 else solid_harmonics(2, edges.directions)
-            spread = weights[:, None] * harmonics[:, :, None]
-            sums.append(gather(spread, edges.receiver, len(scalars)))
+            sums.append(sum_outer(harmonics, weights, edges.receiver, len(scalars)))
         return sums[0], matrices_from_standard(sums[1]) if self.l_max > 1 else None
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 #: Softens norms, whose curvature at zero would be infinite.
 NORM_EPSILON = 1e-2
+#: Rows of a padded table, at most, for each that is used.
+PADDED = 3
 R, S = sqrt(1 / 2), sqrt(1 / 6)
 #: The matrices (xx, xy, .. zz) of the components m = -2..2 of l = 2: orthonormal columns.
 COMPONENTS = torch.tensor(
@@ -164,3 +166,34 @@ def message(along: Tensor, harmonics: Tensor, carried: Tensor, tensors: Tensor) 
 def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
     """Sum rows of ``values`` into ``size`` rows."""
     return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)
+
+
+def sum_outer(first: Tensor, second: Tensor, index: Tensor, size: int) -> Tensor:
+    """Sum outer products of rows into ``size`` rows: (size, a, b) from (n, a) and (n, b).
+
+    Where the rows come in order and no row has many more than the others, as edges by their
+    receiver do, this is one matrix product for each row: the (n, a, b) products are never written.
+    """
+    slots = None if index.is_cuda else _slots(index, size)
+    if slots is None:
+        return gather(first[:, :, None] * second[:, None], index, size)
+    place, widest = slots
+    padded = (
+        values.new_zeros((size * widest, values.shape[1])).index_copy(0, place, values)
+        for values in (first, second)
+    )
+    a, b = (values.unflatten(0, (size, widest)) for values in padded)
+    return a.mT @ b
+
+
+def _slots(index: Tensor, size: int) -> tuple[Tensor, int] | None:
+    """A place for each row among ``widest`` of its sum, or None where that would be a waste."""
+    if len(index) == 0 or bool((index[1:] < index[:-1]).any()):
+        return None
+    counts = torch.bincount(index, minlength=size)
+    widest = int(counts.max())
+    if widest * size > PADDED * len(index):
+        return None
+    starts = torch.cumsum(counts, 0) - counts
+    offset = torch.arange(len(index), device=index.device) - starts.index_select(0, index)
+    return index * widest + offset, widest
