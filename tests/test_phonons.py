@@ -145,7 +145,7 @@ def test_what_is_interpolated_has_no_dipoles_left():
     for count in (5, 8):
         expected = wave_squares(model, crystal, count)
         found = np.sort(phonons.frequencies([[1 / count, 0, 0]])[0] ** 2)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * expected[-1])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected[-1])
     phonons.phonopy.nac_params = None
     without = np.sort(phonons.frequencies([[1 / 8, 0, 0]])[0] ** 2)
     assert np.abs(without - wave_squares(model, crystal, 8)).max() > 0.05 * expected[-1]

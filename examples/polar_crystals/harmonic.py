@@ -1,0 +1,111 @@
+"""What a harmonic model knows of larger cells: force constants fitted in cells of 64 atoms.
+
+    python examples/polar_crystals/harmonic.py NaCl MgO
+
+The constants are fitted to the training forces (symfc, through phonopy), interpolated to cells of
+512 atoms with and without the reference's own Born charges and dielectric constant, and tested
+there. Prints root mean squares of the forces' errors, meV/A.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import os
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from phonopy import Phonopy
+from phonopy.harmonic.dynmat_to_fc import DynmatToForceConstants
+from phonopy.structure.atoms import PhonopyAtoms
+
+from muse_lr.units import COULOMB_CONSTANT
+
+Array = NDArray[np.float64]
+PRIMITIVE = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+def read(file: Path) -> list[Atoms]:
+    """The frames of a compressed file."""
+    with lzma.open(file, "rt") as lines:
+        frames: list[Atoms] = ase.io.read(lines, ":", format="extxyz")
+    return frames
+
+
+def rest(atoms: Atoms, repeats: int) -> Array:
+    """The sites of the rock salt lattice of ``repeats`` cubic cells to an edge, A."""
+    spacing = atoms.cell.lengths() / (2 * repeats)
+    sites: Array = np.round(atoms.positions / spacing) * spacing
+    return sites
+
+
+def lattice(atoms: Atoms, repeats: int) -> Phonopy:
+    """phonopy for the cell as it is, with the primitive cell of the lattice."""
+    cell = PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        positions=rest(atoms, repeats),
+        cell=atoms.cell.array,
+    )
+    return Phonopy(cell, np.eye(3), primitive_matrix=PRIMITIVE / repeats)
+
+
+def displacements(frames: list[Atoms], repeats: int) -> tuple[Array, Array]:
+    """(n_frames, n_atoms, 3) displacements in A and forces in eV/A."""
+    sites = rest(frames[0], repeats)
+    moved = np.stack([atoms.positions for atoms in frames]) - sites
+    edges = frames[0].cell.lengths()
+    forces = np.stack([atoms.arrays["REF_forces"] for atoms in frames])
+    return moved - edges * np.round(moved / edges), forces
+
+
+def rmse(constants: Array, moved: Array, forces: Array) -> float:
+    """Of the harmonic forces, meV/A."""
+    residual = forces + np.einsum("ijab,njb->nia", constants, moved)
+    return 1e3 * float(np.sqrt(np.mean(residual**2)))
+
+
+def interpolated(small: Phonopy, large: Phonopy) -> Array:
+    """(n_atoms, n_atoms, 3, 3) force constants of the larger cell."""
+    transform = DynmatToForceConstants(large.primitive, large.supercell, is_full_fc=True)
+    matrices = []
+    for point in transform.commensurate_points:
+        small.dynamical_matrix.run(point)
+        matrices.append(small.dynamical_matrix.dynamical_matrix.copy())
+    transform.dynamical_matrices = matrices
+    transform.run()
+    return np.asarray(transform.force_constants)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("crystals", nargs="+")
+    folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
+    known = json.loads((folder / "reference_bec_dielectric_gamma.json").read_text())
+    print("| crystal | 64 atoms | 512, without charges | 512, with charges |")
+    print("|:--|--:|--:|--:|")
+    for name in parser.parse_args().crystals:
+        training, test = (read(folder / f"{name}_{part}.xyz.xz") for part in ("train", "test"))
+        larger = read(folder / f"{name}_supercell512_test.xyz.xz")
+        small, large = lattice(training[0], 2), lattice(larger[0], 4)
+        moved, forces = displacements(training, 2)
+        small.dataset = {"displacements": moved, "forces": forces}
+        small.produce_force_constants(fc_calculator="symfc", calculate_full_force_constants=True)
+        cells = [f"{rmse(small.force_constants, *displacements(test, 2)):.2f}"]
+        cells.append(f"{rmse(interpolated(small, large), *displacements(larger, 4)):.2f}")
+        small.nac_params = {
+            "born": np.array(known[name]["born_effective_charges"]),
+            "dielectric": np.array(known[name]["dielectric_infinity"]),
+            "factor": COULOMB_CONSTANT,
+        }
+        cells.append(f"{rmse(interpolated(small, large), *displacements(larger, 4)):.2f}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
