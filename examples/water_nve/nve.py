@@ -3,10 +3,11 @@
     muse-lr train examples/water_nve/config.yaml
     python examples/water_nve/nve.py runs/water/model.pt DATA/water_rpbed3_bec/bec100.xyz.xz
 
-Prints the drift (slope of a straight line through the total energy, times the length of the run),
-the largest deviation from the start, the fluctuation about the line, and the steps of the total
-energy where the neighbour list was rebuilt beside those where it was kept; writes the curve as CSV
-and PNG and the trajectory for ASE.
+Prints the drift (slope of a straight line through the total energy, times the length of the run)
+with its standard error (from the scatter of the means of ten pieces about a line), the largest
+deviation from the start, the fluctuation about the line, and the steps of the total energy where
+the neighbour list was rebuilt beside those where it was kept; writes the curve as CSV and PNG and
+the trajectory for ASE.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from muse_lr.io import atomic_write, write_json
 
 #: Steps between two frames of the trajectory.
 SAVE_EVERY = 20
+#: Pieces of the run whose means say how well its slope is known.
+PIECES = 10
 
 
 def run(args: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -66,6 +69,17 @@ def run(args: argparse.Namespace) -> dict[str, np.ndarray]:
     }
 
 
+def slope_error(time_fs: np.ndarray, energy: np.ndarray) -> float:
+    """Standard error of the slope: fast fluctuations average out in the pieces' means."""
+    times, means = (
+        np.array([part.mean() for part in np.array_split(values, PIECES)])
+        for values in (time_fs, energy)
+    )
+    residuals = means - np.polyval(np.polyfit(times, means, 1), times)
+    spread = ((times - times.mean()) ** 2).sum()
+    return float(np.sqrt((residuals**2).sum() / (PIECES - 2) / spread))
+
+
 def summarise(curve: dict[str, np.ndarray]) -> dict[str, float]:
     """Drift, fluctuation and steps at rebuilds, meV/atom."""
     time_fs, energy = curve["time_fs"], curve["energy_meV"]
@@ -76,6 +90,7 @@ def summarise(curve: dict[str, np.ndarray]) -> dict[str, float]:
         "steps": len(energy) - 1,
         "picoseconds": float(time_fs[-1] / 1000),
         "drift_meV_per_atom": float(slope * time_fs[-1]),
+        "drift_error_meV_per_atom": slope_error(time_fs, energy) * float(time_fs[-1]),
         "largest_deviation_meV_per_atom": float(np.abs(energy).max()),
         "fluctuation_meV_per_atom": float(np.std(energy - slope * time_fs - offset)),
         "mean_temperature_K": float(curve["temperature_K"].mean()),
