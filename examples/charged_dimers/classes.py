@@ -1,0 +1,131 @@
+"""Print the errors of each class of dimers, and draw the forces' ones.
+
+    python examples/charged_dimers/classes.py runs/charged_dimers_classes [--image FILE.png]
+
+Reads the predictions on the far frames that the runs of study_classes.yaml left.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from matplotlib.figure import Figure
+
+from muse_lr.ablate.statistics import mean_interval
+from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
+from muse_lr.reporting.wording import number
+
+CLASSES = ("CC", "CP", "CA", "PP", "PA", "AA")
+#: In the order of the study; others follow.
+VARIANTS = (
+    "short_range",
+    "charges",
+    "dipoles",
+    "quadrupoles",
+    "field",
+    "charges_dispersion",
+    "charges_muse",
+)
+#: Variant -> class -> one number for each seed.
+Errors = dict[str, dict[str, list[float]]]
+
+
+def forces_error(frames: list[Atoms]) -> float:
+    """Root mean square over components, meV/A."""
+    errors = [atoms.arrays["muse_forces"] - atoms.arrays["REF_forces"] for atoms in frames]
+    return 1e3 * float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+
+
+def energy_error(frames: list[Atoms]) -> float:
+    """Root mean square, meV/atom."""
+    errors = [(a.info["muse_energy"] - a.info["REF_energy"]) / len(a) for a in frames]
+    return 1e3 * float(np.sqrt(np.mean(np.square(errors))))
+
+
+def collect(study: Path, error: Callable[[list[Atoms]], float]) -> Errors:
+    """Errors of all runs that are there."""
+    found: Errors = {}
+    for variant in VARIANTS:
+        for file in sorted(study.glob(f"{variant}/seed-*/predictions-far.extxyz")):
+            frames = read(file, ":")
+            for name in CLASSES:
+                chosen = [atoms for atoms in frames if atoms.info["label"] == name]
+                found.setdefault(variant, {}).setdefault(name, []).append(error(chosen))
+    return found
+
+
+def zero(study: Path) -> dict[str, float]:
+    """The forces' root mean square of each class, meV/A: the error of predicting none."""
+    frames = read(next(study.glob("*/seed-*/predictions-far.extxyz")), ":")
+    sizes = {}
+    for name in CLASSES:
+        forces = [atoms.arrays["REF_forces"] for atoms in frames if atoms.info["label"] == name]
+        sizes[name] = 1e3 * float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    return sizes
+
+
+def table(errors: Errors) -> str:
+    """Markdown; mean over the seeds and half of Student's 95 % interval."""
+    lines = ["| variant | seeds | " + " | ".join(CLASSES) + " |", "|:--|--:|" + "--:|" * 6]
+    for variant, classes in errors.items():
+        cells = [variant, str(len(classes["CC"]))]
+        for name in CLASSES:
+            mean = mean_interval(classes[name])
+            half = "" if mean.half_width is None else f" ± {number(mean.half_width, 2)}"
+            cells.append(number(mean.value) + half)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+@styled
+def draw(errors: Errors, sizes: dict[str, float]) -> Figure:
+    """A point for each seed, classes along x, on a logarithmic axis."""
+    figure, (axes,) = grid(1, 1, 8.0, 3.6)
+    for i, name in enumerate(CLASSES):
+        axes.plot([i - 0.4, i + 0.4], [sizes[name]] * 2, color=REFERENCE, gid="forces themselves")
+    for row, (variant, classes) in enumerate(errors.items()):
+        shift = 0.1 * (row - (len(errors) - 1) / 2)
+        for i, name in enumerate(CLASSES):
+            values = classes[name]
+            axes.scatter(
+                [i + shift] * len(values),
+                values,
+                s=16,
+                color=colour(row),
+                marker=marker(row),
+                gid=variant,
+            )
+    axes.set_yscale("log")
+    axes.set_yticks([1, 3, 10, 30], ["1", "3", "10", "30"])
+    axes.minorticks_off()
+    axes.set_xticks(range(len(CLASSES)), CLASSES)
+    axes.set(title="forces beyond the training", ylabel="root mean square error (meV/Å)")
+    legend_below(figure, [axes])
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--image", type=Path)
+    args = parser.parse_args()
+    forces = collect(args.study, forces_error)
+    sizes = zero(args.study)
+    print("forces, meV/Å\n")
+    print(table(forces))
+    print("| the forces themselves | | " + " | ".join(number(sizes[n]) for n in CLASSES) + " |")
+    print("\nenergy, meV/atom\n")
+    print(table(collect(args.study, energy_error)))
+    if args.image is not None:
+        save(draw(forces, sizes), args.image)
+
+
+if __name__ == "__main__":
+    main()
