@@ -7,6 +7,7 @@ and forces with the hierarchy over that without it, alternately in one process o
 
     python benchmarks/coarse_nodes.py [--backbones painn mace] [--atoms 768] [--repeats 5]
     python benchmarks/coarse_nodes.py --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
+    python benchmarks/coarse_nodes.py --delta 2  # prints only
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SETTINGS = {
     "painn": {"kind": "painn", "cutoff": 5.0, "channels": 64, "layers": 3},
     "mace": {"kind": "mace", "cutoff": 5.0, "channels": 64, "layers": 2, "max_l": 1},
 }
+
+
+MULTISCALE: dict[str, object] = {"kind": "muse"}
 
 
 def systems(atoms: int) -> dict[str, Atoms]:
@@ -69,7 +73,7 @@ def model(backbone: str, elements: list[str], multiscale: bool) -> muse_lr.Energ
     configuration = {
         "elements": elements,
         "backbone": SETTINGS[backbone],
-        "multiscale": {"kind": "muse"} if multiscale else None,
+        "multiscale": MULTISCALE if multiscale else None,
         "charges": None,
         "heads": {},
     }
@@ -123,7 +127,10 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=768)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", type=int, help="atoms of NaCl, growing")
+    parser.add_argument("--delta", type=float, help="multiscale.delta, if not the default")
     args = parser.parse_args()
+    if args.delta is not None:
+        MULTISCALE["delta"] = args.delta
     muse_lr.tune_malloc()
     torch.set_num_threads(1)
     command = f"--backbones {' '.join(args.backbones)} --repeats {args.repeats}"
@@ -143,7 +150,11 @@ def main() -> None:
         )
         name, title = "coarse_nodes", "Coarse nodes and their cost"
         command += f" --atoms {args.atoms}"
-    write(name, title, columns, rows, command)
+    if args.delta is None:
+        write(name, title, columns, rows, command)
+        return
+    for values in [columns, *rows]:
+        print("| " + " | ".join(values) + " |", flush=True)
 
 
 def write(
