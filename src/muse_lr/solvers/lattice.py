@@ -17,17 +17,13 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.geometry import Geometry
 from muse_lr.harmonics import solid_harmonics
-from muse_lr.smooth import switch_off
-from muse_lr.solvers.base import RECIPROCAL_TAPER
 from muse_lr.solvers.wave_sums import wave_energy
-from muse_lr.solvers.waves import phases, wave_numbers
+from muse_lr.solvers.waves import KeptWaves, lattice_waves, phases
 
 #: exp(-SLAB_DECAY) is what is left of a slab's images.
 SLAB_DECAY = 28.0
 #: The gap is at least this many splittings: the smooth charges of images do not overlap.
 SLAB_GAP = 12.0
-#: |k| of slabs reaches this much further, so that their energy does not feel L.
-SLAB_RECIPROCAL = 1.3
 #: Each step of the reduction shortens the basis by sqrt(3) at least, until it ends.
 GAUSS_STEPS = 16
 
@@ -67,7 +63,9 @@ class LatticeCells:
 
 def lattice_cells(geometry: Geometry, chosen: Tensor, splitting: float) -> LatticeCells:
     """The cells of the chosen graphs, which are periodic in two or three directions."""
-    cell, pbc = geometry.cell[chosen], geometry.pbc[chosen]
+    cell, pbc = geometry.cell, geometry.pbc
+    if not bool(chosen.all()):
+        cell, pbc = cell[chosen], pbc[chosen]
     slab = ~pbc.all(1)
     if not bool(slab.any()):
         one = cell.new_ones(len(cell))
@@ -147,6 +145,8 @@ class ReciprocalSpace:
         |k| up to which crystals are complete, 1/A.
     dtype : torch.dtype
         Of the phases.
+    kept : KeptWaves, optional
+        Where the waves of resting cells are kept from one call to the next.
     """
 
     def __init__(
@@ -156,23 +156,32 @@ class ReciprocalSpace:
         chosen: Tensor,
         cutoff: float,
         dtype: torch.dtype,
+        kept: KeptWaves | None = None,
     ) -> None:
         self.cells = cells
         self.dtype = dtype
-        reach = torch.where(cells.slab, SLAB_RECIPROCAL * cutoff, cutoff)
         inverse = torch.linalg.inv(cells.cell)
         self._index_atoms(geometry, chosen)
         self._fractional = self._fractional_coordinates(geometry, inverse)
-        self._set_waves(inverse, reach)
+        find = lattice_waves if kept is None else kept.find
+        self._waves = find(cells.cell, cells.slab, inverse, cutoff)
+        self._numbers = self._waves.numbers.to(dtype)
+        self.squared, self._window = self._waves.squared, self._waves.window
+        self._inverse = inverse
 
     def _index_atoms(self, geometry: Geometry, chosen: Tensor) -> None:
-        row_of_graph = torch.cumsum(chosen, 0) - 1
-        self._atoms = chosen[geometry.graph_index].nonzero()[:, 0]
-        graph = geometry.graph_index[self._atoms]
-        self._row, self._column = row_of_graph[graph], self._atoms - geometry.ptr[graph]
-        counts = geometry.nodes_per_graph[chosen]
+        graph, counts = geometry.graph_index, geometry.nodes_per_graph
+        self._atoms: Tensor | slice = slice(None)
+        self._row = graph
+        if len(self.cells.cell) < len(chosen):
+            self._atoms = chosen[graph].nonzero()[:, 0]
+            graph, counts = graph[self._atoms], counts[chosen]
+            self._row = (torch.cumsum(chosen, 0) - 1)[graph]
         self._shape = (len(counts), int(counts.max()))
-        self._full = len(self._atoms) == self._shape[0] * self._shape[1]
+        self._full = len(graph) == self._shape[0] * self._shape[1]
+        if not self._full:
+            atoms = torch.arange(len(geometry.graph_index), device=graph.device)
+            self._column = atoms[self._atoms] - geometry.ptr[graph]
 
     def _padded(self, values: Tensor) -> Tensor:
         """(n_chosen_atoms, c) -> (G, n_max, c), zeros where a graph has fewer atoms."""
@@ -188,33 +197,11 @@ class ReciprocalSpace:
         # Whole cells change no phase; without them float32 keeps its digits.
         return self._padded(fractional - fractional.detach().floor()).to(self.dtype)
 
-    def _set_waves(self, inverse: Tensor, reach: Tensor) -> None:
-        """All within the cutoff of some graph, and what completes the lines along the first axis.
-
-        Of each wave and its mirror image one is kept.
-        """
-        outer = RECIPROCAL_TAPER * reach[:, None]
-        lengths = torch.linalg.vector_norm(self.cells.cell.detach(), dim=2)
-        n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
-        numbers = wave_numbers((n1, n2, n3), inverse.detach())
-        squared = _squared_waves(numbers.all, inverse)
-        within = (squared.detach() <= outer.square()).any(0).unflatten(0, (len(numbers.first), -1))
-        pairs = within.any(0)
-        kept = pairs.repeat(len(numbers.first)).nonzero()[:, 0]
-        squared, numbers = squared.index_select(1, kept), numbers.keep(pairs)
-        grid = numbers.all
-        self._grid, self._inverse = grid, inverse
-        self._numbers = numbers.to(self.dtype)
-        zero = (grid == 0).all(1)
-        self.squared = torch.where(zero, 1.0, squared)
-        multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
-        norm, outer = self.squared.sqrt(), RECIPROCAL_TAPER * reach[:, None]
-        self._window = multiplicity * switch_off(norm, reach[:, None], outer)
-
     @cached_property
     def waves(self) -> Tensor:
         """(G, K, 3) k = 2 pi C^-1 n in 1/A: k.r = 2 pi n.s for the fractional coordinates s."""
-        return 2 * math.pi * torch.einsum("kb,gab->gka", self._grid, self._inverse)
+        grid = self._waves.numbers.all
+        return 2 * math.pi * torch.einsum("kb,gab->gka", grid, self._inverse)
 
     def structure_factor(self, density: ChargeDensity) -> Tensor:
         r"""S(k) = sum_i [q_i + i k.mu_i - (1/3) sum_m R_2m(k) Q_i,2m] exp(i k.r_i), (G, K) complex.
@@ -252,12 +239,3 @@ class ReciprocalSpace:
         """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""
         decay = torch.exp(-(splitting**2) * self.squared) / self.squared
         return 2 * math.pi * self._window * decay / self.cells.volume[:, None]
-
-
-def _squared_waves(grid: Tensor, inverse: Tensor) -> Tensor:
-    """(G, K) k^2 in 1/A^2 of the integers (K, 3): a quadratic form of them."""
-    metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
-    n1, n2, n3 = grid.unbind(1)
-    products = torch.stack([n1 * n1, n2 * n2, n3 * n3, 2 * n1 * n2, 2 * n1 * n3, 2 * n2 * n3])
-    entries = metric[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
-    return entries @ products

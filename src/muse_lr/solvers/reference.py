@@ -33,6 +33,7 @@ the radial functions are entire.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -53,6 +54,7 @@ from muse_lr.solvers.kernels import (
 )
 from muse_lr.solvers.lattice import LatticeCells, ReciprocalSpace, lattice_cells
 from muse_lr.solvers.pairs import find_pairs, pair_energy
+from muse_lr.solvers.waves import KeptWaves
 from muse_lr.units import COULOMB_CONSTANT
 
 
@@ -62,6 +64,10 @@ class ReferenceSolver(Solver):
     boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
     l_max: ClassVar[int] = MAX_MULTIPOLE
     right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
+
+    def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
+        super().__init__(widths, accuracy, cutoff)
+        self._kept = KeptWaves()
 
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
         """See :meth:`Solver.energy`."""
@@ -87,8 +93,10 @@ class ReferenceSolver(Solver):
             term = self._slab_term(probe, source, geometry, chosen, cells)
             background = torch.where(cells.slab, term, background)
         lattice = lattice + background
-        rows = chosen.nonzero()[:, 0]
-        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        energy = lattice
+        if len(lattice) < len(chosen):
+            rows = chosen.nonzero()[:, 0]
+            energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
         if self.ewald.cutoff > 0:
             energy = energy + self._real_space(probe, source, geometry, chosen)
         return COULOMB_CONSTANT * energy
@@ -151,7 +159,8 @@ class ReferenceSolver(Solver):
     ) -> Tensor:
         """(G,) 2 sum_k w(k) Re[S_probe(k)* S_source(k)], in e^2/A."""
         dtype = source.moments.dtype
-        space = ReciprocalSpace(cells, geometry, chosen, self.ewald.reciprocal_cutoff, dtype)
+        options = self.ewald.reciprocal_cutoff, dtype, self._kept
+        space = ReciprocalSpace(cells, geometry, chosen, *options)
         if probe is source and source.l_max == 0:
             return 2 * space.energy(source, self.ewald.splitting)
         factor = space.structure_factor(source)
@@ -230,4 +239,5 @@ class ReferenceSolver(Solver):
     @staticmethod
     def _sum_chosen(values: Tensor, geometry: Geometry, chosen: Tensor) -> Tensor:
         """(G,) sums over the atoms of the chosen graphs."""
-        return sum_nodes(values, geometry.graph_index, geometry.num_graphs)[chosen]
+        sums = sum_nodes(values, geometry.graph_index, geometry.num_graphs)
+        return sums if bool(chosen.all()) else sums[chosen]

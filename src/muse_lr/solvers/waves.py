@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from muse_lr.smooth import switch_off
+from muse_lr.solvers.base import RECIPROCAL_TAPER
+
+#: |k| of slabs reaches this much further, so that their energy does not feel L.
+SLAB_RECIPROCAL = 1.3
+
 
 @dataclass(frozen=True)
 class WaveNumbers:
@@ -77,3 +83,82 @@ def _two_sided(powers: Tensor, highest: int) -> Tensor:
     """(G, n, k) -> (G, n, 2 highest + 1): the powers from -highest on."""
     upper = powers[..., : highest + 1]
     return torch.cat([upper[..., 1:].conj().flip(2), upper], 2)
+
+
+def _squared_waves(grid: Tensor, inverse: Tensor) -> Tensor:
+    """(G, K) k^2 in 1/A^2 of the integers (K, 3): a quadratic form of them."""
+    metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
+    n1, n2, n3 = grid.unbind(1)
+    products = torch.stack([n1 * n1, n2 * n2, n3 * n3, 2 * n1 * n2, 2 * n1 * n3, 2 * n2 * n3])
+    entries = metric[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    return entries @ products
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The waves that are summed over.
+
+    Attributes
+    ----------
+    numbers : WaveNumbers
+        In float64.
+    squared : Tensor
+        (G, K) k^2 in 1/A^2, 1 for k = 0.
+    window : Tensor
+        (G, K) the taper of the cutoff; 0 for k = 0, doubled for waves that stand for two.
+    """
+
+    numbers: WaveNumbers
+    squared: Tensor
+    window: Tensor
+
+
+def lattice_waves(cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
+    """All within the cutoff of some graph, and what completes the lines along the first axis.
+
+    Of each wave and its mirror image one is kept.
+
+    Parameters
+    ----------
+    cell, inverse : Tensor
+        (G, 3, 3) cells in A, and their inverses.
+    slab : Tensor
+        (G,) of bool.
+    cutoff : float
+        |k| up to which crystals are complete, 1/A.
+    """
+    reach = torch.where(slab, SLAB_RECIPROCAL * cutoff, cutoff)[:, None]
+    outer = RECIPROCAL_TAPER * reach
+    lengths = torch.linalg.vector_norm(cell.detach(), dim=2)
+    n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
+    numbers = wave_numbers((n1, n2, n3), inverse.detach())
+    squared = _squared_waves(numbers.all, inverse)
+    within = (squared.detach() <= outer.square()).any(0).unflatten(0, (len(numbers.first), -1))
+    pairs = within.any(0)
+    kept = pairs.repeat(len(numbers.first)).nonzero()[:, 0]
+    squared, numbers = squared.index_select(1, kept), numbers.keep(pairs)
+    grid = numbers.all
+    zero = (grid == 0).all(1)
+    squared = torch.where(zero, 1.0, squared)
+    multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
+    return Waves(numbers, squared, multiplicity * switch_off(squared.sqrt(), reach, outer))
+
+
+class KeptWaves:
+    """The waves of the last cells, for as long as these rest, as in dynamics of constant volume."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor, float, Waves] | None = None
+
+    def find(self, cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
+        """:func:`lattice_waves`, of which those of cells without gradients are kept."""
+        if inverse.requires_grad:
+            return lattice_waves(cell, slab, inverse, cutoff)
+        if self._last is not None:
+            last_inverse, last_slab, last_cutoff, waves = self._last
+            same = last_inverse.device == inverse.device and last_cutoff == cutoff
+            if same and torch.equal(last_inverse, inverse) and torch.equal(last_slab, slab):
+                return waves
+        waves = lattice_waves(cell, slab, inverse, cutoff)
+        self._last = (inverse, slab, cutoff, waves)
+        return waves
