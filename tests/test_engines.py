@@ -298,6 +298,20 @@ def test_a_solver_forgets_the_last_cell(name):
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["reference", "pme"])
+def test_inference_mode_leaves_nothing_behind(name):
+    """Tensors that are made in it cannot be differentiated with."""
+    system = Engine(name, [charged_crystal()], accuracy=1e-4)
+    with torch.inference_mode():
+        energy = float(system.energies())
+    assert float(system.energies()) == energy
+    energies, slopes = system.first_derivatives()[:2]
+    positions = system.positions.clone().requires_grad_(True)
+    (again,) = torch.autograd.grad(system.energies(positions).sum(), positions)
+    torch.testing.assert_close(again, slopes)
+    assert float(energies) == pytest.approx(energy, rel=1e-12)
+
+
 @each_engine
 def test_single_precision_moments_are_summed_in_double(name):
     system = Engine(name, [charged_crystal()], (0.4,), 1e-4)

@@ -165,9 +165,12 @@ class AtomsBatch(Batch):
     def tables(self) -> NeighborTables:
         """What follows from the neighbour list alone; kept until ``edge_index`` is replaced."""
         kept: NeighborTables | None = self.__dict__.get("_tables")
-        if kept is None or kept.edge_index is not self.edge_index:
+        # What is made in inference mode could not be used outside of it.
+        passing = torch.is_inference_mode_enabled()
+        if kept is None or kept.edge_index is not self.edge_index or passing:
             kept = NeighborTables(self.edge_index, self.edge_shift, self.batch, self.num_graphs)
-            self.__dict__["_tables"] = kept
+            if not passing:
+                self.__dict__["_tables"] = kept
         return kept
 
     def take_neighbors(self, other: AtomsBatch) -> None:

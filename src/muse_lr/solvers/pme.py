@@ -88,7 +88,8 @@ class PMESolver(PointChargeSolver):
 
     def _weights(self, inverse: Tensor, size: tuple[int, int, int]) -> Tensor:
         """:func:`wave_weights`; those of the last cells are kept for as long as these rest."""
-        if inverse.requires_grad:
+        # What is made in inference mode could not be used outside of it.
+        if inverse.requires_grad or torch.is_inference_mode_enabled():
             return wave_weights(inverse, size, self.order, self.ewald.splitting)
         last = self._last
         same = last is not None and last[0].device == inverse.device and last[1] == size

@@ -152,7 +152,8 @@ class KeptWaves:
 
     def find(self, cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
         """:func:`lattice_waves`, of which those of cells without gradients are kept."""
-        if inverse.requires_grad:
+        # What is made in inference mode could not be used outside of it.
+        if inverse.requires_grad or torch.is_inference_mode_enabled():
             return lattice_waves(cell, slab, inverse, cutoff)
         if self._last is not None:
             last_inverse, last_slab, last_cutoff, waves = self._last
