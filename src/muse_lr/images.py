@@ -73,10 +73,8 @@ class HalfList:
 
     Attributes
     ----------
-    edge : Tensor
-        (p,) the edge of each pair.
     first, second : Tensor
-        (p,) its receiver and its sender.
+        (p,) the receiver and the sender of its edge.
     image : Tensor
         (p,) row of the shift of the second atom in the table of images.
     graph : Tensor or None
@@ -85,7 +83,6 @@ class HalfList:
         (p,) float64, 1/2 where both atoms are the same, else 1; None if they never are.
     """
 
-    edge: Tensor
     first: Tensor
     second: Tensor
     image: Tensor
@@ -124,4 +121,4 @@ class NeighborTables:
         same = first == second
         weight = torch.where(same, 0.5, 1.0).double() if bool(same.any()) else None
         image = self.images.row_of_edge.index_select(0, edge)
-        return HalfList(edge, first, second, image, graph, weight)
+        return HalfList(first, second, image, graph, weight)
