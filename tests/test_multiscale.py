@@ -80,7 +80,7 @@ structures = st.one_of(
 )
 def test_every_atom_is_covered_and_shared_out_exactly(atoms, kappa, delta):
     geometry = geometry_of([atoms], 4.0)
-    covered, mass = coverage(ThinnedNodes(delta, kappa, 0.7), geometry, 3.0, 4.0)
+    covered, mass = coverage(ThinnedNodes(delta, kappa, 40.0), geometry, 3.0, 4.0)
     assert float(covered.min()) >= coverage_bound(kappa) - 1e-9
     nodes = kept_nodes(mass, geometry)
     pairs = pairs_with_nodes(nodes, geometry, 4.0)
@@ -105,13 +105,13 @@ def test_thinning_by_hand():
 
 def test_a_perfect_lattice_keeps_all_its_atoms():
     geometry = geometry_of([bulk("Na", "sc", a=3.0).repeat((2, 2, 1))])
-    assert ThinnedNodes(0.2, 1.5, 0.7)(geometry, 4.5, 6.0).tolist() == [1.0] * 4
+    assert ThinnedNodes(0.2, 1.5, 40.0)(geometry, 4.5, 6.0).tolist() == [1.0] * 4
 
 
 def test_it_thins_disordered_matter():
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((3, 3, 3))
     salt.rattle(0.15, seed=1)
-    mass = ThinnedNodes(0.2, 1.5, 0.7)(geometry_of([salt]), 4.5, 6.0)
+    mass = ThinnedNodes(0.2, 1.5, 40.0)(geometry_of([salt]), 4.5, 6.0)
     assert 0.02 < float((mass > 0).double().mean()) < 0.35
 
 

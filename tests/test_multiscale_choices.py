@@ -83,7 +83,7 @@ def test_moments_of_the_nodes_are_those_of_the_atoms():
     n = len(geometry.numbers)
     pooling = MomentPooling(5, 3, 2, 4.0, 2).double()
     scalars = torch.randn(n, 5, dtype=torch.float64)
-    nodes = kept_nodes(ThinnedNodes(0.2, 1.5, 0.7)(geometry, 3.0, 4.0), geometry)
+    nodes = kept_nodes(ThinnedNodes(0.2, 1.5, 40.0)(geometry, 3.0, 4.0), geometry)
     assignment = assign(nodes, pairs_with_nodes(nodes, geometry, 4.0), None, 3.0, 4.0, n)
     nothing = torch.zeros(n, 3, 0).double()
     pooled = pooling(AtomTensors(scalars, None, nothing, None), assignment, len(nodes.atoms))
@@ -153,7 +153,7 @@ def test_one_node_for_each_given_molecule():
 def test_every_atom_of_a_group_is_covered_by_it(atoms, seed):
     index = np.random.default_rng(seed).integers(-1, 3, len(atoms))
     geometry = geometry_of([grouped(atoms, index)])
-    choice = GivenNodes(0.2, 1.5, 0.7)
+    choice = GivenNodes(0.2, 1.5, 40.0)
     nodes = kept_nodes(choice(geometry, 3.0, 4.0), geometry)
     pairs = pairs_with_nodes(nodes, geometry, 4.0, choice.allowed(geometry))
     assignment = assign(nodes, pairs, None, 3.0, 4.0, len(atoms))

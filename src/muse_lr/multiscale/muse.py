@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from muse_lr.backbones.base import Backbone
@@ -72,11 +72,29 @@ class MuseConfig(MultiscaleConfig):
     )
     species: tuple[str, ...] = Field((), description="Elements of the nodes, for nodes: species.")
     kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
-    delta: float = Field(0.2, gt=0, description="Difference of priority that suppresses fully.")
-    priority: float = Field(1.0, gt=0, description="Scale of the priority.")
+    delta: float = Field(
+        0.1, gt=0, description="Difference of priority that suppresses fully, at least."
+    )
+    softening: float = Field(
+        40.0,
+        ge=0,
+        description="Time in fs within which no node changes hands at 300 K: delta grows with the "
+        "rate of the priorities; 0 for the same delta everywhere.",
+    )
     crowding: float = Field(
         CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nodes_of_before(cls, data: Any) -> Any:
+        """Models of the rule before, which had this key, would give other energies now."""
+        if isinstance(data, dict) and "priority" in data:
+            raise InputError(
+                "the key priority is gone, since nodes are chosen by another rule (see softening): "
+                "leave it out and train again; models that were trained with it give other energies"
+            )
+        return data
 
 
 class Muse(Multiscale):
@@ -194,7 +212,7 @@ def _choice(config: MuseConfig) -> NodeChoice:
             raise InputError("model.multiscale.nodes is species: say which in species: [O, ...]")
         return SpeciesNodes(config.species)
     kind = GivenNodes if config.nodes == "given" else ThinnedNodes
-    return kind(config.delta, config.kappa, config.priority, config.crowding)
+    return kind(config.delta, config.kappa, config.softening, config.crowding)
 
 
 def _interactions(

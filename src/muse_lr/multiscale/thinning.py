@@ -4,11 +4,18 @@ An independent construction of soft coarse-graining, after the idea of the Multi
 Ensemble (A. Sole et al., arXiv:2605.25710); the equations here are not those of that paper. With
 the quintic smoothstep S and the window :math:`w(r) = 1 - S((r - R_{in}) / (R_{out} - R_{in}))`:
 
-1. a priority :math:`p_i` from the neighbourhood, smooth and slowly varying;
-2. suppression :math:`k_{ij} = w(r_{ij}) S((p_j - p_i) / \delta)` of i by neighbours j of higher
-   priority, over all periodic images; ties do not suppress;
+1. a priority :math:`p_i` from the neighbourhood, smooth and slowly varying, and its thermal rate
+   :math:`\nu_i`, how fast the neighbours change it at 300 K;
+2. suppression :math:`k_{ij} = w(r_{ij}) S((p_j - p_i) / \delta_{ij})` of i by neighbours j of
+   higher priority, over all periodic images, with
+   :math:`\delta_{ij}^2 = \delta^2 + \tau^2 (\nu_i^2 + \nu_j^2)`; ties do not suppress;
 3. masses :math:`m^0 = 1`, :math:`m_i^{t+1} = S(1 - \kappa \sum_j m_j^t k_{ij})`, stopped
    at an even t.
+
+Where light atoms are many, as in water, priorities change fast, and with a fixed narrow delta nodes
+change hands within a fraction of a femtosecond: the energy is smooth, but stiffer than an
+integrator's step. A fixed wide one keeps most atoms of a crystal, whose surroundings are alike.
+With the rate in it no node changes faster than in about :math:`\tau`, and both are thinned.
 
 The map is antitone, so that even iterates bound odd ones from above, and every atom is covered:
 
@@ -26,29 +33,36 @@ from abc import ABC, abstractmethod
 from functools import cache
 
 import torch
-from ase.data import atomic_numbers
+from ase import units
+from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor, nn
 
 from muse_lr.batch import NO_GROUP
 from muse_lr.geometry import Geometry
 from muse_lr.smooth import smoothstep, switch_off
 
-#: Iterations of the masses; even, for the bound on the coverage. Four are enough at 6 A and leave a
-#: fifth of a slab's atoms at 12 A, where eight leave 3 % and more change nothing.
-ITERATIONS = 8
-#: Head start of atoms other than hydrogen, and their weight in the crowding, over hydrogen's.
-HEAVY_BONUS, HEAVY_WEIGHT = 0.5, 1.5
-#: Share of the radius within which crowding is measured: over the whole radius it varies so slowly
-#: that four iterations leave a third of the atoms of water.
+#: Iterations of the masses; even, for the bound on the coverage. Eight leave at most a hundredth
+#: to two of the atoms less of the liquids, crystals and slabs that were tried, at 7 to 14 A.
+ITERATIONS = 4
+#: Head start of atoms other than hydrogen.
+HEAVY_BONUS = 1.0
+#: Share of the radius within which crowding is measured.
 CROWDING = 2 / 3
+#: k_B T at 300 K over one atomic mass unit, (A/fs)^2.
+THERMAL = 300 * units.kB * units.fs**2
 
 
-def centrality(
-    numbers: Tensor, edge_index: Tensor, edge_lengths: Tensor, radius: float, scale: float
-) -> Tensor:
-    """p_i = scale sum_j c(Z_j) [1 - S(r_ij / radius)] + 0.5 [Z_i > 1], c = 1 (H) or 1.5.
+def crowding(
+    numbers: Tensor, edge_index: Tensor, edge_lengths: Tensor, radius: float
+) -> tuple[Tensor, Tensor]:
+    r"""Priorities and their thermal rates.
 
-    How crowded the surroundings are: it varies slowly, so that masses have small gradients.
+    .. math:: p_i = \sum_j f(r_{ij}) + [Z_i > 1], \qquad
+              \nu_i^2 = \sum_j f'(r_{ij})^2 k_B T / m_j, \qquad f(r) = 1 - S(r / radius)
+
+    How crowded the surroundings are varies slowly, so that masses have small gradients. The rate is
+    the root mean square of :math:`dp_i/dt` when the neighbours of the standard atomic masses
+    :math:`m_j` move independently at 300 K and atom i rests.
 
     Parameters
     ----------
@@ -58,23 +72,31 @@ def centrality(
         (2, n_edges) sender, receiver, and (n_edges,) in A; edges beyond ``radius`` do not count.
     radius : float
         A.
-    scale : float
 
     Returns
     -------
-    Tensor
+    priority : Tensor
         (n_atoms,); only differences matter.
+    squared_rate : Tensor
+        (n_atoms,) in fs^-2.
     """
-    heavy = (numbers > 1).to(edge_lengths.dtype)
-    sender, receiver = edge_index
-    crowding = 1 + (HEAVY_WEIGHT - 1) * heavy[sender]
-    crowding = crowding * switch_off(edge_lengths, 0.0, radius)
-    total = torch.zeros_like(heavy).index_add(0, receiver, crowding)
-    return scale * total + HEAVY_BONUS * heavy
+    near = (edge_lengths < radius).nonzero()[:, 0]
+    sender, receiver = edge_index.index_select(1, near)
+    x = edge_lengths.index_select(0, near) / radius
+    slope = 30 * (x * (1 - x)).square() / radius
+    mobility = (THERMAL / x.new_tensor(atomic_masses))[numbers]
+    sums = torch.stack((1 - smoothstep(x), slope.square() * mobility[sender]), dim=1)
+    total = x.new_zeros((len(numbers), 2)).index_add(0, receiver, sums)
+    return total[:, 0] + HEAVY_BONUS * (numbers > 1), total[:, 1]
 
 
 def masses(
-    priority: Tensor, edge_index: Tensor, window: Tensor, delta: float, kappa: float
+    priority: Tensor,
+    edge_index: Tensor,
+    window: Tensor,
+    delta: float,
+    kappa: float,
+    spread: Tensor | None = None,
 ) -> Tensor:
     """Masses of the nodes, steps 2 and 3.
 
@@ -87,9 +109,11 @@ def masses(
     window : Tensor
         (n_edges,) w(r_ij).
     delta : float
-        Difference of priorities that suppresses fully.
+        Difference of priorities that suppresses fully, at least.
     kappa : float
         Strength of the suppression.
+    spread : Tensor, optional
+        (n_atoms,) (tau nu_i)^2, added to delta^2 for both atoms of an edge.
 
     Returns
     -------
@@ -101,7 +125,11 @@ def masses(
     # Neighbours of lower priority, half of them at least, do not suppress at all.
     higher = (excess.detach() > 0).nonzero()[:, 0]
     sender, receiver = sender.index_select(0, higher), receiver.index_select(0, higher)
-    suppression = smoothstep(excess.index_select(0, higher) / delta)
+    scale: Tensor | float = delta
+    if spread is not None:
+        wider = spread.index_select(0, sender) + spread.index_select(0, receiver)
+        scale = (delta**2 + wider).sqrt()
+    suppression = smoothstep(excess.index_select(0, higher) / scale)
     suppression = window.index_select(0, higher) * suppression
     mass = torch.ones_like(priority)
     for _ in range(ITERATIONS):
@@ -157,18 +185,18 @@ class ThinnedNodes(NodeChoice):
     ----------
     delta, kappa : float
         Of :func:`masses`.
-    priority : float
-        Scale of :func:`centrality`.
+    softening : float
+        The time tau, fs; 0 for the same delta everywhere.
     crowding : float
-        Its radius, as a share of the node's.
+        Radius of :func:`crowding`, as a share of the node's.
     """
 
     def __init__(
-        self, delta: float, kappa: float, priority: float, crowding: float = CROWDING
+        self, delta: float, kappa: float, softening: float, crowding: float = CROWDING
     ) -> None:
         super().__init__()
         self.delta, self.kappa = delta, kappa
-        self.priority, self.crowding = priority, crowding
+        self.softening, self.crowding = softening, crowding
         self.coverage = coverage_bound(kappa)
 
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
@@ -180,10 +208,10 @@ class ThinnedNodes(NodeChoice):
         edges = near.nonzero()[:, 0]
         index = geometry.edge_index.index_select(1, edges)
         lengths = geometry.edge_lengths.index_select(0, edges)
-        crowded = self.crowding * radius
-        priority = centrality(geometry.numbers, index, lengths, crowded, self.priority)
+        priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
+        spread = self.softening**2 * rate if self.softening else None
         window = switch_off(lengths, inner, radius)
-        return masses(priority, index, window, self.delta, self.kappa)
+        return masses(priority, index, window, self.delta, self.kappa, spread)
 
 
 class GivenNodes(ThinnedNodes):
@@ -200,9 +228,9 @@ class GivenNodes(ThinnedNodes):
     """
 
     def __init__(
-        self, delta: float, kappa: float, priority: float, crowding: float = CROWDING
+        self, delta: float, kappa: float, softening: float, crowding: float = CROWDING
     ) -> None:
-        super().__init__(delta, kappa, priority, crowding)
+        super().__init__(delta, kappa, softening, crowding)
         self.coverage = None
 
     def allowed(self, geometry: Geometry) -> Tensor:
