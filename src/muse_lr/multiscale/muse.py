@@ -40,7 +40,7 @@ class MuseConfig(MultiscaleConfig):
     levels: int = Field(1, ge=1, le=3, description="Coarse levels; radii double from each to next.")
     radius: float = Field(7.0, gt=0, le=20, description="Reach of a node of the first level, A.")
     inner: float = Field(
-        0.75, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
+        0.8, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
     )
     cutoff: float = Field(
         16.0,

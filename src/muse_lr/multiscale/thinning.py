@@ -122,15 +122,11 @@ def masses(
     """
     sender, receiver = edge_index
     excess = priority.index_select(0, sender) - priority.index_select(0, receiver)
-    # Neighbours of lower priority, half of them at least, do not suppress at all.
-    higher = (excess.detach() > 0).nonzero()[:, 0]
-    sender, receiver = sender.index_select(0, higher), receiver.index_select(0, higher)
     scale: Tensor | float = delta
     if spread is not None:
         wider = spread.index_select(0, sender) + spread.index_select(0, receiver)
         scale = (delta**2 + wider).sqrt()
-    suppression = smoothstep(excess.index_select(0, higher) / scale)
-    suppression = window.index_select(0, higher) * suppression
+    suppression = window * smoothstep(excess / scale)
     mass = torch.ones_like(priority)
     for _ in range(ITERATIONS):
         pressure = mass.index_select(0, sender) * suppression
@@ -201,15 +197,17 @@ class ThinnedNodes(NodeChoice):
 
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
         """See :meth:`NodeChoice.forward`."""
-        near = geometry.edge_lengths < radius
+        index, lengths = geometry.edge_index, geometry.edge_lengths
+        near = lengths.detach() < radius
         allowed = self.allowed(geometry)
         if allowed is not None:
-            near = near & allowed
-        edges = near.nonzero()[:, 0]
-        index = geometry.edge_index.index_select(1, edges)
-        lengths = geometry.edge_lengths.index_select(0, edges)
+            index, lengths, near = index[:, allowed], lengths[allowed], near[allowed]
         priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
         spread = self.softening**2 * rate if self.softening else None
+        # Neighbours of lower priority, half of them at least, do not suppress at all.
+        order = priority.detach()
+        edges = (near & (order[index[0]] > order[index[1]])).nonzero()[:, 0]
+        index, lengths = index.index_select(1, edges), lengths.index_select(0, edges)
         window = switch_off(lengths, inner, radius)
         return masses(priority, index, window, self.delta, self.kappa, spread)
 
