@@ -102,7 +102,7 @@ def test_coverage_is_the_sum_of_windows(name):
     mass = np.zeros(len(atoms))
     mass[level.atoms] = level.mass
     centre, other, distance = neighbor_list("ijd", atoms, 4.0)
-    window = switch_off(torch.from_numpy(distance), 3.0, 4.0).numpy()
+    window = switch_off(torch.from_numpy(distance), 0.8 * 4.0, 4.0).numpy()
     expected = mass.copy()
     np.add.at(expected, centre, mass[other] * window)
     np.testing.assert_allclose(level.coverage, expected, atol=1e-9)

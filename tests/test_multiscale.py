@@ -24,7 +24,7 @@ from muse_lr.multiscale.tensors import (
     matrix_of,
     sum_outer,
 )
-from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound, masses
+from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound
 from muse_lr.smooth import switch_off
 from muse_lr.testing import strategies
 
@@ -88,31 +88,6 @@ def test_every_atom_is_covered_and_shared_out_exactly(atoms, kappa, delta):
     assignment = assign(nodes, pairs, affinity, 3.0, 4.0, len(atoms))
     sums = torch.zeros(len(atoms)).double().index_add(0, assignment.atom, assignment.share)
     assert float((sums - 1).abs().max()) < 1e-12
-
-
-def test_thinning_by_hand():
-    """A pair in which one suppresses the other, then a chain of three."""
-    index = torch.tensor([[0, 1], [1, 0]])
-    window = torch.ones(2, dtype=torch.float64)
-    priority = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    assert masses(priority, index, window, 0.2, 1.0).tolist() == [1, 0]
-    assert masses(priority * 0, index, window, 0.2, 1.0).tolist() == [1, 1]
-    chain = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
-    priority = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
-    # The first removes the second, which then cannot remove the third.
-    assert masses(priority, chain, torch.ones(4).double(), 0.2, 1.0).tolist() == [1, 0, 1]
-
-
-def test_a_perfect_lattice_keeps_all_its_atoms():
-    geometry = geometry_of([bulk("Na", "sc", a=3.0).repeat((2, 2, 1))])
-    assert ThinnedNodes(0.2, 1.5, 40.0)(geometry, 4.5, 6.0).tolist() == [1.0] * 4
-
-
-def test_it_thins_disordered_matter():
-    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((3, 3, 3))
-    salt.rattle(0.15, seed=1)
-    mass = ThinnedNodes(0.2, 1.5, 40.0)(geometry_of([salt]), 4.5, 6.0)
-    assert 0.02 < float((mass > 0).double().mean()) < 0.35
 
 
 @pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 0, 1), (0, 0, 0)], ids=str)
