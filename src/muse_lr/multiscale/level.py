@@ -23,6 +23,7 @@ from muse_lr.multiscale.edges import coarse_edges
 from muse_lr.multiscale.moments import MomentPooling
 from muse_lr.multiscale.pooling import AtomTensors, Pooling, Unpooled, Unpooling
 from muse_lr.multiscale.tensors import (
+    QUIET,
     TensorFeatures,
     bounded,
     dense,
@@ -100,7 +101,8 @@ class Level(nn.Module):
         )
         self.bridge = None if interactions is None else Bridge(size, interactions)
         self.unpooling = Unpooling(*shape, size.radius, size.l_max)
-        self.readout = dense(size.channels + size.l_max * size.tensor_channels, 1, size.channels)
+        invariants = size.channels + size.l_max * size.tensor_channels
+        self.readout = dense(invariants, 1, size.channels, QUIET)
 
     def forward(
         self, atoms: AtomTensors, graph: Graph, geometry: Geometry

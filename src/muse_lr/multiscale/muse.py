@@ -21,7 +21,7 @@ from muse_lr.multiscale.base import (
 )
 from muse_lr.multiscale.level import Level, LevelSize
 from muse_lr.multiscale.pooling import AtomTensors, Edges, LocalTensors
-from muse_lr.multiscale.tensors import dense, matrices_to_standard
+from muse_lr.multiscale.tensors import QUIET, dense, matrices_to_standard
 from muse_lr.multiscale.thinning import (
     CROWDING,
     EveryAtom,
@@ -143,7 +143,7 @@ class Muse(Multiscale):
             )
             interactions = _interactions(config, context, channels, cutoff)
             self.levels.append(Level(level_size, _choice(config), interactions))
-        self.readout = dense(size.scalars, 1, size.scalars)
+        self.readout = dense(size.scalars, 1, size.scalars, QUIET)
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:

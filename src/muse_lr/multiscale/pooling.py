@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from muse_lr.harmonics import solid_harmonics
 from muse_lr.multiscale.assignment import Assignment
 from muse_lr.multiscale.tensors import (
+    QUIET,
     RadialGaussians,
     TensorFeatures,
     act,
@@ -234,9 +235,11 @@ class Unpooling(TensorMaps):
     ) -> None:
         super().__init__(radius, l_max)
         self.value = nn.Linear(channels, scalars, bias=False)
+        with torch.no_grad():
+            self.value.weight.mul_(QUIET)
         self.add_maps(vectors, tensor_channels)
         invariants = (0, 1, 4)[l_max] + (self.carry is not None)
-        self.update = dense(2 * scalars + invariants * tensor_channels, scalars, scalars)
+        self.update = dense(2 * scalars + invariants * tensor_channels, scalars, scalars, QUIET)
 
     def forward(
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment

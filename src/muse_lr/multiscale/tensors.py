@@ -34,6 +34,9 @@ COMPONENTS = torch.tensor(
 )
 #: Root mean square that the features of a node do not exceed.
 LARGEST = 8.0
+#: What the hierarchy adds to energies and to the atoms' features starts this much smaller than
+#: what it carries among the nodes: otherwise training begins with the noise of random weights.
+QUIET = 0.1
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,13 @@ class RadialGaussians(nn.Module):
         return torch.cat([torch.ones_like(lengths[:, None]), torch.exp(-offset.square())], dim=1)
 
 
-def dense(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
-    """A network of one hidden layer."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+def dense(inputs: int, outputs: int, hidden: int, scale: float = 1.0) -> nn.Sequential:
+    """A network of one hidden layer; its outputs start with ``scale`` times the usual size."""
+    last = nn.Linear(hidden, outputs)
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(scale)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), last)
 
 
 def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Linear:
