@@ -250,6 +250,26 @@ def test_the_command_exits_with_1_when_a_run_failed(command, capsys, tmp_path, m
         assert (tmp_path / "here" / name).is_file()
 
 
+def test_one_run_alone_is_trained_and_reported_with_what_is_finished(
+    command, capsys, tmp_path, monkeypatch
+):
+    trained = []
+
+    def fake(runs, jobs):
+        trained.append([run.name for run in runs])
+        FAKE.write_run(runs[0].directory, config=runs[0].config)
+        return Outcome(finished=runs)
+
+    monkeypatch.setattr("muse_lr.ablate.execute.execute", fake)
+    assert command("--only", "b") == 0
+    assert command("--only", "a/seed-0") == 0
+    assert trained == [["b/seed-0"], ["a/seed-0"]]
+    rows = (tmp_path / "runs/mine/runs.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["a", "b"]
+    assert command("--only", "b", "--plan") == 0
+    assert "1 runs, 1 finished" in capsys.readouterr().out
+
+
 def test_the_command_exits_with_130_when_interrupted(command, monkeypatch):
     def interrupted(runs, jobs):
         raise KeyboardInterrupt

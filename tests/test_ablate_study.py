@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muse_lr.ablate.shared import difference_table, differing_keys, shared_lines
-from muse_lr.ablate.study import identical_variants, load_study, plan
+from muse_lr.ablate.study import identical_variants, load_study, plan, select
 from muse_lr.errors import InputError
 
 BASE = """
@@ -63,6 +63,14 @@ def test_variants_times_seeds_with_their_overrides(study):
     assert runs[0].config["training"]["learning_rate"] == 1e-6
     assert runs[0].config_path.name == "seed-0.yaml"
     assert runs[0].log_path.name == "seed-0.log"
+
+
+def test_single_runs_are_chosen_by_name(study):
+    runs = _plan(study())
+    chosen = select(runs, ["full", "short/seed-3"])
+    assert [run.name for run in chosen] == ["short/seed-3", "full/seed-0", "full/seed-3"]
+    with pytest.raises(InputError, match=r"no such run \(did you mean 'short/seed-3'\?\)"):
+        select(runs, ["short/seed-4"])
 
 
 def test_null_is_a_variant_without_changes(study):

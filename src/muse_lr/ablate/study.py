@@ -132,6 +132,24 @@ def plan(study: Study, path: Path, out: Path) -> list[Run]:
     return runs
 
 
+def select(runs: list[Run], names: list[str]) -> list[Run]:
+    """The runs of the given names, each a variant or ``variant/seed-n``, in the order of the plan.
+
+    Raises
+    ------
+    InputError
+        If a name is no run of the study.
+    """
+    known = {run.variant for run in runs} | {run.name for run in runs}
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"--only {name!r}: no such run{nearest(name, known)}; a variant or VARIANT/seed-N, "
+                "as --plan lists them"
+            )
+    return [run for run in runs if run.variant in names or run.name in names]
+
+
 def identical_variants(runs: list[Run]) -> list[tuple[str, str]]:
     """Pairs of variants whose configurations are the same but for the directory."""
     seen: dict[str, str] = {}

@@ -18,13 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study file")
     parser.add_argument("--out", type=Path, help="directory of the study (runs/<study name>)")
     parser.add_argument("--jobs", type=_positive, default=1, help="runs at the same time (1)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="RUN",
+        help="train these alone (VARIANT or VARIANT/seed-N); the report has all that is finished",
+    )
     parser.add_argument("--plan", action="store_true", help="print the runs and stop")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when every run is finished, 1 if one failed, 130 when interrupted."""
     from muse_lr.ablate.execute import check_existing, execute
-    from muse_lr.ablate.study import identical_variants, load_study, plan
+    from muse_lr.ablate.study import identical_variants, load_study, plan, select
     from muse_lr.config import check_name
 
     study = load_study(args.study)
@@ -33,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
     runs = plan(study, args.study, out)
     for first, second in identical_variants(runs):
         print(f"warning: variants {first} and {second} are the same", file=sys.stderr)
+    chosen = select(runs, args.only) if args.only else runs
     if args.plan:
-        _print_plan(runs, check_existing(runs))
+        _print_plan(chosen, check_existing(chosen))
         return 0
+    check_existing(runs)  # the report shows those that are not chosen, too
     try:
-        outcome = execute(runs, args.jobs)
+        outcome = execute(chosen, args.jobs)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
