@@ -1,22 +1,31 @@
 """Print the errors of each class of dimers, and draw the forces' ones.
 
-    python examples/charged_dimers/classes.py runs/charged_dimers_classes [--image FILE.png]
+    python examples/charged_dimers/classes.py show runs/charged_dimers_classes [--image FILE.png]
 
-Reads the predictions on the far frames that the runs of study_classes.yaml left.
+reads the predictions on the far frames that the runs of study_classes.yaml left, or those of
+study_per_class.yaml, which is run once for each class, into a directory of its own:
+
+    python examples/charged_dimers/classes.py split --out build/charged_dimers
+    for name in CC CP CA PP PA AA; do
+      MUSE_LR_DIMERS=$name muse-lr ablate examples/charged_dimers/study_per_class.yaml \\
+          --out runs/charged_dimers_per_class/$name
+    done
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 from matplotlib.figure import Figure
 
 from muse_lr.ablate.statistics import mean_interval
+from muse_lr.data.reading import read_atoms
 from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
 from muse_lr.reporting.wording import number
 
@@ -51,21 +60,37 @@ def collect(study: Path, error: Callable[[list[Atoms]], float]) -> Errors:
     """Errors of all runs that are there."""
     found: Errors = {}
     for variant in VARIANTS:
-        for file in sorted(study.glob(f"{variant}/seed-*/predictions-far.extxyz")):
-            frames = read(file, ":")
-            for name in CLASSES:
-                chosen = [atoms for atoms in frames if atoms.info["label"] == name]
-                found.setdefault(variant, {}).setdefault(name, []).append(error(chosen))
+        for file in sorted(study.glob(f"**/{variant}/seed-*/predictions-far.extxyz")):
+            for name, frames in by_class(read(file, ":")).items():
+                found.setdefault(variant, {}).setdefault(name, []).append(error(frames))
     return found
+
+
+def by_class(frames: list[Atoms]) -> dict[str, list[Atoms]]:
+    """The frames of each class that is there."""
+    found: dict[str, list[Atoms]] = {}
+    for atoms in frames:
+        found.setdefault(atoms.info["label"], []).append(atoms)
+    return found
+
+
+def split(out: Path) -> None:
+    """Write the published training and test frames of each class."""
+    out.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "test"):
+        source = Path(os.environ["MUSE_LR_DATA"], f"charged_dimers_bfdb/six_classes_{part}.xyz.xz")
+        for name, frames in by_class(read_atoms(source)).items():
+            write(out / f"{name}_{part}.xyz", frames, format="extxyz")
+            print(f"{name} {part}: {len(frames)} frames")
 
 
 def zero(study: Path) -> dict[str, float]:
     """The forces' root mean square of each class, meV/A: the error of predicting none."""
-    frames = read(next(study.glob("*/seed-*/predictions-far.extxyz")), ":")
     sizes = {}
-    for name in CLASSES:
-        forces = [atoms.arrays["REF_forces"] for atoms in frames if atoms.info["label"] == name]
-        sizes[name] = 1e3 * float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    for file in study.glob("**/seed-0/predictions-far.extxyz"):
+        for name, frames in by_class(read(file, ":")).items():
+            forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
+            sizes[name] = 1e3 * float(np.sqrt(np.mean(forces**2)))
     return sizes
 
 
@@ -73,8 +98,11 @@ def table(errors: Errors) -> str:
     """Markdown; mean over the seeds and half of Student's 95 % interval."""
     lines = ["| variant | seeds | " + " | ".join(CLASSES) + " |", "|:--|--:|" + "--:|" * 6]
     for variant, classes in errors.items():
-        cells = [variant, str(len(classes["CC"]))]
+        cells = [variant, str(max(map(len, classes.values())))]
         for name in CLASSES:
+            if name not in classes:
+                cells.append("–")
+                continue
             mean = mean_interval(classes[name])
             half = "" if mean.half_width is None else f" ± {number(mean.half_width, 2)}"
             cells.append(number(mean.value) + half)
@@ -87,11 +115,12 @@ def draw(errors: Errors, sizes: dict[str, float]) -> Figure:
     """A point for each seed, classes along x, on a logarithmic axis."""
     figure, (axes,) = grid(1, 1, 8.0, 3.6)
     for i, name in enumerate(CLASSES):
-        axes.plot([i - 0.4, i + 0.4], [sizes[name]] * 2, color=REFERENCE, gid="forces themselves")
+        level = [sizes.get(name, np.nan)] * 2
+        axes.plot([i - 0.4, i + 0.4], level, color=REFERENCE, gid="forces themselves")
     for row, (variant, classes) in enumerate(errors.items()):
         shift = 0.1 * (row - (len(errors) - 1) / 2)
         for i, name in enumerate(CLASSES):
-            values = classes[name]
+            values = classes.get(name, [])
             axes.scatter(
                 [i + shift] * len(values),
                 values,
@@ -113,14 +142,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("study", type=Path)
-    parser.add_argument("--image", type=Path)
+    commands = parser.add_subparsers(dest="command", required=True)
+    splitting = commands.add_parser("split")
+    splitting.add_argument("--out", type=Path, default=Path("build/charged_dimers"))
+    showing = commands.add_parser("show")
+    showing.add_argument("study", type=Path)
+    showing.add_argument("--image", type=Path)
     args = parser.parse_args()
+    if args.command == "split":
+        split(args.out)
+        return
     forces = collect(args.study, forces_error)
     sizes = zero(args.study)
     print("forces, meV/Å\n")
     print(table(forces))
-    print("| the forces themselves | | " + " | ".join(number(sizes[n]) for n in CLASSES) + " |")
+    print(
+        "| the forces themselves | | "
+        + " | ".join(number(sizes[n]) if n in sizes else "–" for n in CLASSES)
+        + " |"
+    )
     print("\nenergy, meV/atom\n")
     print(table(collect(args.study, energy_error)))
     if args.image is not None:
