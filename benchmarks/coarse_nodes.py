@@ -1,13 +1,13 @@
 """How much the hierarchy thins, and what it costs beside its backbone.
 
-Prints and writes, for liquid water (with MUSE_LR_DATA), rattled NaCl, a rattled metal and a gas,
-the share of atoms that carry a coarse node, the pairs of atoms and nodes, and the time of energy
-and forces with the hierarchy over that without it, alternately in one process on one thread; with
---sizes, the time per atom and the memory of rattled NaCl of growing size.
+Prints and writes, for liquid water (with MUSE_LR_DATA), rattled NaCl, a rattled metal, rattled
+graphene and a gas, the share of atoms that carry a coarse node, the pairs of atoms and nodes, and
+the time of energy and forces with the hierarchy over that without it, alternately in one process on
+one thread; with --sizes, the time per atom and the memory of rattled NaCl of growing size.
 
     python benchmarks/coarse_nodes.py [--backbones painn mace] [--atoms 768] [--repeats 5]
     python benchmarks/coarse_nodes.py --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
-    python benchmarks/coarse_nodes.py --delta 2  # prints only
+    python benchmarks/coarse_nodes.py --set softening=20  # of multiscale; prints only
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, graphene
 from ase.io import read
 
 import muse_lr
 from muse_lr.io import atomic_write
 from muse_lr.output import ModelOutput
+from muse_lr.overrides import parse_assignment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SALT = "NaCl, rattled 0.12 A"
@@ -53,9 +54,14 @@ def systems(atoms: int) -> dict[str, Atoms]:
     copies = round((atoms / 4) ** (1 / 3))
     metal = metal.repeat((copies, copies, copies))
     metal.rattle(0.12, seed=0)
+    side = round((atoms / 2) ** 0.5)
+    sheet = graphene(size=(side, side, 1), vacuum=10)
+    sheet.pbc = (True, True, False)
+    sheet.rattle(0.06, seed=0)
     side = (atoms / 0.02) ** (1 / 3)
     gas = Atoms(f"Ar{atoms}", rng.uniform(0, side, (atoms, 3)), cell=[side] * 3, pbc=True)
-    found = {SALT: salt, "Al, rattled 0.12 A": metal, "random gas": gas}
+    found = {SALT: salt, "Al, rattled 0.12 A": metal}
+    found |= {"graphene, rattled 0.06 A": sheet, "random gas": gas}
     data = os.environ.get("MUSE_LR_DATA")
     if data and (Path(data) / WATER).exists():
         water = read(Path(data) / WATER, "0")
@@ -127,10 +133,11 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=768)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", type=int, help="atoms of NaCl, growing")
-    parser.add_argument("--delta", type=float, help="multiscale.delta, if not the default")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
-    if args.delta is not None:
-        MULTISCALE["delta"] = args.delta
+    for assignment in args.set:
+        key, value = parse_assignment(assignment)
+        MULTISCALE[key] = value
     muse_lr.tune_malloc()
     torch.set_num_threads(1)
     command = f"--backbones {' '.join(args.backbones)} --repeats {args.repeats}"
@@ -150,7 +157,7 @@ def main() -> None:
         )
         name, title = "coarse_nodes", "Coarse nodes and their cost"
         command += f" --atoms {args.atoms}"
-    if args.delta is None:
+    if not args.set:
         write(name, title, columns, rows, command)
         return
     for values in [columns, *rows]:

@@ -108,6 +108,15 @@ def test_paths_are_relative_to_the_file_and_expanded(tmp_path, monkeypatch):
     assert config.training.epochs == 3
 
 
+def test_paths_may_name_any_variable_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("WHICH", "second")
+    (tmp_path / "c.yaml").write_text("data: {train: '${WHICH}/t.xyz'}\n")
+    assert load_config(tmp_path / "c.yaml").data.train == (str(tmp_path / "second" / "t.xyz"),)
+    monkeypatch.delenv("WHICH")
+    with pytest.raises(InputError, match=r"names \$\{WHICH\}, which is not set"):
+        load_config(tmp_path / "c.yaml")
+
+
 def test_a_missing_data_directory_is_explained(tmp_path, monkeypatch):
     monkeypatch.delenv("MUSE_LR_DATA", raising=False)
     (tmp_path / "inner").mkdir()

@@ -151,7 +151,7 @@ def small_model():
 
 def death_on_a_path(model, rng):
     """Atoms, a direction and the place at which the set of nodes changes; None without one."""
-    choice = model.multiscale.levels[0].choice
+    level = model.multiscale.levels[0]
     symbols = [ELEMENTS[i] for i in rng.integers(0, 5, 8)]
     atoms = testing.structures.molecule(symbols, int(rng.integers(1e9)), minimum_distance=1.2)
     direction = rng.normal(size=atoms.positions.shape)
@@ -161,7 +161,8 @@ def death_on_a_path(model, rng):
         listed = [moved(atoms, direction, place) for place in places]
         batch = muse_lr.AtomsBatch.from_ase(listed, cutoff=model.cutoff)
         geometry = strained_geometry(batch, batch.positions, None)
-        return (choice(geometry, INNER, RADIUS) > 0).reshape(len(places), -1).numpy()
+        mass = level.choice(geometry, level.size.inner, level.size.radius)
+        return (mass > 0).reshape(len(places), -1).numpy()
 
     grid = np.linspace(-0.3, 0.3, 31)
     nodes = kept(*grid)

@@ -15,7 +15,6 @@ study_per_class.yaml, which is run once for each class, into a directory of its 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from matplotlib.figure import Figure
 
 from muse_lr.ablate.statistics import mean_interval
 from muse_lr.data.reading import read_atoms
+from muse_lr.paths import expand_path
 from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
 from muse_lr.reporting.wording import number
 
@@ -66,6 +66,12 @@ def collect(study: Path, error: Callable[[list[Atoms]], float]) -> Errors:
     return found
 
 
+def count(classes: dict[str, list[float]]) -> str:
+    """How many seeds there are, and the least where that differs between classes."""
+    counts = {len(values) for values in classes.values()}
+    return "–".join(str(number) for number in sorted({min(counts), max(counts)}))
+
+
 def by_class(frames: list[Atoms]) -> dict[str, list[Atoms]]:
     """The frames of each class that is there."""
     found: dict[str, list[Atoms]] = {}
@@ -78,16 +84,18 @@ def split(out: Path) -> None:
     """Write the published training and test frames of each class."""
     out.mkdir(parents=True, exist_ok=True)
     for part in ("train", "test"):
-        source = Path(os.environ["MUSE_LR_DATA"], f"charged_dimers_bfdb/six_classes_{part}.xyz.xz")
-        for name, frames in by_class(read_atoms(source)).items():
+        source = f"${{MUSE_LR_DATA}}/charged_dimers_bfdb/six_classes_{part}.xyz.xz"
+        for name, frames in by_class(read_atoms(expand_path(source, Path()))).items():
             write(out / f"{name}_{part}.xyz", frames, format="extxyz")
             print(f"{name} {part}: {len(frames)} frames")
 
 
 def zero(study: Path) -> dict[str, float]:
     """The forces' root mean square of each class, meV/A: the error of predicting none."""
-    sizes = {}
-    for file in study.glob("**/seed-0/predictions-far.extxyz"):
+    sizes: dict[str, float] = {}
+    for file in study.glob("**/seed-*/predictions-far.extxyz"):
+        if len(sizes) == len(CLASSES):
+            break
         for name, frames in by_class(read(file, ":")).items():
             forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
             sizes[name] = 1e3 * float(np.sqrt(np.mean(forces**2)))
@@ -98,7 +106,7 @@ def table(errors: Errors) -> str:
     """Markdown; mean over the seeds and half of Student's 95 % interval."""
     lines = ["| variant | seeds | " + " | ".join(CLASSES) + " |", "|:--|--:|" + "--:|" * 6]
     for variant, classes in errors.items():
-        cells = [variant, str(max(map(len, classes.values())))]
+        cells = [variant, count(classes)]
         for name in CLASSES:
             if name not in classes:
                 cells.append("–")

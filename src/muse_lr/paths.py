@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from muse_lr.errors import InputError
 
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
 
 def expand_path(path: str, base: Path) -> str:
-    """An absolute path: ${...} expanded, relative to ``base``."""
-    if "${MUSE_LR_DATASETS}" in path:
+    """An absolute path: ``${NAME}`` is the environment's variable, relative to ``base``.
+
+    ``${MUSE_LR_DATASETS}`` is the data that ships with the package.
+
+    Raises
+    ------
+    InputError
+        If a variable is not set.
+    """
+    return str((base / VARIABLE.sub(lambda match: _value(match[1]), path)).resolve())
+
+
+def _value(name: str) -> str:
+    if name == "MUSE_LR_DATASETS":
         from muse_lr.datasets import directory
 
-        path = path.replace("${MUSE_LR_DATASETS}", str(directory()))
-    if "${MUSE_LR_DATA}" in path:
-        path = path.replace("${MUSE_LR_DATA}", str(_reference_data()))
-    return str((base / path).resolve())
+        return str(directory())
+    if name == "MUSE_LR_DATA":
+        return str(_reference_data())
+    value = os.environ.get(name)
+    if not value:
+        raise InputError(
+            f"the configuration names ${{{name}}}, which is not set: export {name}=..."
+        )
+    return value
 
 
 def _reference_data() -> Path:

@@ -78,8 +78,9 @@ class MuseConfig(MultiscaleConfig):
     softening: float = Field(
         40.0,
         ge=0,
-        description="Time in fs within which no node changes hands at 300 K: delta grows with the "
-        "rate of the priorities; 0 for the same delta everywhere.",
+        description="Time in fs over which one atom begins to suppress another at 300 K: delta "
+        "grows with the rate of the priorities. Less thins more and is stiffer; 0 for the same "
+        "delta everywhere.",
     )
     crowding: float = Field(
         CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
@@ -89,12 +90,14 @@ class MuseConfig(MultiscaleConfig):
     @classmethod
     def _nodes_of_before(cls, data: Any) -> Any:
         """Models of the rule before, which had this key, would give other energies now."""
-        if isinstance(data, dict) and "priority" in data:
-            raise InputError(
-                "the key priority is gone, since nodes are chosen by another rule (see softening): "
-                "leave it out and train again; models that were trained with it give other energies"
-            )
-        return data
+        if not isinstance(data, dict) or "priority" not in data:
+            return data
+        if data.get("nodes") in ("all", "species"):  # which no priority chooses
+            return {key: value for key, value in data.items() if key != "priority"}
+        raise InputError(
+            "the key priority is gone, since nodes are chosen by another rule (see softening): "
+            "leave it out and train again; models that were trained with it give other energies"
+        )
 
 
 class Muse(Multiscale):

@@ -34,8 +34,8 @@ COMPONENTS = torch.tensor(
 )
 #: Root mean square that the features of a node do not exceed.
 LARGEST = 8.0
-#: What the hierarchy adds to energies and to the atoms' features starts this much smaller than
-#: what it carries among the nodes: otherwise training begins with the noise of random weights.
+#: What is read out of the hierarchy, energies and updates of the atoms' features, starts this much
+#: smaller than what it carries among the nodes: training began with the noise of random weights.
 QUIET = 0.1
 
 

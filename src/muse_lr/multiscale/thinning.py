@@ -15,7 +15,9 @@ the quintic smoothstep S and the window :math:`w(r) = 1 - S((r - R_{in}) / (R_{o
 Where light atoms are many, as in water, priorities change fast, and with a fixed narrow delta nodes
 change hands within a fraction of a femtosecond: the energy is smooth, but stiffer than an
 integrator's step. A fixed wide one keeps most atoms of a crystal, whose surroundings are alike.
-With the rate in it no node changes faster than in about :math:`\tau`, and both are thinned.
+With the rate in it a single suppression changes over about :math:`\tau`; masses, which sum and
+iterate suppressions, change faster, but a node's share of the whole is handed over gradually. The
+price are more nodes where light atoms have much the same surroundings: graphene, alkanes.
 
 The map is antitone, so that even iterates bound odd ones from above, and every atom is covered:
 
@@ -41,8 +43,9 @@ from muse_lr.batch import NO_GROUP
 from muse_lr.geometry import Geometry
 from muse_lr.smooth import smoothstep, switch_off
 
-#: Iterations of the masses; even, for the bound on the coverage. Eight leave at most a hundredth
-#: to two of the atoms less of the liquids, crystals and slabs that were tried, at 7 to 14 A.
+#: Iterations of the masses; even, for the bound on the coverage. At the default softening eight
+#: leave at most a hundredth to two of the atoms less of the liquids, crystals and slabs that were
+#: tried, at 7 to 14 A.
 ITERATIONS = 4
 #: Head start of atoms other than hydrogen.
 HEAVY_BONUS = 1.0
@@ -61,8 +64,9 @@ def crowding(
               \nu_i^2 = \sum_j f'(r_{ij})^2 k_B T / m_j, \qquad f(r) = 1 - S(r / radius)
 
     How crowded the surroundings are varies slowly, so that masses have small gradients. The rate is
-    the root mean square of :math:`dp_i/dt` when the neighbours of the standard atomic masses
-    :math:`m_j` move independently at 300 K and atom i rests.
+    the root mean square of :math:`dp_i/dt` when the neighbours, of the standard atomic masses
+    :math:`m_j`, move independently at 300 K and atom i rests; every image counts as an atom of its
+    own, so that a cell and its supercells agree.
 
     Parameters
     ----------
@@ -84,10 +88,18 @@ def crowding(
     sender, receiver = edge_index.index_select(1, near)
     x = edge_lengths.index_select(0, near) / radius
     slope = 30 * (x * (1 - x)).square() / radius
-    mobility = (THERMAL / x.new_tensor(atomic_masses))[numbers]
-    sums = torch.stack((1 - smoothstep(x), slope.square() * mobility[sender]), dim=1)
+    mobility = mobilities(x.device, x.dtype).index_select(0, numbers.index_select(0, sender))
+    squared = slope.square() * mobility
+    sums = torch.stack((1 - smoothstep(x), squared), dim=1)
     total = x.new_zeros((len(numbers), 2)).index_add(0, receiver, sums)
     return total[:, 0] + HEAVY_BONUS * (numbers > 1), total[:, 1]
+
+
+@cache
+def mobilities(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(119,) k_B T / m in (A/fs)^2 by atomic number, at 300 K."""
+    with torch.inference_mode(False):  # it is kept for calls that differentiate
+        return THERMAL / torch.tensor(atomic_masses, device=device, dtype=dtype)
 
 
 def masses(
@@ -197,16 +209,20 @@ class ThinnedNodes(NodeChoice):
 
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
         """See :meth:`NodeChoice.forward`."""
-        index, lengths = geometry.edge_index, geometry.edge_lengths
-        near = lengths.detach() < radius
+        near = geometry.edge_lengths.detach() < radius
         allowed = self.allowed(geometry)
         if allowed is not None:
-            index, lengths, near = index[:, allowed], lengths[allowed], near[allowed]
+            near = near & allowed
+        edges = near.nonzero()[:, 0]
+        index = geometry.edge_index.index_select(1, edges)
+        lengths = geometry.edge_lengths.index_select(0, edges)
         priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
         spread = self.softening**2 * rate if self.softening else None
         # Neighbours of lower priority, half of them at least, do not suppress at all.
+        sender, receiver = index
         order = priority.detach()
-        edges = (near & (order[index[0]] > order[index[1]])).nonzero()[:, 0]
+        higher = order.index_select(0, sender) > order.index_select(0, receiver)
+        edges = higher.nonzero()[:, 0]
         index, lengths = index.index_select(1, edges), lengths.index_select(0, edges)
         window = switch_off(lengths, inner, radius)
         return masses(priority, index, window, self.delta, self.kappa, spread)
@@ -218,7 +234,8 @@ class GivenNodes(ThinnedNodes):
     Only atoms of one group crowd and suppress each other, and an atom belongs to nodes of its own
     group alone. All of thinning but its share of nodes is kept: the proof of the coverage holds for
     the edges within groups, and each group has at least one node, near its middle; more where it is
-    wider than the radius or its atoms tie. An atom of no group carries no node and belongs to none.
+    wider than the radius or its atoms tie, or nearly. An atom of no group carries no node and
+    belongs to none.
 
     An index means one group in all images of a cell, as it does in ``atoms.repeat``; two groups of
     one index that come within the radius are one group there. Energies depend on how the atoms
