@@ -4,8 +4,9 @@
 
 replaces what stands between ``<!-- quickstart-table -->`` and ``<!-- /quickstart-table -->`` by the
 errors of every variant (mean over seeds and half of Student's 95 % interval) with parameters and
-time beside them. ``--repeats folds`` says that the runs of a variant are not seeds. With ``--image
-NAME`` the study's plot of interaction energies is copied too.
+time beside them. The numbers of the larger studies are kept in ``benchmarks/results/studies`` and
+can stand in place of their runs. ``--repeats folds`` says that the runs of a variant are not seeds.
+With ``--image NAME`` the study's plot of interaction energies is copied too.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
         docs/images/cumulenes.png \\
         PaiNN=runs/cumulenes/long/short_range/seed-0/model.pt \\
         "PaiNN + muse=runs/cumulenes/long/muse/seed-0/model.pt" \\
-        "SO3krates + muse=runs/cumulenes/controls/so3krates_l2_muse/seed-0/model.pt"
+        "SO3krates + muse=runs/cumulenes/backbones/so3krates_l2_muse/seed-0/model.pt" \\
+        "MACE + muse=runs/cumulenes/backbones/mace_l2_muse/seed-0/model.pt"
 """
 
 from __future__ import annotations
