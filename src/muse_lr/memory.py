@@ -9,7 +9,8 @@ import sys
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
 M_MMAP_MAX = -4
-KEPT_BYTES = 2**31 - 1
+#: Any: as the number is an int, the largest one would give back what is above 2 GiB.
+KEPT_BYTES = -1
 TOP_PAD_BYTES = 64 * 2**20
 
 
