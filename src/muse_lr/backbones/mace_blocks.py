@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from muse_lr.backbones.base import BackboneConfig
 from muse_lr.backbones.mace_import import import_mace
+from muse_lr.backbones.mace_product import ProductBasis
 
 Interaction = Literal[
     "RealAgnosticInteractionBlock",
@@ -161,18 +162,18 @@ def build_layers(config: MaceConfig, n_elements: int) -> dict[str, nn.Module]:
                 radial_MLP=list(config.radial_mlp),
             )
         )
-        products.append(
-            modules.EquivariantProductBasisBlock(
-                node_feats_irreps=messages,
-                target_irreps=outgoing,
-                correlation=config.correlation,
-                # The first layer has a self connection only if its block is a residual one.
-                use_sc=layer > 0 or "Residual" in name,
-                num_elements=n_elements,
-                use_agnostic_product=config.agnostic_product,
-                use_reduced_cg=False,
-            )
+        product = modules.EquivariantProductBasisBlock(
+            node_feats_irreps=messages,
+            target_irreps=outgoing,
+            correlation=config.correlation,
+            # The first layer has a self connection only if its block is a residual one.
+            use_sc=layer > 0 or "Residual" in name,
+            num_elements=n_elements,
+            use_agnostic_product=config.agnostic_product,
+            use_reduced_cg=False,
         )
+        product.symmetric_contractions = ProductBasis(product.symmetric_contractions)
+        products.append(product)
         incoming = outgoing
     return {
         "node_embedding": modules.LinearNodeEmbeddingBlock(attributes, scalars),
