@@ -51,23 +51,43 @@ def compositions() -> dict[str, Tensor]:
 @pytest.mark.parametrize("max_l", [0, 1, 2])
 @pytest.mark.parametrize("correlation", [1, 2, 3, 4])
 def test_equals_mace_torch(correlation: int, max_l: int, kind: str) -> None:
+    """Values, first derivatives, and of these again those by the weights, as in a force loss."""
     theirs = contraction(correlation, max_l)
-    ours = ProductBasis(theirs)
     composition = compositions()[kind]
     x = torch.randn(5, CHANNELS, 9, requires_grad=True)
-    found, expected = ours(x, composition), theirs(x, composition)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    seed = torch.randn_like(expected)
-    leaves = [x, *theirs.parameters()]
-    for one, other in zip(
-        torch.autograd.grad((found * seed).sum(), leaves, allow_unused=True),
-        torch.autograd.grad((expected * seed).sum(), leaves, allow_unused=True),
-        strict=True,
-    ):
-        if other is None or not other.any():  # a path that selection rules forbid
-            assert one is None or not one.any()
-        else:
-            torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+    seed, other_seed = torch.randn(5, CHANNELS * (max_l + 1) ** 2), torch.randn_like(x)
+    weights = list(theirs.parameters())
+    found: list[list[Tensor]] = []
+    for product in (ProductBasis(theirs), theirs):
+        # What mixes has all its derivatives; an atom has those of its own element.
+        y = composition.clone().requires_grad_(kind == "coarse")
+        value = product(x, y)
+        leaves = [x, *weights, *([y] if kind == "coarse" else [])]
+        first = torch.autograd.grad((value * seed).sum(), leaves, create_graph=True)
+        second = torch.autograd.grad((first[0] * other_seed).sum(), weights, allow_unused=True)
+        found.append([value, *first, *(s for s in second if s is not None and s.any())])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_an_element_that_comes_and_goes() -> None:
+    """Where the only node that has it loses it, twice smoothly, no derivative is missing."""
+    theirs = contraction(3, 1)
+    ours = ProductBasis(theirs)
+    x = torch.randn(2, CHANNELS, 9)
+    for t in (-0.2, 0.0, 1e-4, 0.3):
+        found = []
+        for product in (ours, theirs):
+            place = torch.tensor(t, requires_grad=True)
+            share = torch.relu(place) ** 3
+            mixed = torch.stack([1 - share, torch.zeros(()), share])
+            y = torch.stack([mixed, torch.tensor([1.0, 0.0, 0.0])])
+            value = product(x, y).square().sum()
+            (slope,) = torch.autograd.grad(value, place, create_graph=True)
+            (curvature,) = torch.autograd.grad(slope, place)
+            found.append(torch.stack([value, slope, curvature]))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("correlation", [2, 3, 4])
@@ -79,7 +99,10 @@ def test_second_derivatives(correlation: int) -> None:
     assert torch.autograd.gradgradcheck(ours, (x, composition))
 
 
-def test_no_nodes() -> None:
+@pytest.mark.parametrize("nodes", [0, 2])
+def test_nothing_there(nodes: int) -> None:
+    """No nodes, or nodes without any element."""
     ours = ProductBasis(contraction(3, 1))
-    found = ours(torch.zeros(0, CHANNELS, 9), torch.zeros(0, N_ELEMENTS))
-    assert found.shape == (0, CHANNELS * 4)
+    found = ours(torch.ones(nodes, CHANNELS, 9), torch.zeros(nodes, N_ELEMENTS))
+    assert found.shape == (nodes, CHANNELS * 4)
+    assert not found.any()

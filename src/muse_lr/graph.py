@@ -21,7 +21,8 @@ class Graph:
     ----------
     composition : Tensor
         (n_nodes, n_elements); one-hot in the model's elements for atoms, continuous for coarse
-        nodes.
+        nodes, whose shares come and go with two derivatives that vanish (backbones may leave out
+        what is zero, with its derivative).
     edge_index : Tensor
         (2, n_edges) of int64: sender (the neighbour) and receiver (the centre), as in
         torch_geometric.

@@ -1,7 +1,7 @@
 """MACE through mace-torch: built from hyperparameters or from any saved energy model.
 
-Only the blocks of mace-torch are used; the loop over them, the conventions and the model files
-are ours (I. Batatia et al., NeurIPS 2022, arXiv:2206.07697).
+The blocks of mace-torch are used, but for their product basis; the loop over them, the conventions
+and the model files are ours (I. Batatia et al., NeurIPS 2022, arXiv:2206.07697).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The product basis of MACE, evaluated through pairs of features.
 
-mace-torch contracts its U matrices with the features first, which makes some 200 kB of
-intermediates for each atom of a usual model. Here the weights come first: with them a U matrix is a
-polynomial for each element and channel, and what is made for each atom are the products of two
+mace-torch contracts its U matrices with the features first; for each atom of a usual model that
+makes several intermediates of 200 kB and more. Here the weights come first: with them a U matrix is
+a polynomial for each element and channel, and what is made for each atom are the products of two
 features.
 """
 
@@ -24,11 +24,12 @@ class ProductBasis(nn.Module):
     and 11), evaluated as
 
     .. math:: B_{cm} = \sum_e y_e \Big[ \sum_i W^1_{ecim} x_{ci} + \sum_{\nu > 1} \sum_t \Big(
-              \sum_{i \le j} W^\nu_{ecijmt} \, x_{ci} x_{cj} \Big) \tau^\nu_{ct} \Big]
+              \sum_{i \le j} W^\nu_{ecijmt} \, x_{ci} x_{cj} \Big) \tau^\nu_{ct} \Big].
 
-    where W = U w, and the rest :math:`\tau^\nu` of a product is 1 for :math:`\nu = 2`, the features
-    for 3, their pairs for 4. Each element takes the nodes that have some of it, so that the cost
-    does not grow with the number of elements when each node is an atom.
+    W is U w, with the terms of (i, j) and (j, i) added up, and the rest :math:`\tau^\nu` of a
+    product is 1 for :math:`\nu = 2`, the features for 3, their pairs for 4. Atoms are taken element
+    by element, so that their cost does not grow with the number of elements; nodes that mix
+    elements cost as much for each that any of them has.
 
     Parameters
     ----------
@@ -44,10 +45,19 @@ class ProductBasis(nn.Module):
         self.contractions: nn.ModuleList = basis.contractions
         self.correlation: int = basis.contractions[0].correlation
         self.components = [irrep.ir.dim for irrep in basis.irreps_out]
-        width = basis.contractions[0].U_matrix_1.shape[-2]
-        first, second = torch.triu_indices(width, width)
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
+        linear = basis.contractions[0].U_matrix_1
+        one, other = torch.triu_indices(linear.shape[-2], linear.shape[-2])
+        # Both features of each pair, picked by products with columns of the unit matrix: several
+        # times as fast as by indices, and deterministic on a GPU.
+        unit = torch.eye(linear.shape[-2], dtype=linear.dtype)
+        self.register_buffer("first", unit[:, one], persistent=False)
+        self.register_buffer("second", unit[:, other], persistent=False)
+        for number, contraction in enumerate(basis.contractions):
+            for nu in range(1, self.correlation + 1):
+                u = getattr(contraction, f"U_matrix_{nu}")
+                u = u.reshape(self.components[number], *u.shape[-nu - 1 :])
+                by_pairs = _by_pairs(u, nu, one, other)
+                self.register_buffer(f"basis_{number}_{nu}", by_pairs, persistent=False)
 
     def forward(self, features: Tensor, composition: Tensor) -> Tensor:
         """Products of the nodes.
@@ -57,67 +67,80 @@ class ProductBasis(nn.Module):
         features : Tensor
             (n_nodes, channels, d).
         composition : Tensor
-            (n_nodes, n_elements).
+            (n_nodes, n_elements). What no node has any of is left out, with its derivative; so are,
+            if every node is of one element, all others.
 
         Returns
         -------
         Tensor
             (n_nodes, channels * sum of 2l + 1), for each l a block of (channels, 2l + 1).
         """
-        # An element that a node has nothing of is left out with its derivative: it comes and goes
-        # with two derivatives that vanish.
         element, node = composition.detach().t().nonzero(as_tuple=True)
         counts = torch.bincount(element, minlength=composition.shape[1]).tolist()
-        groups = features.index_select(0, node).split(counts)
-        parts = [self._of_element(x, e) for e, x in enumerate(groups) if len(x)]
+        present = [e for e, count in enumerate(counts) if count]
+        coefficients = [self._coefficients(nu, present) for nu in range(1, self.correlation + 1)]
+        each = [[c[k] for c in coefficients] for k in range(len(present))]
         products = features.new_zeros(*features.shape[:2], sum(self.components))
-        if parts:
+        if len(node) <= len(features):
             amount = composition[node, element]
-            products = products.index_add(0, node, torch.cat(parts) * amount[:, None, None])
+            groups = features.index_select(0, node).split([counts[e] for e in present])
+            parts = [self._products(x, c) for x, c in zip(groups, each, strict=True)]
+            if parts:
+                products = products.index_add(0, node, torch.cat(parts) * amount[:, None, None])
+        else:
+            pairs = self._pairs(features)
+            for e, c in zip(present, each, strict=True):
+                of_element = self._products(features, c, pairs)
+                products = products + composition[:, e, None, None] * of_element
         blocks = products.split(self.components, dim=-1)
         return torch.cat([block.flatten(1) for block in blocks], dim=-1)
 
-    def _of_element(self, x: Tensor, element: int) -> Tensor:
-        """(n, channels, m) of nodes that are one element alone, from (n, channels, d)."""
+    def _pairs(self, x: Tensor) -> Tensor:
+        """(n, channels, pairs) products of two features."""
+        return (x @ self.first) * (x @ self.second)
+
+    def _products(
+        self, x: Tensor, coefficients: list[Tensor], pairs: Tensor | None = None
+    ) -> Tensor:
+        """(n, channels, m) of nodes as if they were one element alone, from (n, channels, d)."""
         by_channel = x.transpose(0, 1)
-        products = torch.bmm(by_channel, self._coefficients(1, element).flatten(2))
+        products = torch.bmm(by_channel, coefficients[0].flatten(2))
         if self.correlation > 1:
-            pairs = x.index_select(2, self.first) * x.index_select(2, self.second)
-            pairs = pairs.transpose(0, 1)
+            pairs = (self._pairs(x) if pairs is None else pairs).transpose(0, 1)
             rests = (None, by_channel, pairs)[: self.correlation - 1]
-            coefficients = [self._coefficients(2 + n, element) for n in range(len(rests))]
             # All at once, for reading the pairs is what takes time.
-            sums = torch.bmm(pairs, torch.cat([c.flatten(2) for c in coefficients], dim=-1))
-            widths = [c.shape[2] * c.shape[3] for c in coefficients]
+            sums = torch.bmm(pairs, torch.cat([c.flatten(2) for c in coefficients[1:]], dim=-1))
+            widths = [c.shape[2] * c.shape[3] for c in coefficients[1:]]
             for part, rest in zip(sums.split(widths, dim=-1), rests, strict=True):
                 if rest is not None:
                     part = (part.unflatten(-1, (products.shape[-1], -1)) * rest[:, :, None]).sum(-1)
                 products = products + part
         return products.transpose(0, 1)
 
-    def _coefficients(self, nu: int, element: int) -> Tensor:
-        """(channels, d or pairs, m, rest) of the polynomial of degree ``nu`` of an element."""
+    def _coefficients(self, nu: int, elements: list[int]) -> Tensor:
+        """(elements, channels, d or pairs, m, rest) of the polynomials of degree ``nu``."""
         lower = self.correlation - 1 - nu
         blocks = []
         contraction: Any
-        for contraction, components in zip(self.contractions, self.components, strict=True):
+        for number, contraction in enumerate(self.contractions):
             weights = contraction.weights_max if lower < 0 else contraction.weights[lower]
-            basis = getattr(contraction, f"U_matrix_{nu}")
-            basis = basis.reshape(components, *basis.shape[-nu - 1 :])
-            blocks.append(self._by_pairs(basis, nu) @ weights[element])
-        return torch.cat(blocks, dim=1).permute(3, 0, 1, 2)
+            basis = getattr(self, f"basis_{number}_{nu}")
+            blocks.append(torch.einsum("pmrk,ekc->ecpmr", basis, weights[elements]))
+        return torch.cat(blocks, dim=3)
 
-    def _by_pairs(self, basis: Tensor, nu: int) -> Tensor:
-        """(d or pairs, m, rest, k) of a U matrix (m, d, ..., d, k) with ``nu`` axes of d."""
-        if nu > 1:
-            basis = self._join(basis, 1)
-        if nu > 3:
-            basis = self._join(basis, 2)
-        return basis.transpose(0, 1).reshape(basis.shape[1], basis.shape[0], -1, basis.shape[-1])
 
-    def _join(self, basis: Tensor, axis: int) -> Tensor:
-        """Two neighbouring axes, of which products see the symmetric part, as one of pairs."""
-        basis = basis.movedim((axis, axis + 1), (-2, -1))
-        pairs = basis[..., self.first, self.second] + basis[..., self.second, self.first]
-        pairs = pairs * torch.where(self.first == self.second, 0.5, 1.0).to(basis)
-        return pairs.movedim(-1, axis)
+def _by_pairs(u: Tensor, nu: int, one: Tensor, other: Tensor) -> Tensor:
+    """(d or pairs, m, rest, k) of a U matrix (m, d, ..., d, k) with ``nu`` axes of d."""
+    if nu > 1:
+        u = _join(u, 1, one, other)
+    if nu > 3:
+        u = _join(u, 2, one, other)
+    return u.transpose(0, 1).reshape(u.shape[1], u.shape[0], -1, u.shape[-1]).clone()
+
+
+def _join(u: Tensor, axis: int, one: Tensor, other: Tensor) -> Tensor:
+    """Two neighbouring axes, of which products see the symmetric part, as one of pairs."""
+    u = u.movedim((axis, axis + 1), (-2, -1))
+    pairs = u[..., one, other] + u[..., other, one]
+    pairs = pairs * torch.where(one == other, 0.5, 1.0).to(u)
+    return pairs.movedim(-1, axis)
