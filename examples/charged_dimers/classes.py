@@ -10,12 +10,15 @@ study_per_class.yaml, which is run once for each class, into a directory of its 
       MUSE_LR_DIMERS=$name muse-lr ablate examples/charged_dimers/study_per_class.yaml \\
           --out runs/charged_dimers_per_class/$name
     done
+
+``gather RUNS --into FILE.csv`` keeps their numbers beside those that are in the file already, and
+``show FILE.csv`` takes them from there.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +28,14 @@ from matplotlib.figure import Figure
 
 from muse_lr.ablate.statistics import mean_interval
 from muse_lr.data.reading import read_atoms
+from muse_lr.io import atomic_write
 from muse_lr.paths import expand_path
 from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
 from muse_lr.reporting.wording import number
 
 CLASSES = ("CC", "CP", "CA", "PP", "PA", "AA")
-#: In the order of the study; others follow.
+SOURCE = "${{MUSE_LR_DATA}}/charged_dimers_bfdb/six_classes_{}.xyz.xz"
+#: In the order of the study.
 VARIANTS = (
     "short_range",
     "charges",
@@ -42,6 +47,9 @@ VARIANTS = (
 )
 #: Variant -> class -> one number for each seed.
 Errors = dict[str, dict[str, list[float]]]
+COLUMNS = ("class", "variant", "seed", "metric", "value")
+#: (class, variant, seed, metric) -> value.
+Numbers = dict[tuple[str, str, str, str], float]
 
 
 def forces_error(frames: list[Atoms]) -> float:
@@ -56,14 +64,48 @@ def energy_error(frames: list[Atoms]) -> float:
     return 1e3 * float(np.sqrt(np.mean(np.square(errors))))
 
 
-def collect(study: Path, error: Callable[[list[Atoms]], float]) -> Errors:
-    """Errors of all runs that are there."""
-    found: Errors = {}
-    for variant in VARIANTS:
-        for file in sorted(study.glob(f"**/{variant}/seed-*/predictions-far.extxyz")):
-            for name, frames in by_class(read(file, ":")).items():
-                found.setdefault(variant, {}).setdefault(name, []).append(error(frames))
+def numbers(source: Path) -> Numbers:
+    """The errors of all runs below a directory, or in a file."""
+    found: Numbers = {}
+    if source.is_file():
+        with source.open(encoding="utf-8", newline="") as handle:
+            for row in csv.DictReader(handle):
+                key = (row["class"], row["variant"], row["seed"], row["metric"])
+                found[key] = float(row["value"])
+        return found
+    for file in sorted(source.glob("**/seed-*/predictions-far.extxyz")):
+        variant, seed = file.parent.parent.name, file.parent.name.removeprefix("seed-")
+        for name, frames in by_class(read(file, ":")).items():
+            found[name, variant, seed, "energy_rmse"] = energy_error(frames)
+            found[name, variant, seed, "forces_rmse"] = forces_error(frames)
     return found
+
+
+def gather(source: Path, into: Path) -> None:
+    """Write the numbers of runs to a file, in the place of those of the same runs."""
+    found = numbers(source)
+    runs = {key[:3] for key in found}
+    if into.exists():
+        found |= {key: value for key, value in numbers(into).items() if key[:3] not in runs}
+    with atomic_write(into) as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((*key, value) for key, value in sorted(found.items()))
+
+
+def collect(found: Numbers, metric: str) -> Errors:
+    """One kind of error, variants and classes in the order of the tables."""
+    errors: Errors = {}
+    for variant in VARIANTS:
+        for name in CLASSES:
+            values = [
+                v
+                for key, v in sorted(found.items())
+                if key[:2] == (name, variant) and key[3] == metric
+            ]
+            if values:
+                errors.setdefault(variant, {})[name] = values
+    return errors
 
 
 def count(classes: dict[str, list[float]]) -> str:
@@ -84,21 +126,17 @@ def split(out: Path) -> None:
     """Write the published training and test frames of each class."""
     out.mkdir(parents=True, exist_ok=True)
     for part in ("train", "test"):
-        source = f"${{MUSE_LR_DATA}}/charged_dimers_bfdb/six_classes_{part}.xyz.xz"
-        for name, frames in by_class(read_atoms(expand_path(source, Path()))).items():
+        for name, frames in by_class(read_atoms(expand_path(SOURCE.format(part), Path()))).items():
             write(out / f"{name}_{part}.xyz", frames, format="extxyz")
             print(f"{name} {part}: {len(frames)} frames")
 
 
-def zero(study: Path) -> dict[str, float]:
+def zero() -> dict[str, float]:
     """The forces' root mean square of each class, meV/A: the error of predicting none."""
     sizes: dict[str, float] = {}
-    for file in study.glob("**/seed-*/predictions-far.extxyz"):
-        if len(sizes) == len(CLASSES):
-            break
-        for name, frames in by_class(read(file, ":")).items():
-            forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
-            sizes[name] = 1e3 * float(np.sqrt(np.mean(forces**2)))
+    for name, frames in by_class(read_atoms(expand_path(SOURCE.format("test"), Path()))).items():
+        forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
+        sizes[name] = 1e3 * float(np.sqrt(np.mean(forces**2)))
     return sizes
 
 
@@ -153,15 +191,21 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     splitting = commands.add_parser("split")
     splitting.add_argument("--out", type=Path, default=Path("build/charged_dimers"))
+    gathering = commands.add_parser("gather")
+    gathering.add_argument("study", type=Path)
+    gathering.add_argument("--into", type=Path, required=True, metavar="FILE.csv")
     showing = commands.add_parser("show")
-    showing.add_argument("study", type=Path)
+    showing.add_argument("study", type=Path, help="directory of runs, or a file of numbers")
     showing.add_argument("--image", type=Path)
     args = parser.parse_args()
     if args.command == "split":
         split(args.out)
         return
-    forces = collect(args.study, forces_error)
-    sizes = zero(args.study)
+    if args.command == "gather":
+        gather(args.study, args.into)
+        return
+    found = numbers(args.study)
+    forces, sizes = collect(found, "forces_rmse"), zero()
     print("forces, meV/Å\n")
     print(table(forces))
     print(
@@ -170,7 +214,7 @@ def main() -> None:
         + " |"
     )
     print("\nenergy, meV/atom\n")
-    print(table(collect(args.study, energy_error)))
+    print(table(collect(found, "energy_rmse")))
     if args.image is not None:
         save(draw(forces, sizes), args.image)
 
