@@ -16,7 +16,8 @@ import argparse
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -86,44 +87,74 @@ def model(backbone: str, elements: list[str], multiscale: bool) -> muse_lr.Energ
     return muse_lr.build_model(configuration).eval()
 
 
-def measure(atoms: Atoms, backbone: str, repeats: int) -> tuple[float, float, ModelOutput]:
-    """Seconds without and with the hierarchy, and the output with it."""
-    elements = sorted(set(atoms.symbols))
-    pair = [model(backbone, elements, multiscale) for multiscale in (False, True)]
-    batches = [muse_lr.AtomsBatch.from_ase([atoms], cutoff=m.cutoff) for m in pair]
-    seconds: list[list[float]] = [[], []]
-    for _ in range(repeats + 1):
-        for times, one, batch in zip(seconds, pair, batches, strict=True):
+class Pair:
+    """A structure, and models of it without and with the hierarchy.
+
+    Attributes
+    ----------
+    seconds : list of list of float
+        Of each call of either, the first ones to warm up.
+    output : ModelOutput
+        The last one with the hierarchy.
+    """
+
+    output: ModelOutput
+
+    def __init__(self, atoms: Atoms, backbone: str) -> None:
+        elements = sorted(set(atoms.symbols))
+        self.atoms = atoms
+        self.models = [model(backbone, elements, multiscale) for multiscale in (False, True)]
+        self.batches = [muse_lr.AtomsBatch.from_ase([atoms], cutoff=m.cutoff) for m in self.models]
+        self.seconds: list[list[float]] = [[], []]
+
+    def call(self) -> None:
+        """Energy and forces by both."""
+        for times, one, batch in zip(self.seconds, self.models, self.batches, strict=True):
             start = time.process_time()
-            output = one(batch, ("forces",))
+            self.output = one(batch, ("forces",))
             times.append(time.process_time() - start)
-    return min(seconds[0][1:]), min(seconds[1][1:]), output
+
+    def least(self) -> tuple[float, float]:
+        """Seconds without and with the hierarchy."""
+        local, both = (min(times[1:]) for times in self.seconds)
+        return local, both
 
 
 def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
     """The measured line of a structure."""
-    local, both, output = measure(atoms, backbone, repeats)
-    nodes, assignment = output.levels[0]
+    pair = Pair(atoms, backbone)
+    for _ in range(repeats + 1):
+        pair.call()
+    local, both = pair.least()
+    nodes, assignment = pair.output.levels[0]
     return [
         name,
         str(len(atoms)),
         backbone,
         f"{len(nodes.atoms) / len(atoms):.3f}",
-        f"{float(nodes.mass.sum()) / len(atoms):.3f}",
+        f"{float(nodes.mass.detach().sum()) / len(atoms):.3f}",
         f"{len(assignment.atom) / len(atoms):.1f}",
         f"{1e3 * local:.0f}",
         f"{both / local:.2f}",
     ]
 
 
-def size_row(atoms: int, backbone: str, repeats: int) -> list[str]:
-    """The measured line of a size."""
-    salt = systems(atoms)[SALT]
-    local, both, _ = measure(salt, backbone, repeats)
-    # Of the process until now: sizes grow, so that each one is the largest so far.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    per_atom = [f"{1e6 * seconds / len(salt):.0f}" for seconds in (local, both)]
-    return [str(len(salt)), backbone, *per_atom, f"{both / local:.2f}", f"{peak:.1f}"]
+def size_rows(sizes: list[int], backbone: str, repeats: int) -> Iterator[list[str]]:
+    """The measured lines; sizes take turns, so that the machine's moods come to all of them."""
+    pairs = [Pair(systems(atoms)[SALT], backbone) for atoms in sizes]
+    peaks = []
+    for pair in pairs:
+        pair.call()
+        # Of the process until now: sizes grow, so that each one is the largest so far.
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    for _ in range(repeats):
+        for pair in pairs:
+            pair.call()
+    for pair, peak in zip(pairs, peaks, strict=True):
+        local, both = pair.least()
+        count = len(pair.atoms)
+        per_atom = [f"{1e6 * seconds / count:.0f}" for seconds in (local, both)]
+        yield [str(count), backbone, *per_atom, f"{both / local:.2f}", f"{peak:.1f}"]
 
 
 def main() -> None:
@@ -144,7 +175,9 @@ def main() -> None:
     if args.sizes:
         columns = ["atoms", "backbone", "local (us/atom)", "with muse (us/atom)"]
         columns += ["with muse / local", "peak memory (GiB)"]
-        rows = (size_row(n, b, args.repeats) for b in args.backbones for n in args.sizes)
+        rows = chain.from_iterable(
+            size_rows(args.sizes, backbone, args.repeats) for backbone in args.backbones
+        )
         name, title = f"coarse_nodes_sizes_{'_'.join(args.backbones)}", f"Time per atom, {SALT}"
         command += f" --sizes {' '.join(map(str, args.sizes))}"
     else:
