@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,12 @@ from muse_lr.backbones.mace_import import float64_construction, import_mace
 from muse_lr.backbones.mace_product import ProductBasis
 
 N_ELEMENTS, CHANNELS = 3, 4
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def contraction(correlation: int, max_l: int, max_ell: int = 2) -> Any:
-    """mace-torch's, with weights of its own."""
+    """mace-torch's, with weights of its own; what is drawn after it is the same in each run."""
+    torch.manual_seed(0)
     with float64_construction():
         modules = import_mace()
         from e3nn import o3
