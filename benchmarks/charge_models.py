@@ -196,8 +196,8 @@ def main() -> None:
     text = [
         "# charge_models",
         "",
-        f"`python benchmarks/charge_models.py`; {describe_machine('vesin')}; one thread; times are "
-        "processor times.",
+        f"`python benchmarks/charge_models.py --seconds {options.seconds:g}`; "
+        f"{describe_machine('vesin')}; one thread; times are processor times.",
         "",
         "Energy and forces of water by PaiNN (64 channels, 3 layers, 5 A) and a coulomb head, "
         "float32, charges in float64 where they are solved for; median over rounds:",
