@@ -47,8 +47,8 @@ class ProductBasis(nn.Module):
         self.components = [irrep.ir.dim for irrep in basis.irreps_out]
         linear = basis.contractions[0].U_matrix_1
         one, other = torch.triu_indices(linear.shape[-2], linear.shape[-2])
-        # Both features of each pair, picked by products with columns of the unit matrix: several
-        # times as fast as by indices, and deterministic on a GPU.
+        # Both features of each pair, picked by products with columns of the unit matrix: indices
+        # would be scattered, many to one place, by the backward pass.
         unit = torch.eye(linear.shape[-2], dtype=linear.dtype)
         self.register_buffer("first", unit[:, one], persistent=False)
         self.register_buffer("second", unit[:, other], persistent=False)
