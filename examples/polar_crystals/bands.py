@@ -3,8 +3,7 @@
     python examples/polar_crystals/bands.py IMAGE NaCl=runs/nacl MgO=runs/mgo
 
 For each crystal a study whose models were tested on cells of 64 and of 512 atoms. Prints a table:
-TO and LO at Gamma, the Born charge (of the reference divided by the root of its dielectric
-constant), RMSE of the forces in meV/A; writes the bands. The reference is in
+TO and LO at Gamma, the Born charge over the root of the dielectric constant, RMSE of the forces in meV/A; writes the bands. The reference is in
 ``$MUSE_LR_DATA/polar_crystals_phonons``: force constants, Born charges and dielectric constants.
 """
 
@@ -114,7 +113,9 @@ def compare(axes: Axes, name: str, study: Path, folder: Path) -> None:
         variant = file.parent.parent.name
         phonons = Phonons(muse_lr.load_model(file), crystal(known), (REPEATS,) * 3)
         modes = phonons.gamma()
-        charge = "" if phonons.response is None else f"{abs(phonons.response.born[0, 0, 0]):.3f}"
+        charge = ""
+        if (response := phonons.response) is not None:
+            charge = f"{abs(response.born[0, 0, 0]) / np.sqrt(response.dielectric[0, 0]):.3f}"
         small, large = force_errors(file.parent)
         print(
             f"| {name} | {variant} | {modes.transverse[-1]:.2f} | {modes.longitudinal[-1]:.2f} | "
