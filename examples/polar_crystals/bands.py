@@ -3,7 +3,8 @@
     python examples/polar_crystals/bands.py IMAGE NaCl=runs/nacl MgO=runs/mgo
 
 For each crystal a study whose models were tested on cells of 64 and of 512 atoms. Prints a table:
-TO and LO at Gamma, the Born charge over the root of the dielectric constant, RMSE of the forces in meV/A; writes the bands. The reference is in
+TO and LO at Gamma, the Born charge over the root of the dielectric constant, RMSE of the forces in
+meV/A; writes the bands. The reference is in
 ``$MUSE_LR_DATA/polar_crystals_phonons``: force constants, Born charges and dielectric constants.
 """
 
