@@ -131,6 +131,21 @@ def test_nonlinear_responses_can_be_trained(kind, l_max):
     testing.check_rotation(model, molecule)
 
 
+@pytest.mark.parametrize("boundary", ["molecule", "slab", "crystal"])
+@pytest.mark.parametrize("kind", ["induced", "scf"])
+@pytest.mark.parametrize("l_max", [0, 1])
+def test_charges_by_element_keep_the_contract(kind, boundary, l_max):
+    atoms = getattr(testing.structures, boundary)(["Na", "Cl", "O", "O"], 2, minimum_distance=1.3)
+    model = model_of(kind, l_max=l_max, charges_at_rest="elements").eval()
+    testing.randomise_weights(model, seed=1, scale=0.2)
+    testing.check_rotation(model, atoms, seed=1)
+    testing.check_permutation(model, atoms, seed=1)
+    testing.check_forces(model, atoms, seed=1)
+    if boundary == "crystal":
+        testing.check_supercell(model, atoms, repeats=(2, 1, 1))
+    testing.check_parameters_receive_gradients(model, [atoms])
+
+
 def test_many_steps_are_self_consistent():
     atoms = testing.structures.crystal(["Na", "Cl", "O"], 2, minimum_distance=1.5)
     scf, induced = model_of("scf", l_max=1), model_of("induced", l_max=1, steps=10)

@@ -137,9 +137,14 @@ def test_fixed_charges_are_their_own_born_charges(atoms):
     assert float(error) < 1e-13
 
 
+#: Ions of constant charge whose dipoles answer to the field.
+POLARISABLE = {"charge_response": False, "charges_at_rest": "elements", "tolerance": 1e-12}
+
+
 @pytest.mark.parametrize("atoms", [crystal(), slab()], ids=["crystal", "slab"])
-def test_born_charges_of_split_charges_are_exact_under_periodicity(atoms):
-    model = model_of("split")
+@pytest.mark.parametrize(("kind", "options"), [("split", {}), ("scf", POLARISABLE)])
+def test_born_charges_of_local_charges_are_exact_under_periodicity(atoms, kind, options):
+    model = model_of(kind, **options)
     out = answer(model, atoms, "bec", "polarization")
 
     def polarization(moved):
@@ -364,14 +369,29 @@ def test_dielectric_tensor_of_a_cubic_lattice_is_that_of_clausius_and_mossotti()
     torch.testing.assert_close(again, expected, rtol=1e-7, atol=1e-9)
 
 
+def test_charges_by_element_are_constant_and_share_out_the_total():
+    model = model_of("scf", **POLARISABLE)
+    first, second = crystal(seed=3), crystal(seed=4)
+    found = answer(model, [first, second], "charges").charges.reshape(2, -1).detach()
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-14)
+    assert float(found.sum(1).abs().max()) < 1e-12
+    first.info["total_charge"] = 2
+    charged = answer(model, first, "charges").charges.detach()
+    assert float(charged.sum()) == pytest.approx(2, abs=1e-12)
+    # Of induced charges they are what is not induced.
+    model = model_of("induced", l_max=0, charges_at_rest="elements", steps=1)
+    moved = answer(model, [first, second], "charges").charges.reshape(2, -1).detach()
+    assert float((moved[0] - moved[1]).abs().max()) > 1e-4
+
+
 def test_born_charges_of_polarisable_ions_are_those_of_born():
     """Z* = q (eps + 2) / 3 for rigid charges with a polarizability on a cubic lattice."""
-    charges = {"kind": "scf", "l_max": 1, "charge_response": False, "width": 0.4}
-    section = {"elements": ["Na", "Cl"], "charges": {**charges, "tolerance": 1e-12}}
+    charges = {"kind": "scf", "l_max": 1, "width": 0.4, **POLARISABLE}
+    section = {"elements": ["Na", "Cl"], "charges": charges}
     section["backbone"] = {"channels": 8, "layers": 1, "cutoff": 4.0}
     model = muse_lr.build_model(section).to(torch.float64).eval()
     with torch.no_grad():  # nothing but the two elements decides
-        for part in (model.charges.readout, model.charges.response, model.charges.multipoles):
+        for part in (model.charges.response, model.charges.multipoles):
             for parameter in part.parameters():
                 parameter.zero_()
         model.charges.response_offsets.copy_(torch.tensor([[0.0, 1.0], [0.0, 4.0]]))

@@ -120,9 +120,9 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
     if bool((~geometry.open_graphs).any()):
         graph = int((~geometry.open_graphs).nonzero()[0])
         raise InputError(
-            f"structure {graph} is periodic, where only fixed and split charges have a "
-            "polarisation: the dipole of others depends on the images of the atoms; Born charges "
-            "(bec) are there for all"
+            f"structure {graph} is periodic, where only fixed and split charges, and scf or "
+            "induced with charges by element, have a polarisation: the dipole of others depends on "
+            "the images of the atoms; Born charges (bec) are there for all"
         )
     return density.dipole(geometry.positions)
 

@@ -96,7 +96,7 @@ class ChargeModel(nn.Module, ABC):
     has_multipoles: ClassVar[bool] = False
     reads_field: ClassVar[bool] = False
     periodic_response: bool = False
-    has_polarization: ClassVar[bool] = False
+    has_polarization: bool = False
     reads_tensors: bool = False
     cutoff: float = 0.0
 

@@ -35,7 +35,7 @@ class FixedCharges(ChargeModel):
     exact_total_charge: ClassVar[bool] = True
     size_consistent = True
     needs_features: ClassVar[bool] = False
-    has_polarization: ClassVar[bool] = True
+    has_polarization: bool = True
 
     def __init__(self, config: FixedConfig, context: ChargesContext) -> None:
         super().__init__(config, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -51,6 +51,12 @@ class PolarisableConfig(ChargesConfig):
         "quadrupoles do (l_max 1 or 2), and the response to a uniform field is defined in "
         "crystals.",
     )
+    charges_at_rest: Literal["features", "elements"] = Field(
+        "features",
+        description="Whether charges at rest, and how they share out the total, are read from "
+        "features, or are one learned number for each element: ions that are polarised, and whose "
+        "charges nothing else moves.",
+    )
     nonlinear: bool = Field(
         False,
         description="Whether the susceptibilities depend on the strength of the field, too.",
@@ -70,6 +76,11 @@ class PolarisableCharges(LearnedCharges):
     susceptibilities are at most 0.8 of those at which a Gaussian would sustain its own multipole,
     so that the response of any structure is stable, whatever was learned, and start so small that
     the map is a contraction.
+
+    With ``charges_at_rest: elements`` and ``charge_response: false`` charges are constant and only
+    dipoles (and quadrupoles) vary, by the neighbours that press on an ion and by the field: a
+    polarisable ion model. Its Born charges are exact under periodicity, and no wave piles up
+    charge.
 
     The work of polarisation is an energy that the model adds, ``charges`` among the named
     energies. The Fukui step couples all atoms of a structure, so that the model is not
@@ -100,10 +111,12 @@ class PolarisableCharges(LearnedCharges):
                 "field; set l_max to 1 or 2, or use kind fukui"
             )
         assert context.cutoff is not None  # there is a backbone, whose features are read
-        self.readout = scalar_readout(context.features.scalars, channels)
+        scalars, orders = context.features.scalars, config.l_max + 1
+        self.by_element = config.charges_at_rest == "elements"
+        self.readout = None if self.by_element else scalar_readout(scalars, channels)
         self.offsets = initial_charges(context.elements, channels)
-        orders = config.l_max + 1
-        self.response = scalar_readout(context.features.scalars, orders * channels)
+        read = (config.l_max if self.by_element else orders) * channels
+        self.response = scalar_readout(scalars, read) if read else None
         start = torch.tensor(START[:orders], dtype=torch.get_default_dtype())
         start = start.repeat_interleave(channels).expand(len(context.elements), -1)
         self.response_offsets = nn.Parameter(start.clone())
@@ -114,6 +127,7 @@ class PolarisableCharges(LearnedCharges):
             )
         self.charge_response = config.charge_response
         self.periodic_response = not config.charge_response
+        self.has_polarization = self.by_element and self.periodic_response
         self.solver = ReferenceSolver(self.widths, config.accuracy, context.cutoff)
         self.cutoff = self.solver.ewald.cutoff
 
@@ -124,7 +138,10 @@ class PolarisableCharges(LearnedCharges):
 
     def susceptibilities(self, features: NodeFeatures, composition: Tensor) -> Tensor:
         """(n_atoms, l_max + 1, channels) in e^2 A^(2l) / eV, float64."""
-        logits = self.response(features.scalars) + composition @ self.response_offsets
+        logits = composition @ self.response_offsets
+        if self.response is not None:  # its orders are the last ones
+            read = self.response(features.scalars)
+            logits = logits + nn.functional.pad(read, (logits.shape[1] - read.shape[1], 0))
         # A modulation may double it.
         largest_share = STABLE_SHARE if self.modulation is None else STABLE_SHARE / 2
         share = largest_share / self.channels * torch.sigmoid(logits.double())
@@ -134,7 +151,9 @@ class PolarisableCharges(LearnedCharges):
 
     def multipoles_at_rest(self, features: NodeFeatures, composition: Tensor) -> Tensor:
         """(n_atoms, (l_max + 1)^2, channels) in e A^l, float64, their totals free."""
-        charges = self.readout(features.scalars) + composition @ self.offsets
+        charges = composition @ self.offsets
+        if self.readout is not None:
+            charges = charges + self.readout(features.scalars)
         blocks = [charges[:, None, :]]  # (N, 2l + 1, C) each
         for order, linear in enumerate(self.multipoles, start=1):
             blocks.append(linear(features.tensors[order]))
@@ -162,13 +181,16 @@ class PolarisableCharges(LearnedCharges):
         moments = self.polarised(polarise, response, geometry)
         dtype = composition.dtype
         spin = moments[:, :, 0] - moments[:, :, 1] if self.channels == 2 else None
-        return replace(
+        density = replace(
             density,
             moments=moments.sum(2).to(dtype),
             width=width.to(dtype),
             spin_moments=None if spin is None else spin.to(dtype),
             energy=polarise.work(response, moments),
         )
+        if self.has_polarization:  # charges are constant, so that their images do not matter
+            density = replace(density, polarization=density.dipole(geometry.positions))
+        return density
 
     @abstractmethod
     def polarised(

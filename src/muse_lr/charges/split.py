@@ -68,7 +68,7 @@ class SplitCharges(LearnedCharges):
 
     Config: ClassVar[type[ChargesConfig]] = SplitConfig
     exact_total_charge: ClassVar[bool] = True
-    has_polarization: ClassVar[bool] = True
+    has_polarization: bool = True
 
     def __init__(self, config: SplitConfig, context: ChargesContext) -> None:
         super().__init__(config, context)
