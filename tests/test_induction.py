@@ -133,10 +133,11 @@ def test_nonlinear_responses_can_be_trained(kind, l_max):
 
 @pytest.mark.parametrize("boundary", ["molecule", "slab", "crystal"])
 @pytest.mark.parametrize("kind", ["induced", "scf"])
-@pytest.mark.parametrize("l_max", [0, 1])
-def test_charges_by_element_keep_the_contract(kind, boundary, l_max):
+@pytest.mark.parametrize(("l_max", "charge_response"), [(0, True), (1, True), (1, False)])
+def test_charges_by_element_keep_the_contract(kind, boundary, l_max, charge_response):
     atoms = getattr(testing.structures, boundary)(["Na", "Cl", "O", "O"], 2, minimum_distance=1.3)
-    model = model_of(kind, l_max=l_max, charges_at_rest="elements").eval()
+    keys = {"charge_response": charge_response, "charges_at_rest": "elements"}
+    model = model_of(kind, l_max=l_max, **keys).eval()
     testing.randomise_weights(model, seed=1, scale=0.2)
     testing.check_rotation(model, atoms, seed=1)
     testing.check_permutation(model, atoms, seed=1)
@@ -144,6 +145,11 @@ def test_charges_by_element_keep_the_contract(kind, boundary, l_max):
     if boundary == "crystal":
         testing.check_supercell(model, atoms, repeats=(2, 1, 1))
     testing.check_parameters_receive_gradients(model, [atoms])
+
+
+def test_spins_that_would_be_alike_are_refused():
+    with pytest.raises(muse_lr.InputError, match="the same charges"):
+        model_of("scf", spin=True, charges_at_rest="elements")
 
 
 def test_many_steps_are_self_consistent():

@@ -369,7 +369,29 @@ def test_dielectric_tensor_of_a_cubic_lattice_is_that_of_clausius_and_mossotti()
     torch.testing.assert_close(again, expected, rtol=1e-7, atol=1e-9)
 
 
-def test_charges_by_element_are_constant_and_share_out_the_total():
+@pytest.mark.parametrize("options", [{}, {"nonlinear": True}])
+def test_polarisable_ions_do_not_depend_on_the_images_of_atoms(options):
+    """Charged structures of all boundaries in one batch, atoms moved by lattice vectors."""
+    structures = [slab(), crystal(), ion()]
+    for atoms, charge in zip(structures, (1, 2, -1), strict=True):
+        atoms.info["total_charge"] = charge
+    others = [atoms.copy() for atoms in structures]
+    for atoms in others[:2]:
+        atoms.positions[1] += atoms.cell.array[list(atoms.pbc).index(True)]
+    model = model_of("scf", **POLARISABLE, **options)
+    names = ("charges", "bec", "polarizability")
+    first, second = (answer(model, group, *names) for group in (structures, others))
+    for name in names:
+        torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=0, atol=1e-10)
+    assert float(first.bec_error.max()) == 0
+    sums = torch.stack([part.sum(0) for part in first.bec.split([4, 4, 4])])
+    expected = torch.tensor([1.0, 2.0, -1.0]).double()[:, None, None] * torch.eye(3).double()
+    torch.testing.assert_close(sums, expected, rtol=0, atol=1e-9)
+    alone = answer(model, structures[0], *names)
+    torch.testing.assert_close(first.bec[:4], alone.bec, rtol=0, atol=1e-9)
+
+
+def test_charges_by_element_do_not_move_and_share_out_the_total():
     model = model_of("scf", **POLARISABLE)
     first, second = crystal(seed=3), crystal(seed=4)
     found = answer(model, [first, second], "charges").charges.reshape(2, -1).detach()

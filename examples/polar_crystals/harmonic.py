@@ -9,8 +9,9 @@ there. Prints root mean squares of the forces' errors, meV/A.
 ``own constants`` are the reference's, fitted to the same frames of 512 atoms: what they leave is
 anharmonic. ``lost`` is what the way through the small cell costs them, without any error of a fit:
 they are folded into 64 atoms and interpolated back with the Born charges, and printed is the
-difference of the two sets of harmonic forces. ``unseen`` is the share of it that no harmonic forces
-of the small cell depend on, whatever is fitted to them: see ``unseen_elements``.
+difference of the two sets of harmonic forces. None of it shows in the small cell. ``unseen`` is
+what comes of pairs that fit into the small cell all the same, whose elements cancel there by
+symmetry (``unseen_elements``): even a model that ends at half its edge is not determined by it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def interpolated(small: Phonopy, large: Phonopy) -> Array:
 
 
 def unseen_elements(sites: Array, edge: float, small: float) -> NDArray[np.bool_]:
-    """(n_atoms, n_atoms, 3, 3) elements of force constants that fold to zero in a smaller cell.
+    """(n_atoms, n_atoms, 3, 3) elements of near pairs that fold to zero in a smaller cell.
+
+    Pairs are near whose distance along every axis is at most half of the small cell's edge.
 
     A pair whose distance along an axis is half of the small cell's edge has an image at minus that
     distance. The mirror plane normal to the axis maps one onto the other and changes the sign of

@@ -121,8 +121,9 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
         graph = int((~geometry.open_graphs).nonzero()[0])
         raise InputError(
             f"structure {graph} is periodic, where only fixed and split charges, and scf or "
-            "induced with charges by element, have a polarisation: the dipole of others depends on "
-            "the images of the atoms; Born charges (bec) are there for all"
+            "induced with charges_at_rest: elements and charge_response: false, have a "
+            "polarisation: the dipole of others depends on the images of the atoms; Born charges "
+            "(bec) are defined for more"
         )
     return density.dipole(geometry.positions)
 

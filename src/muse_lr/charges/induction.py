@@ -53,9 +53,10 @@ class PolarisableConfig(ChargesConfig):
     )
     charges_at_rest: Literal["features", "elements"] = Field(
         "features",
-        description="Whether charges at rest, and how they share out the total, are read from "
-        "features, or are one learned number for each element: ions that are polarised, and whose "
-        "charges nothing else moves.",
+        description="Whether charges at rest, their softness and how they share out the total are "
+        "read from features, or are learned numbers of the elements. The latter with "
+        "charge_response: false makes polarisable ions, whose charges depend on composition and "
+        "total charge only, not on positions. Not with spin.",
     )
     nonlinear: bool = Field(
         False,
@@ -77,10 +78,10 @@ class PolarisableCharges(LearnedCharges):
     so that the response of any structure is stable, whatever was learned, and start so small that
     the map is a contraction.
 
-    With ``charges_at_rest: elements`` and ``charge_response: false`` charges are constant and only
-    dipoles (and quadrupoles) vary, by the neighbours that press on an ion and by the field: a
-    polarisable ion model. Its Born charges are exact under periodicity, and no wave piles up
-    charge.
+    With ``charges_at_rest: elements`` and ``charge_response: false`` charges do not depend on
+    positions, and dipoles (and quadrupoles) vary by the neighbours that press on an ion and by the
+    field: a polarisable ion model. Its Born charges are exact under periodicity, and no wave piles
+    up charge. A total charge is still shared out among all atoms.
 
     The work of polarisation is an energy that the model adds, ``charges`` among the named
     energies. The Fukui step couples all atoms of a structure, so that the model is not
@@ -89,8 +90,8 @@ class PolarisableCharges(LearnedCharges):
     Raises
     ------
     InputError
-        If a width is 0, nothing responds, or the backbone has no features of an order that l_max
-        asks for.
+        If a width is 0, nothing responds, both spins have the charges of their element, or the
+        backbone has no features of an order that l_max asks for.
     """
 
     exact_total_charge: ClassVar[bool] = True
@@ -109,6 +110,11 @@ class PolarisableCharges(LearnedCharges):
             raise InputError(
                 "model.charges.charge_response is false and l_max 0: nothing responds to the "
                 "field; set l_max to 1 or 2, or use kind fukui"
+            )
+        if config.spin and config.charges_at_rest == "elements":
+            raise InputError(
+                "model.charges.spin is true and charges_at_rest elements: up and down would have "
+                "the same charges; leave charges_at_rest at features"
             )
         assert context.cutoff is not None  # there is a backbone, whose features are read
         scalars, orders = context.features.scalars, config.l_max + 1
@@ -188,7 +194,7 @@ class PolarisableCharges(LearnedCharges):
             spin_moments=None if spin is None else spin.to(dtype),
             energy=polarise.work(response, moments),
         )
-        if self.has_polarization:  # charges are constant, so that their images do not matter
+        if self.has_polarization:  # charges do not move with the atoms' positions
             density = replace(density, polarization=density.dipole(geometry.positions))
         return density
 

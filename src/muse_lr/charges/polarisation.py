@@ -193,8 +193,11 @@ class PolarisationMap:
             susceptibility = susceptibility * factor
         susceptibility = by_component(susceptibility)
         change = susceptibility * fields[:, : reference.shape[1], None]
-        charges = reference[:, 0] if self._first else reference[:, 0] - change[:, 0]
-        charges = spread(charges, susceptibility[:, 0], self._totals, self._geometry.graph_index)
+        if self._first:  # the field moves no charge, by its strength neither
+            charges, shares = reference[:, 0], response.susceptibility[:, 0]
+        else:
+            charges, shares = reference[:, 0] - change[:, 0], susceptibility[:, 0]
+        charges = spread(charges, shares, self._totals, self._geometry.graph_index)
         return torch.cat([charges[:, None], reference[:, 1:] - change[:, 1:]], dim=1)
 
     def at_rest(self, response: Response) -> Tensor:
