@@ -67,14 +67,21 @@ def predicted(calculator: muse_lr.Calculator | None, frames: list[Atoms]) -> Arr
     return np.stack(found)
 
 
-def errors(expected: Array, found: Array) -> str:
+def errors(expected: Array, found: Array) -> list[float]:
     """Root mean square error and Pearson's r of molecules and of cells."""
-    cells = []
+    numbers = []
     for first, second in ((expected, found), (expected.sum(1), found.sum(1))):
-        rmse = float(np.sqrt(np.mean((first - second) ** 2)))
-        r = np.corrcoef(first.ravel(), second.ravel())[0, 1]
-        cells += [f"{rmse:.3f}", f"{r:.3f}"]
-    return " | ".join(cells)
+        numbers.append(float(np.sqrt(np.mean((first - second) ** 2))))
+        numbers.append(float(np.corrcoef(first.ravel(), second.ravel())[0, 1]))
+    return numbers
+
+
+def over_seeds(values: Array, digits: int) -> str:
+    """Mean, and the smallest and the largest of several."""
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({values.min():.{digits}f}–{values.max():.{digits}f})"
 
 
 def main() -> None:
@@ -90,17 +97,24 @@ def main() -> None:
     expected = reference(fit)
     print("| charges | test | factor | molecules: RMSE, e A | r | cells: RMSE, e A | r |")
     print("|:--|:--|--:|--:|--:|--:|--:|")
-    models: dict[str, muse_lr.Calculator | None] = {"(one for all H)": None}
+    models: dict[str, list[muse_lr.Calculator | None]] = {"(one for all H)": [None]}
     for file in sorted(args.study.glob("*/seed-*/model.pt")):
         calculator = muse_lr.Calculator(file)
         if calculator.model.charges is not None:
-            models[file.parent.parent.name] = calculator
-    for kind, model in models.items():
-        found = predicted(model, fit)
-        scale = float((expected * found).sum() / (found * found).sum())
+            models.setdefault(file.parent.parent.name, []).append(calculator)
+    for kind, seeds in models.items():
+        scales = []
+        for model in seeds:
+            found = predicted(model, fit)
+            scales.append(float((expected * found).sum() / (found * found).sum()))
         for name, frames in tests.items():
-            line = errors(reference(frames), scale * predicted(model, frames))
-            print(f"| {kind} | {name} | {scale:.2f} | {line} |", flush=True)
+            rows = [
+                [scale, *errors(reference(frames), scale * predicted(model, frames))]
+                for scale, model in zip(scales, seeds, strict=True)
+            ]
+            columns = zip(np.array(rows).T, (2, 3, 3, 3, 3), strict=True)
+            cells = [over_seeds(values, digits) for values, digits in columns]
+            print(f"| {kind} | {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
