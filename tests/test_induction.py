@@ -143,6 +143,7 @@ def test_charges_by_element_keep_the_contract(kind, boundary, l_max, charge_resp
     testing.check_permutation(model, atoms, seed=1)
     testing.check_forces(model, atoms, seed=1)
     if boundary == "crystal":
+        testing.check_stress(model, atoms)
         testing.check_supercell(model, atoms, repeats=(2, 1, 1))
     testing.check_parameters_receive_gradients(model, [atoms])
 

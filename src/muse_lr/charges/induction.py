@@ -118,10 +118,10 @@ class PolarisableCharges(LearnedCharges):
             )
         assert context.cutoff is not None  # there is a backbone, whose features are read
         scalars, orders = context.features.scalars, config.l_max + 1
-        self.by_element = config.charges_at_rest == "elements"
-        self.readout = None if self.by_element else scalar_readout(scalars, channels)
+        by_element = config.charges_at_rest == "elements"
+        self.readout = None if by_element else scalar_readout(scalars, channels)
         self.offsets = initial_charges(context.elements, channels)
-        read = (config.l_max if self.by_element else orders) * channels
+        read = (config.l_max if by_element else orders) * channels
         self.response = scalar_readout(scalars, read) if read else None
         start = torch.tensor(START[:orders], dtype=torch.get_default_dtype())
         start = start.repeat_interleave(channels).expand(len(context.elements), -1)
@@ -133,7 +133,7 @@ class PolarisableCharges(LearnedCharges):
             )
         self.charge_response = config.charge_response
         self.periodic_response = not config.charge_response
-        self.has_polarization = self.by_element and self.periodic_response
+        self.has_polarization = by_element and self.periodic_response
         self.solver = ReferenceSolver(self.widths, config.accuracy, context.cutoff)
         self.cutoff = self.solver.ewald.cutoff
 
