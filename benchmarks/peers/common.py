@@ -67,8 +67,8 @@ class Answer:
 
     Attributes
     ----------
-    energy : float
-        eV.
+    energy : float or ndarray
+        eV; (n_structures,) of a batch.
     forces : ndarray
         (n, 3) in eV/A.
     strain : ndarray, optional
@@ -78,7 +78,7 @@ class Answer:
         (n, (l_max + 1)^2) dE/dM: potential, field and field gradient at the atoms.
     """
 
-    energy: float
+    energy: float | NDArray[np.float64]
     forces: NDArray[np.float64] | None = None
     strain: NDArray[np.float64] | None = None
     field: NDArray[np.float64] | None = None

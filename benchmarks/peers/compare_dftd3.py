@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from muse_lr.data.reading import read_atoms
 from muse_lr.heads.dispersion_atoms import HARTREE
 from muse_lr.units import BOHR
 
-interface = require("dftd3.interface", "dftd3")
+interface = require("dftd3.interface", "dftd3", "test,dispersion")
 FUNCTIONAL = "pbe"
 #: Radii of the sums in space, Bohr; that of coordination numbers.
 RADII, COUNT = (120.0, 240.0), 40.0
@@ -67,16 +66,11 @@ def extrapolated(atoms: Atoms) -> Answer:
     """A crystal, summed to infinity."""
     near, far = (theirs(atoms, radius) for radius in RADII)
     factor = 1 / ((RADII[1] / RADII[0]) ** 3 - 1)
-
-    def limit(quantity: Callable[[Answer], object]) -> np.ndarray:
-        first, second = (np.asarray(quantity(answer)) for answer in (near, far))
-        return second + (second - first) * factor
-
-    return Answer(
-        limit(lambda answer: answer.energy),
-        limit(lambda answer: answer.forces),
-        limit(lambda answer: answer.strain),
-    )
+    limits = []
+    for name in ("energy", "forces", "strain"):
+        first, second = (np.asarray(getattr(answer, name)) for answer in (near, far))
+        limits.append(second + (second - first) * factor)
+    return Answer(*limits)
 
 
 def dimers(count: int) -> dict[str, list[Atoms]]:

@@ -113,12 +113,12 @@ class Report:
         return lines
 
 
-def require(name: str, package: str) -> ModuleType:
-    """Import a peer, or end the script with a message and without an error."""
+def require(name: str, package: str, extras: str = "peers,fast") -> ModuleType:
+    """Import a peer of these extras, or end the script with a message and without an error."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
             raise
-        print(f"skipped: {package} is not installed (pip install 'muse_lr[peers,fast]')")
+        print(f"skipped: {package} is not installed (pip install 'muse_lr[{extras}]')")
         raise SystemExit(0) from None
