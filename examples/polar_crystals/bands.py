@@ -1,6 +1,6 @@
 """Phonon bands of polar crystals by trained models, beside those of their reference.
 
-    python examples/polar_crystals/bands.py IMAGE NaCl=runs/nacl MgO=runs/mgo
+    python examples/polar_crystals/bands.py IMAGE NaCl=runs/nacl MgO=runs/mgo [--seed 0]
 
 For each crystal a study whose models were tested on cells of 64 and of 512 atoms. Prints a table:
 TO and LO at Gamma, the Born charge over the root of the dielectric constant, RMSE of the forces in
@@ -101,7 +101,7 @@ def finish(axes: Axes, bands: Bands, name: str) -> None:
     axes.legend(fontsize=7, ncol=3, loc="upper center")
 
 
-def compare(axes: Axes, name: str, study: Path, folder: Path) -> None:
+def compare(axes: Axes, name: str, study: Path, folder: Path, seed: int) -> None:
     """A row of the table for each model of a crystal, and its bands."""
     phonon, known = reference(folder, name)
     born, screening = known["born_effective_charges"], known["dielectric_infinity"][0][0]
@@ -110,7 +110,7 @@ def compare(axes: Axes, name: str, study: Path, folder: Path) -> None:
         f"{known['gamma_THz_q_to_0_along_x_with_NAC'][-1]:.2f} | "
         f"{abs(born[0][0][0]) / np.sqrt(screening):.3f} | | | |"
     )
-    for index, file in enumerate(sorted(study.glob("*/seed-0/model.pt"))):
+    for index, file in enumerate(sorted(study.glob(f"*/seed-{seed}/model.pt"))):
         variant = file.parent.parent.name
         phonons = Phonons(muse_lr.load_model(file), crystal(known), (REPEATS,) * 3)
         modes = phonons.gamma()
@@ -136,6 +136,7 @@ def main() -> None:
     )
     parser.add_argument("image", type=Path)
     parser.add_argument("studies", nargs="+", metavar="CRYSTAL=STUDY")
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
     figure, axes = plt.subplots(1, len(args.studies), figsize=(4.5 * len(args.studies), 3.6))
@@ -143,7 +144,7 @@ def main() -> None:
     print("|:--|:--|--:|--:|--:|--:|--:|--:|")
     for panel, study in zip(np.atleast_1d(axes), args.studies, strict=True):
         name, _, where = study.partition("=")
-        compare(panel, name, Path(where), folder)
+        compare(panel, name, Path(where), folder, args.seed)
     np.atleast_1d(axes)[0].set_ylabel("frequency (THz)")
     figure.tight_layout()
     figure.savefig(args.image, dpi=130)

@@ -1,6 +1,6 @@
 """The force constants that cells of 64 atoms do not show, of the reference and of models.
 
-    python examples/polar_crystals/unseen.py MgO runs/polar_crystals/mgo
+    python examples/polar_crystals/unseen.py MgO runs/polar_crystals/mgo [--seed 0]
 
 Of a cation and the anion at (1, 1/2, 0) lattice constants from it, in cells of 512 atoms, eV/A^2.
 In a cell of 64 atoms the anion has an image at (-1, 1/2, 0), whose elements xy and yx are the
@@ -59,6 +59,7 @@ def main() -> None:
     )
     parser.add_argument("crystal")
     parser.add_argument("study", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
     exact, _ = reference(folder, args.crystal)
@@ -67,7 +68,7 @@ def main() -> None:
     columns = f"xx | xy | yx | yy | error on {cation} | error on {anion}"
     print(f"| model | {columns} |\n|:--|" + "--:|" * 6)
     phonons = {"reference": exact}
-    for file in sorted(args.study.glob("*/seed-0/model.pt")):
+    for file in sorted(args.study.glob(f"*/seed-{args.seed}/model.pt")):
         model = muse_lr.load_model(file)
         phonons[file.parent.parent.name] = Phonons(model, crystal(known), (REPEATS,) * 3).phonopy
     for name, phonon in phonons.items():

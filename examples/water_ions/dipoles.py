@@ -95,6 +95,7 @@ def main() -> None:
     fit = ase.io.read(args.fit, ":")
     tests = {path.stem: ase.io.read(path, ":") for path in args.test}
     expected = reference(fit)
+    targets = {name: reference(frames) for name, frames in tests.items()}
     print("| charges | test | factor | molecules: RMSE, e A | r | cells: RMSE, e A | r |")
     print("|:--|:--|--:|--:|--:|--:|--:|")
     models: dict[str, list[muse_lr.Calculator | None]] = {"(one for all H)": [None]}
@@ -109,7 +110,7 @@ def main() -> None:
             scales.append(float((expected * found).sum() / (found * found).sum()))
         for name, frames in tests.items():
             rows = [
-                [scale, *errors(reference(frames), scale * predicted(model, frames))]
+                [scale, *errors(targets[name], scale * predicted(model, frames))]
                 for scale, model in zip(scales, seeds, strict=True)
             ]
             columns = zip(np.array(rows).T, (2, 3, 3, 3, 3), strict=True)
