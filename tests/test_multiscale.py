@@ -91,22 +91,35 @@ def test_every_atom_is_covered_and_shared_out_exactly(atoms, kappa, delta):
 
 
 @pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 0, 1), (0, 0, 0)], ids=str)
-@pytest.mark.parametrize("large", [False, True])
-def test_coarse_edges_are_those_of_another_code(pbc, large, monkeypatch):
-    if large:
-        monkeypatch.setattr("muse_lr.multiscale.edges.MOST_CANDIDATES", 1)
+@pytest.mark.parametrize("limit", [None, "MOST_CANDIDATES", "AT_ONCE"])
+def test_coarse_edges_are_those_of_another_code(pbc, limit, monkeypatch):
+    if limit:  # graph by graph through a cell list, or in portions
+        monkeypatch.setattr(f"muse_lr.multiscale.edges.{limit}", 1)
     rng = np.random.default_rng(0)
     cells = [np.array([[5.0, 0.3, 0], [1.5, 6.0, 0], [0, -2.0, 4.0]]), np.diag([7.0, 4.0, 3.0])]
-    listed = [Atoms("H6", rng.uniform(-9, 9, (6, 3)), cell=cell, pbc=pbc) for cell in cells]
+    listed = [Atoms("H6", rng.uniform(-6, 6, (6, 3)), cell=cell, pbc=pbc) for cell in cells]
     listed.insert(1, Atoms("H", cell=cells[0], pbc=pbc))
     geometry = geometry_of(listed, 1.0)
     atoms = torch.arange(0, 13, 2)
-    nodes = CoarseNodes(atoms, torch.ones(7).double(), geometry.graph_index[atoms])
-    edges = coarse_edges(nodes, geometry, 3.0, 8.0, torch.float64)
+    mass = torch.linspace(0.2, 1.0, 7).double()
+    edges = coarse_edges(
+        CoarseNodes(atoms, mass, geometry.graph_index[atoms]), geometry, 3.0, 8.0, torch.float64
+    )
     expected = []
-    for structure, mine in zip(listed, ([0, 2, 4], [0], [1, 3, 5]), strict=True):
-        expected += ase_neighbor_list("d", structure[mine], 8.0).tolist()
-    np.testing.assert_allclose(np.sort(edges.lengths), np.sort(expected), atol=1e-10)
+    for structure, first, mine in zip(listed, (0, 3, 4), ([0, 2, 4], [0], [1, 3, 5]), strict=True):
+        i, j, vector = ase_neighbor_list("ijD", structure[mine], 8.0)
+        expected += list(zip(i + first, j + first, vector, strict=True))
+    found = zip(*edges.edge_index.flip(0).numpy(), edges.vectors.numpy(), strict=True)
+    np.testing.assert_allclose(in_order(found), in_order(expected), atol=1e-10)
+    window = switch_off(edges.lengths, 3.0, 8.0)
+    torch.testing.assert_close(edges.weights, mass[edges.edge_index[0]] * window)
+    torch.testing.assert_close(edges.lengths, torch.linalg.vector_norm(edges.vectors, dim=1))
+
+
+def in_order(edges):
+    """Receiver, sender and vector of each edge, in an order of their own."""
+    rows = np.array([[receiver, sender, *vector] for receiver, sender, vector in edges])
+    return rows[np.lexsort(rows.round(6).T)]
 
 
 def test_matrices_and_components_of_order_two():
@@ -191,12 +204,13 @@ def test_other_choices_of_nodes(nodes):
     output = model_of(nodes=nodes, **options)(muse_lr.AtomsBatch.from_ase([water], cutoff=4.0))
     assert output.levels[0][0].atoms.tolist() == ([0] if nodes == "species" else [0, 1, 2])
     if nodes == "species":
-        with pytest.raises(muse_lr.InputError, match="say which in species"):
-            model_of(nodes=nodes)
         # An atom that loses its last node fades out.
         pairs = [Atoms("OH", [[0, 0, 0], [0, 0, r]]) for r in (3.999, 4.0, 4.001)]
         batch = muse_lr.AtomsBatch.from_ase(pairs, cutoff=4.0)
         assert np.ptp(model_of(nodes=nodes, **options)(batch).energy.detach().numpy()) < 1e-6
+
+
+FIXED = {"H": 0, "Na": 1, "Cl": -1}
 
 
 def model_with_coarse_charges(**head):
@@ -204,10 +218,10 @@ def model_with_coarse_charges(**head):
         torch.manual_seed(0)
         model = muse_lr.build_model(
             {
-                "elements": ["Na", "Cl"],
+                "elements": ["H", "Na", "Cl"],
                 "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
                 "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0},
-                "charges": {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0.5},
+                "charges": {"kind": "fixed", "by_element": FIXED, "width": 0.5},
                 "heads": {"coulomb": {"kind": "coulomb", "level": 1, **head}},
             }
         )
@@ -244,6 +258,19 @@ def test_charges_on_a_coarse_level():
     testing.check_stress(model, salt)
     testing.check_wrapping(model, salt)
     testing.check_hessian_symmetric(model, salt)
+
+
+@pytest.mark.parametrize("head", [{}, {"damping_width": 1.0}, {"omit_within": 6.0}], ids=str)
+@given(seed=st.integers(0, 2**16))
+def test_an_ion_shared_among_nodes_does_not_repel_itself(head, seed):
+    """One ion among neutral atoms has no energy, however its charge is shared out."""
+    model = model_with_coarse_charges(**head)
+    atoms = testing.structures.molecule(["Na", *"HHHHHH"], seed, minimum_distance=1.5)
+    atoms.info["total_charge"] = 1
+    output = model(muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff))
+    shares = output.levels[0][1].share[output.levels[0][1].atom == 0]
+    assume(shares.max() < 0.9)
+    assert abs(float(output.energy_parts["coulomb"])) < 1e-10
 
 
 def test_a_level_that_is_not_there_is_refused():

@@ -156,8 +156,7 @@ class ChargeDensity:
         atom, site = assignment
 
         def pooled(moments: Tensor) -> Tensor:
-            shares = moments[atom] * weights[:, None].to(moments.dtype)
-            moved = translate(to_cartesian(shares), displacement, sites.l_max)
+            moved = moved_shares(moments[atom], weights, displacement, sites.l_max)
             empty = moved.new_zeros((len(sites.moments), moved.shape[1]))
             return empty.index_add(0, site, moved)
 
@@ -181,3 +180,12 @@ class ChargeDensity:
                 f"the multipoles of atom {atom} (structure {int(self.graph_index[atom])}) are not "
                 "finite: the charge model diverged or its input was not a number"
             )
+
+
+def moved_shares(moments: Tensor, weights: Tensor, displacement: Tensor, l_max: int) -> Tensor:
+    """(p, (l_max + 1)^2) moments about sites of the share ``weights`` of each of p sets of moments.
+
+    ``displacement``, (p, 3) in A, points from the site to where the moments are.
+    """
+    shares = moments * weights[:, None].to(moments.dtype)
+    return translate(to_cartesian(shares), displacement, l_max)

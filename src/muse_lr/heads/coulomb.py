@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from muse_lr.density import ChargeDensity
+from muse_lr.density import ChargeDensity, moved_shares
 from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
 from muse_lr.graph import sum_nodes
@@ -80,8 +80,9 @@ class CoulombHead(Head):
 
     The exact sum over all pairs in open systems, lattice sums in slabs and crystals; the
     conventions are those of :mod:`muse_lr.solvers.reference`. On a coarse level the moments of the
-    atoms are moved onto the nodes by their shares, which keeps charge and dipole; what is within
-    one node does not interact.
+    atoms are moved onto the nodes by their shares, which keeps charge and dipole. What is within
+    one node does not interact, and neither do the shares of one atom on several nodes, which would
+    repel each other (:func:`energy_of_shares`).
 
     What a backbone sees anyway can be damped or left out, in every boundary and for multipoles of
     every order: with ``damping_width`` w the charges are Gaussians of width
@@ -126,8 +127,10 @@ class CoulombHead(Head):
         """See :meth:`Head.forward`."""
         assert inputs.density is not None  # guaranteed by needs_density when the model is built
         density, geometry = inputs.density, inputs.geometry
+        atoms, assignment = density, None
         if self.level > 0:
-            density, geometry = self._coarse(density, geometry, *inputs.levels[self.level - 1])
+            nodes, assignment = inputs.levels[self.level - 1]
+            density, geometry = self._coarse(atoms, geometry, nodes, assignment)
         if self.damping_width > 0:
             width = (density.width.square() + self.damping_width**2).sqrt()
             density = replace(density, width=width)
@@ -136,6 +139,9 @@ class CoulombHead(Head):
             energy = energy - near_energy(density, geometry, self.omit_within)
         if self.self_interaction:
             energy = energy + self_energy(density)
+        elif assignment is not None:
+            reach = math.hypot(self.coarse_width, self.damping_width)
+            energy = energy - energy_of_shares(atoms, assignment, reach, self.omit_within)
         return energy
 
     def _coarse(
@@ -174,3 +180,51 @@ def near_energy(density: ChargeDensity, geometry: Geometry, end: float) -> Tenso
     window = switch_off(geometry.edge_lengths[near].to(pair.dtype), OMIT_TAPER * end, end)
     graph = geometry.graph_index[receiver]
     return COULOMB_CONSTANT / 2 * sum_nodes(pair * window, graph, geometry.num_graphs)
+
+
+def energy_of_shares(
+    density: ChargeDensity, assignment: Assignment, width: float, omitted: float | None
+) -> Tensor:
+    r"""(n_graphs,) energy of the shares of each atom with each other, eV.
+
+    .. math:: \frac{k}{2} \sum_i \sum_{a \ne b \in i} M_{ia} M_{ib} k(R_a - R_b)
+
+    over the sites a, b, images among them, that hold a share of the atom i. It is part of the
+    sum over the nodes, in which one ion would repel itself.
+
+    Parameters
+    ----------
+    density : ChargeDensity
+        On the atoms.
+    assignment : Assignment
+    width : float
+        Gaussian standard deviation of the sites, A.
+    omitted : float or None
+        Where the window of the pairs that are left out ends, A.
+    """
+    first, second = pairs_within(assignment.atom)
+    own = moved_shares(
+        density.moments[assignment.atom], assignment.share, assignment.vectors, MAX_MULTIPOLE
+    )
+    vector = (assignment.vectors[second] - assignment.vectors[first]).to(own.dtype)
+    kernel = radial_kernel(vector.square().sum(1), 2 * width**2, 2 * MAX_MULTIPOLE)
+    pair = pair_interaction(to_cartesian(own[first]), to_cartesian(own[second]), vector, kernel)
+    if omitted is not None:
+        length = vector.square().sum(1).sqrt()
+        pair = pair * (1 - switch_off(length, OMIT_TAPER * omitted, omitted))
+    graph = density.graph_index[assignment.atom[first]]
+    return COULOMB_CONSTANT * sum_nodes(pair, graph, density.num_graphs)
+
+
+def pairs_within(index: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs of rows of one index, each once: (p,) and (p,) of int64."""
+    order = torch.argsort(index, stable=True)
+    counts = torch.bincount(index)
+    counts = counts[counts > 0]
+    ends = torch.repeat_interleave(torch.cumsum(counts, 0), counts)
+    row = torch.arange(len(index), device=index.device)
+    later = ends - row - 1
+    first = torch.repeat_interleave(row, later)
+    offset = torch.arange(len(first), device=index.device)
+    offset = offset - (torch.cumsum(later, 0) - later)[first]
+    return order[first], order[first + 1 + offset]

@@ -17,6 +17,8 @@ from muse_lr.smooth import switch_off
 #: Graphs with more candidates (pairs times images) than this go through a cell list, one by one.
 #: It takes about 0.2 ms a graph, as 5000 candidates do on a CPU, and a trip to the host elsewhere.
 MOST_CANDIDATES, MOST_CANDIDATES_ELSEWHERE = 10_000, 2_000_000
+#: Candidates of smaller graphs that are made at once, roughly; each takes about 150 bytes.
+AT_ONCE = 4_000_000
 
 
 def coarse_edges(
@@ -77,7 +79,12 @@ def _search(
     most = MOST_CANDIDATES if on_host else MOST_CANDIDATES_ELSEWHERE
     candidates = counts**2 * (2 * reach + 1).prod(1)
     large = candidates > most
-    found = [_brute_force(wrapped, counts, reach, cell, candidates * ~large, cutoff)]
+    candidates = candidates * ~large
+    portion = torch.cumsum(candidates, 0) // AT_ONCE
+    found = [
+        _brute_force(wrapped, counts, reach, cell, candidates * (portion == i), cutoff)
+        for i in range(int(portion[-1]) + 1)
+    ]
     for graph in large.nonzero()[:, 0].tolist():
         found.append(_cell_list(wrapped, graph, counts, geometry, cutoff))
     index = torch.cat([pairs for pairs, _ in found], dim=1)
