@@ -14,7 +14,11 @@ from muse_lr.charges.qet import equilibrated
 from muse_lr.registry import BACKBONES, CHARGES, lookup
 
 ELEMENTS = ("H", "C", "O")
-EXACT = [kind for kind in CHARGES if lookup("charges", kind).exact_total_charge and kind != "fixed"]
+EXACT = [
+    kind
+    for kind in CHARGES
+    if lookup("charges", kind).exact_total_charge and kind not in ("backbone", "fixed")
+]
 
 
 def model_of(kind, backbone=None, heads=None, scale=0.2, **options):

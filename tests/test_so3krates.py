@@ -337,6 +337,28 @@ def test_named_parts_reach_the_calculator_and_the_files(tmp_path: Path) -> None:
     assert interaction == pytest.approx(info["muse_interaction_energy"], abs=1e-6)
 
 
+def test_its_own_charges_fill_the_density() -> None:
+    section = {"kind": "so3krates", "file": "so3lr", "trust": True}
+    parts = {"charges": {"kind": "backbone"}, "multiscale": {"kind": "muse"}, "heads": {}}
+    model = muse_lr.build_model({"backbone": section, **parts}).double().eval()
+    package = pretrained_in_the_package()
+    acid, neutral = structures()["acid"], molecule("CH3OH")
+    batch = muse_lr.AtomsBatch.from_ase([acid, neutral], cutoff=model.cutoff)
+    output = model(batch, ("charges", "dipole", "bec"))
+    charges = [package_output(package, atoms)["partial_charges"] for atoms in (acid, neutral)]
+    torch.testing.assert_close(output.charges, torch.cat(charges), rtol=0, atol=1e-6)
+    dipole = charges[1] @ torch.tensor(neutral.positions)
+    torch.testing.assert_close(output.dipole[1], dipole, rtol=0, atol=1e-5)
+    # Born charges are the dipole's derivatives: moving all atoms moves the total charge.
+    total = output.bec.new_zeros(2, 3, 3).index_add(0, batch.batch, output.bec)
+    expected = batch.total_charge[:, None, None] * torch.eye(3).double()
+    torch.testing.assert_close(total, expected, rtol=0, atol=1e-8)
+    testing.check_total_charge(model, acid)
+    testing.check_save_load(model, [acid, neutral])
+    with pytest.raises(InputError, match="this one has none"):
+        muse_lr.build_model({"backbone": {"kind": "painn"}, "elements": ["H"], **parts})
+
+
 def test_heads_do_not_take_the_names_of_terms() -> None:
     heads = {"backbone.local": {"kind": "zbl"}}
     with pytest.raises(InputError, match="taken by a part of the energy"):

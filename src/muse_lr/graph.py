@@ -81,10 +81,13 @@ class NodeFeatures:
     tensors : dict of int to Tensor
         l -> (n_nodes, 2l + 1, channels_l) for l >= 1, real spherical components m = -l..l with z
         as the polar axis; l = 1 is ordered (y, z, x).
+    charges : Tensor or None
+        (n_nodes,) partial charges in e of a backbone that has charges of its own.
     """
 
     scalars: Tensor
     tensors: dict[int, Tensor] = field(default_factory=dict)
+    charges: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class FeatureSize:
 
     scalars: int
     tensors: dict[int, int]
+    charges: bool = False
 
 
 def sum_nodes(values: Tensor, graph_index: Tensor, num_graphs: int) -> Tensor:

@@ -21,6 +21,7 @@ MULTISCALE = {
     "virtual_nodes": "muse_lr.multiscale.virtual_nodes:VirtualNodes",
 }
 CHARGES = {
+    "backbone": "muse_lr.charges.own:OwnCharges",
     "conserved": "muse_lr.charges.readout:ConservedCharges",
     "fixed": "muse_lr.charges.fixed:FixedCharges",
     "fukui": "muse_lr.charges.fukui:FukuiCharges",

@@ -55,6 +55,8 @@ class Backbone(nn.Module, ABC):
         where nobody reads those.
     size_consistent : bool
         Whether far apart copies have the sum of their energies.
+    has_charges : bool
+        Whether its features have partial charges, whose Coulomb energy is in its energies.
     """
 
     Config: ClassVar[type[BackboneConfig]]
@@ -66,11 +68,12 @@ class Backbone(nn.Module, ABC):
     tensor_channels: dict[int, int]
     tensor_parameters: tuple[str, ...] = ()
     size_consistent: bool
+    has_charges: bool = False
 
     @property
     def features(self) -> FeatureSize:
         """Channels of the output features."""
-        return FeatureSize(self.scalar_channels, self.tensor_channels)
+        return FeatureSize(self.scalar_channels, self.tensor_channels, self.has_charges)
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:

@@ -105,6 +105,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         self.tensor_channels = dict.fromkeys(range(1, config.max_l + 1), config.multiplicity)
         # SO3LR's charges are shifted to their total by the same for all atoms.
         self.size_consistent = not config.embed and config.so3lr is None
+        self.has_charges = config.so3lr is not None
         dtype = torch.get_default_dtype()
         with double_precision():
             self._build(config, elements)
@@ -168,11 +169,13 @@ class So3kratesBackbone(ExactConstants, Backbone):
         scalars, variables = self._features(graph.within(self.config.cutoff), initial)
         scales = graph.composition @ self.element_scales
         energies = {"local": self.readout(scalars)[:, 0] * scales}
-        terms = None
+        terms = charges = None
         if self.terms is not None:
             terms = self.terms(graph, scalars)
             energies |= terms.energies
-        return So3kratesOutput(NodeFeatures(scalars, self._split(variables)), energies, terms)
+            charges = terms.charges
+        features = NodeFeatures(scalars, self._split(variables), charges)
+        return So3kratesOutput(features, energies, terms)
 
     def _features(self, graph: Graph, initial: NodeFeatures | None) -> tuple[Tensor, Tensor]:
         """Invariant features and Euclidean variables of the last layer."""

@@ -67,6 +67,8 @@ class ChargeModel(nn.Module, ABC):
         Whether the charges of a fragment are those it has alone, whatever the total charge.
     needs_features : bool
         Whether it reads features of a backbone.
+    needs_charges : bool
+        Whether it reads charges of the backbone's own.
     has_multipoles : bool
         Whether it fills moments of l > 0.
     reads_tensors : bool
@@ -93,6 +95,7 @@ class ChargeModel(nn.Module, ABC):
     exact_total_charge: ClassVar[bool]
     size_consistent: bool
     needs_features: ClassVar[bool] = True
+    needs_charges: ClassVar[bool] = False
     has_multipoles: ClassVar[bool] = False
     reads_field: ClassVar[bool] = False
     periodic_response: bool = False
