@@ -128,8 +128,8 @@ def check_far_copies(
     .. math:: E(A \cup A_R) = 2 E(A) + k \sum_{i \in A, j \in A_R} \frac{q_i q_j}{r_{ij}},
 
     with the charges (and the multipoles, whose terms are added) that the potential reports of the
-    pair. Where it reports none, the excess
-    delta is extrapolated to infinite distance:
+    pair; a potential that declares to have no such tail (``coulomb`` false) must not have one.
+    Where it says nothing, the excess delta is extrapolated to infinite distance:
     :math:`(\delta(R) - 6 \delta(2R) + 8 \delta(4R)) / 3` holds no 1/R and no
     1/R^2, and the tolerance allows for the dipoles' 1/R^3.
 
@@ -222,7 +222,10 @@ def _fragments(
     direction /= np.linalg.norm(direction)
     alone = potential.energies([first, second])
     scale = max(1.0, float(np.abs(alone).max()))
-    if "charges" in potential.provides and potential.coulomb is not None:
+    if potential.coulomb is False:
+        excess = _excess(potential, first, second, direction * distance, alone, with_tail=False)
+        what = f"energy at {distance:g} A less that of the fragments"
+    elif "charges" in potential.provides and potential.coulomb is not None:
         excess = _excess(potential, first, second, direction * distance, alone, with_tail=True)
         what = f"energy at {distance:g} A less that of the fragments and their Coulomb tail"
     else:
@@ -254,7 +257,7 @@ def _excess(
     compute = ("charges",) if with_tail else ()
     out = potential.evaluate([pair], compute)
     excess = float(out.energy[0] - alone.sum())
-    if with_tail and potential.coulomb:
+    if with_tail:
         moments = out.get("charges")[:, None] if out.moments is None else out.moments
         excess -= coulomb_energy_between(
             first.positions, moments[: len(first)], moved.positions, moments[len(first) :]
