@@ -216,3 +216,48 @@ def test_groups_that_are_missing_or_none_are_refused(tmp_path):
         4,
         -1,
     ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["none", "mace", "so3krates", {"kind": "mace", "max_l": 2, "max_ell": 2, "correlation": 2}],
+    ids=str,
+)
+def test_nodes_may_have_modules_of_another_kind_than_the_atoms(kind):
+    model = model_of(backbone=kind)
+    bridge = model.multiscale.levels[0].bridge
+    if kind == "none":
+        assert bridge is None
+    else:
+        asked = {"kind": kind} if isinstance(kind, str) else kind
+        known = bridge.interactions.config.model_dump()
+        assert asked.items() <= known.items()
+        assert bridge.orders == [1, 2][: known["max_l"]]
+    check_everything(model, molecule("C2H6"), rattled_salt())
+
+
+def test_three_levels_keep_the_contract():
+    model = model_of(levels=3, radius=2.0, cutoff=5.0, tensor_channels=4)
+    assert model.cutoff == 8.0
+    assert len(model.multiscale.levels) == 3
+    check_everything(model, molecule("C2H6"), rattled_salt())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nodes": "species"}, "say which in species"),
+        ({"nodes": "species", "species": ["Xy"]}, "'Xy' is no element"),
+        ({"species": ["O"]}, "nodes: species alone"),
+        ({"cutoff": 4.0}, "does not reach from node to node"),
+        ({"levels": 3, "cutoff": 40.0}, "modules of a coarse level: cutoff: .*160"),
+        ({"backbone": "so3krates", "channels": 10}, "so3krates modules of a coarse level"),
+        ({"backbone": {"kind": "mace", "max_m": 1}}, "max_m: unknown key"),
+        ({"backbone": {"kind": "mace", "layers": 2}}, "backbone.layers: the level says this"),
+        ({"backbone": {"max_l": 2}}, "unknown backbone kind"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(muse_lr.InputError, match=message):
+        new_model(**options)

@@ -101,7 +101,7 @@ def test_coverage_bound_and_partition_of_unity_of_ten_thousand_structures():
         counts[kind] += 1
         batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=RADIUS)
         geometry = strained_geometry(batch, batch.positions, None)
-        delta, softening = float(rng.choice([0.05, 0.2])), float(rng.choice([0.0, 40.0]))
+        delta, softening = float(rng.choice([0.05, 0.1, 0.2])), float(rng.choice([0.0, 40.0]))
         for kappa in least:
             mass = ThinnedNodes(delta, kappa, softening)(geometry, INNER, RADIUS)
             nodes = kept_nodes(mass, geometry)

@@ -25,8 +25,8 @@ def describe(model: EnergyModel) -> list[str]:
         part = model.multiscale
         assert model.config.multiscale is not None
         lines.append(
-            f"multiscale       {model.config.multiscale.kind}, {_count(part)} parameters, edges to "
-            f"{part.cutoff:g} A"
+            f"multiscale       {model.config.multiscale.kind}, {_count(part)} parameters, "
+            f"{part.reach()}"
         )
     if model.charges is not None:
         charges = model.charges

@@ -87,6 +87,10 @@ class Multiscale(nn.Module, ABC):
     features: FeatureSize
     level_count: int = 0
 
+    def reach(self) -> str:
+        """How far it reaches, in words."""
+        return f"edges to {self.cutoff:g} A" if self.cutoff else "no edges of its own"
+
     def check(self, batch: AtomsBatch) -> None:
         """Refuse, with an InputError, structures that lack what the part reads."""
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from ase.data import atomic_numbers
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.batch import NO_GROUP, AtomsBatch
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest
 from muse_lr.geometry import Geometry
 from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.multiscale.base import (
@@ -31,6 +32,7 @@ from muse_lr.multiscale.thinning import (
     ThinnedNodes,
 )
 from muse_lr.registry import lookup
+from muse_lr.schema import validate
 
 
 class MuseConfig(MultiscaleConfig):
@@ -55,10 +57,11 @@ class MuseConfig(MultiscaleConfig):
     tensor_channels: int = Field(16, ge=1, description="Width of their vectors and matrices.")
     l_max: int = Field(2, ge=0, le=2, description="Highest order of the nodes' features.")
     layers: int = Field(1, ge=1, description="Rounds of tensor messages on each coarse graph.")
-    backbone: str | None = Field(
+    backbone: str | dict[str, Any] | None = Field(
         None,
         description="Kind of backbone whose interaction modules run on the coarse graphs beside "
-        "the tensor messages; default the atoms' kind, none for none.",
+        "the tensor messages, with that kind's defaults, or its section, {kind: mace, max_l: 2}; "
+        "default the atoms' kind, none for none.",
     )
     pooling: Literal["tensors", "moments"] = Field(
         "tensors",
@@ -98,6 +101,27 @@ class MuseConfig(MultiscaleConfig):
             "the key priority is gone, since nodes are chosen by another rule (see softening): "
             "leave it out and train again; models that were trained with it give other energies"
         )
+
+    @field_validator("species")
+    @classmethod
+    def _are_elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in species:
+            if symbol not in atomic_numbers:
+                raise InputError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}")
+        return species
+
+    @model_validator(mode="after")
+    def _fits(self) -> MuseConfig:
+        if self.species and self.nodes != "species":
+            raise InputError(f"species is read with nodes: species alone, not {self.nodes}")
+        if self.nodes == "species" and not self.species:
+            raise InputError("nodes is species: say which in species: [O, ...]")
+        if self.nodes == "thinning" and self.cutoff <= self.radius:
+            raise InputError(
+                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbours are "
+                f"one to two radii ({self.radius:g} A) apart, and edges fade from half of it on"
+            )
+        return self
 
 
 class Muse(Multiscale):
@@ -158,6 +182,18 @@ class Muse(Multiscale):
             for order in sorted(orders)
         }
 
+    def reach(self) -> str:
+        """See :meth:`Multiscale.reach`."""
+        parts = []
+        for i, level in enumerate(self.levels, start=1):
+            assert isinstance(level, Level)
+            size = level.size
+            parts.append(
+                f"level {i}: atoms within {size.radius:g} A of a node, nodes exchange within "
+                f"{size.cutoff:g} A"
+            )
+        return "; ".join(parts)
+
     def check(self, batch: AtomsBatch) -> None:
         """See :meth:`Multiscale.check`."""
         if self.config.nodes != "given":
@@ -211,8 +247,6 @@ def _choice(config: MuseConfig) -> NodeChoice:
     if config.nodes == "all":
         return EveryAtom()
     if config.nodes == "species":
-        if not config.species:
-            raise InputError("model.multiscale.nodes is species: say which in species: [O, ...]")
         return SpeciesNodes(config.species)
     kind = GivenNodes if config.nodes == "given" else ThinnedNodes
     return kind(config.delta, config.kappa, config.softening, config.crowding)
@@ -222,10 +256,15 @@ def _interactions(
     config: MuseConfig, context: MultiscaleContext, channels: int, cutoff: float
 ) -> Backbone | None:
     """One layer of a backbone for a coarse graph."""
-    kind = config.backbone or context.backbone.kind
-    if kind == "none":
+    section = config.backbone or context.backbone.kind
+    if section == "none":
         return None
-    part = lookup("backbone", kind)
-    options: dict[str, Any] = {"kind": kind, "cutoff": cutoff, "channels": channels, "layers": 1}
-    backbone: Backbone = part(part.Config(**options), context.elements)
+    asked = {"kind": section} if isinstance(section, str) else section
+    part = lookup("backbone", asked.get("kind"))
+    own = {"cutoff": cutoff, "channels": channels, "layers": 1}
+    for key in (*own, "embed", "file", "so3lr"):
+        if key in asked:
+            raise InputError(f"model.multiscale.backbone.{key}: the level says this, leave it out")
+    where = f"model.multiscale: the {asked['kind']} modules of a coarse level"
+    backbone: Backbone = part(validate(part.Config, {**asked, **own}, where), context.elements)
     return backbone
