@@ -1,11 +1,14 @@
 """How much the hierarchy thins, and what it costs beside its backbone.
 
 Prints and writes, for liquid water (with MUSE_LR_DATA), rattled NaCl, a rattled metal, rattled
-graphene and a gas, the share of atoms that carry a coarse node, the pairs of atoms and nodes, and
-the time of energy and forces with the hierarchy over that without it, alternately in one process on
-one thread; with --sizes, the time per atom and the memory of rattled NaCl of growing size.
+graphene and a gas, the share of atoms that carry a coarse node, the pairs of atoms and nodes, the
+edges between nodes, and the time of energy and forces with the hierarchy over that without it,
+alternately in one process on one thread; with --sizes, the time per atom of rattled NaCl of growing
+size, and the peak memory of a process that evaluates each once. The hierarchy is the default one,
+that of the accuracy studies. Backbones named after a study are the small ones of that study.
 
     python benchmarks/coarse_nodes.py [--backbones painn mace] [--atoms 768] [--repeats 5]
+    python benchmarks/coarse_nodes.py --backbones painn_cumulenes painn_dipeptides --repeats 5
     python benchmarks/coarse_nodes.py --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
     python benchmarks/coarse_nodes.py --set softening=20  # of multiscale; prints only
 """
@@ -17,7 +20,9 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +32,21 @@ from ase.build import bulk, graphene
 from ase.io import read
 
 import muse_lr
+from muse_lr.geometry import strained_geometry
 from muse_lr.io import atomic_write
+from muse_lr.multiscale.edges import coarse_geometry
 from muse_lr.output import ModelOutput
 from muse_lr.overrides import parse_assignment
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SALT = "NaCl, rattled 0.12 A"
 WATER = "water_rpbed3_bec/bec100.xyz.xz"
-#: Those of the accuracy studies and of the published cost figures.
+#: Of a common size, and those of examples/cumulenes and examples/spice_dipeptides.
 SETTINGS = {
     "painn": {"kind": "painn", "cutoff": 5.0, "channels": 64, "layers": 3},
     "mace": {"kind": "mace", "cutoff": 5.0, "channels": 64, "layers": 2, "max_l": 1},
+    "painn_cumulenes": {"kind": "painn", "cutoff": 3.0, "channels": 48, "layers": 2, "radial": 12},
+    "painn_dipeptides": {"kind": "painn", "cutoff": 4.5, "channels": 32, "layers": 2},
 }
 
 
@@ -134,27 +143,46 @@ def row(name: str, atoms: Atoms, backbone: str, repeats: int) -> list[str]:
         f"{len(nodes.atoms) / len(atoms):.3f}",
         f"{float(nodes.mass.detach().sum()) / len(atoms):.3f}",
         f"{len(assignment.atom) / len(atoms):.1f}",
+        f"{coarse_edge_count(pair) / len(atoms):.2f}",
         f"{1e3 * local:.0f}",
         f"{both / local:.2f}",
     ]
 
 
+def coarse_edge_count(pair: Pair) -> int:
+    """Edges between the nodes of the first level."""
+    batch = pair.batches[1]
+    geometry = strained_geometry(batch, batch.positions, None)
+    cutoff = pair.models[1].multiscale.levels[0].size.cutoff
+    nodes, _ = pair.output.levels[0]
+    return coarse_geometry(nodes, geometry, cutoff).edge_index.shape[1]
+
+
+def peak_memory(atoms: int, backbone: str, multiscale: bool) -> float:
+    """GiB of a process that does nothing but energy and forces of NaCl once."""
+    torch.set_num_threads(1)
+    salt = systems(atoms)[SALT]
+    one = model(backbone, sorted(set(salt.symbols)), multiscale)
+    one(muse_lr.AtomsBatch.from_ase([salt], cutoff=one.cutoff), ("forces",))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def size_rows(sizes: list[int], backbone: str, repeats: int) -> Iterator[list[str]]:
     """The measured lines; sizes take turns, so that the machine's moods come to all of them."""
     pairs = [Pair(systems(atoms)[SALT], backbone) for atoms in sizes]
-    peaks = []
-    for pair in pairs:
-        pair.call()
-        # Of the process until now: sizes grow, so that each one is the largest so far.
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         for pair in pairs:
             pair.call()
-    for pair, peak in zip(pairs, peaks, strict=True):
+    for asked, pair in zip(sizes, pairs, strict=True):
         local, both = pair.least()
         count = len(pair.atoms)
         per_atom = [f"{1e6 * seconds / count:.0f}" for seconds in (local, both)]
-        yield [str(count), backbone, *per_atom, f"{both / local:.2f}", f"{peak:.1f}"]
+        peaks = []
+        for multiscale in (False, True):
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                peaks.append(pool.submit(peak_memory, asked, backbone, multiscale).result())
+        memory = [f"{peak:.2f}" for peak in peaks]
+        yield [str(count), backbone, *per_atom, f"{both / local:.2f}", *memory]
 
 
 def main() -> None:
@@ -174,7 +202,7 @@ def main() -> None:
     command = f"--backbones {' '.join(args.backbones)} --repeats {args.repeats}"
     if args.sizes:
         columns = ["atoms", "backbone", "local (us/atom)", "with muse (us/atom)"]
-        columns += ["with muse / local", "peak memory (GiB)"]
+        columns += ["with muse / local", "memory, local (GiB)", "memory, with muse (GiB)"]
         rows = chain.from_iterable(
             size_rows(args.sizes, backbone, args.repeats) for backbone in args.backbones
         )
@@ -182,13 +210,13 @@ def main() -> None:
         command += f" --sizes {' '.join(map(str, args.sizes))}"
     else:
         columns = ["system", "atoms", "backbone", "nodes/atom", "mass/atom", "pairs/atom"]
-        columns += ["local E+F (ms)", "with muse / local"]
+        columns += ["edges/atom", "local E+F (ms)", "with muse / local"]
         rows = (
             row(system, atoms, backbone, args.repeats)
             for backbone in args.backbones
             for system, atoms in systems(args.atoms).items()
         )
-        name, title = "coarse_nodes", "Coarse nodes and their cost"
+        name, title = f"coarse_nodes_{'_'.join(args.backbones)}", "Coarse nodes and their cost"
         command += f" --atoms {args.atoms}"
     if not args.set:
         write(name, title, columns, rows, command)

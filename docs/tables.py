@@ -3,9 +3,12 @@
     python docs/tables.py runs/quickstart README.md quickstart-table
 
 replaces what stands between ``<!-- quickstart-table -->`` and ``<!-- /quickstart-table -->`` by the
-errors of every variant (mean over seeds and half of Student's 95 % interval) with parameters and
-time beside them. The numbers of the larger studies are kept in ``benchmarks/results/studies`` and
-can stand in place of their runs. ``--repeats folds`` says that the runs of a variant are not seeds.
+errors of every variant (mean over seeds and half of Student's 95 % interval) with what it costs
+beside them: parameters, the share of the first test's atoms that carry a coarse node, seconds of
+training, microseconds an atom of energies and forces on the validation frames, and the peak memory
+of the training's process. The numbers of the larger studies are kept in
+``benchmarks/results/studies`` and can stand in place of their runs. ``--repeats folds`` says that
+the runs of a variant are not seeds.
 With ``--image NAME`` the study's plot of interaction energies is copied too.
 """
 
@@ -27,6 +30,12 @@ METRICS = {
     "forces_mae": "forces MAE (meV/Å)",
     "forces_rmse": "forces RMSE (meV/Å)",
     "charges_mae": "charges MAE (e)",
+}
+#: Columns of runs.csv.
+COSTS = {
+    "training (s)": "seconds",
+    "E+F (µs/atom)": "inference_us_per_atom",
+    "memory (MB)": "peak_memory_mb",
 }
 
 
@@ -59,17 +68,32 @@ def table(study: Path, metrics: list[str], repeats: str = "seeds") -> str:
             runs[row["variant"]].append(row)
     columns = [(test, metric) for test in tests for metric in metrics]
     head = [f"{test}: {METRICS[metric]}" for test, metric in columns]
+    share = f"node_share_{next(iter(tests))}_level1"
+    costs = {"parameters": "parameters", "nodes (%)": share, **COSTS}
+    costs = {
+        title: column
+        for title, column in costs.items()
+        if any(row.get(column) for found in runs.values() for row in found)
+    }
     lines = [
-        "| " + " | ".join(["variant", repeats, *head, "parameters", "training (s)"]) + " |",
-        "|:--|" + "--:|" * (len(columns) + 3),
+        "| " + " | ".join(["variant", repeats, *head, *costs]) + " |",
+        "|:--|" + "--:|" * (1 + len(columns) + len(costs)),
     ]
     for variant, found in runs.items():
-        seconds = mean_interval([float(row["seconds"]) for row in found]).value
         cells = [variant, str(len(found))]
         cells += [cell(errors[variant, test, metric]) for test, metric in columns]
-        cells += [f"{int(found[0]['parameters']):,}", f"{seconds:.0f}"]
+        cells += [cost(title, [row[column] for row in found]) for title, column in costs.items()]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def cost(title: str, values: list[str]) -> str:
+    """The mean over the runs of what a column of runs.csv says; a dash where it is empty."""
+    numbers = [float(value) for value in values if value]
+    if not numbers:
+        return "–"
+    mean = sum(numbers) / len(numbers)
+    return f"{100 * mean:.1f}" if title == "nodes (%)" else f"{mean:,.0f}"
 
 
 def insert(page: Path, marker: str, text: str) -> None:
