@@ -11,8 +11,8 @@ drawn within 70 degrees of that: at 90 degrees the closed-shell energy has a cus
 
 ``compute`` appends one extended-XYZ frame a configuration to ``SET-part.xyz``, skips what is
 already there, and in the end writes ``SET_train``, ``SET_valid``, ``SET_test`` (unseen geometries
-of the lengths in training), ``SET_length`` (the next longer chain, which training never saw) and
-``SET_scan`` (each minimum turned step by step, not rattled).
+of the lengths in training), ``SET_length`` (the next longer chain, which training never saw),
+``SET_longer`` (four more) and ``SET_scan`` (each minimum turned step by step, not rattled).
 The sets do not ship with the package.
 """
 
@@ -34,7 +34,8 @@ SEED = 20261122
 # Lengths in training, for backbones with a cutoff of 4 A (short) and of 3 A (long).
 LENGTHS = {"short": (4, 5, 6, 7, 8, 9), "long": (9, 10, 11, 12, 13)}
 UNSEEN_LENGTH = {"short": 10, "long": 14}
-COUNTS = {"train": 1500, "valid": 150, "test": 300, "length": 60}
+LONGER = {"short": (11, 12, 13, 14), "long": (15, 16, 17, 18)}
+COUNTS = {"train": 1500, "valid": 150, "test": 300, "length": 60, "longer": 120}
 MAX_TORSION = 70.0  # degrees from the minimum
 SCAN_STEP = 5.0  # degrees
 AMPLITUDE = 0.04  # A, standard deviation of each Cartesian coordinate
@@ -57,7 +58,8 @@ def plan(kind: str) -> list[Plan]:
     plans = []
     start = 0
     for part, count in COUNTS.items():
-        lengths = (UNSEEN_LENGTH[kind],) if part == "length" else LENGTHS[kind]
+        unseen = {"length": (UNSEEN_LENGTH[kind],), "longer": LONGER[kind]}
+        lengths = unseen.get(part, LENGTHS[kind])
         for i in range(start, start + count):
             length = lengths[i % len(lengths)]
             seed = (SEED, list(LENGTHS).index(kind), i)
