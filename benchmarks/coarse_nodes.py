@@ -158,11 +158,16 @@ def coarse_edge_count(pair: Pair) -> int:
     return coarse_geometry(nodes, geometry, cutoff).edge_index.shape[1]
 
 
-def peak_memory(atoms: int, backbone: str, multiscale: bool) -> float:
-    """GiB of a process that does nothing but energy and forces of NaCl once."""
+def peak_memory(atoms: int, backbone: str, options: dict[str, object] | None) -> float:
+    """GiB of a process that does nothing but energy and forces of NaCl once.
+
+    ``options`` are those of the hierarchy, None for none.
+    """
+    muse_lr.tune_malloc()
     torch.set_num_threads(1)
+    MULTISCALE.update(options or {})
     salt = systems(atoms)[SALT]
-    one = model(backbone, sorted(set(salt.symbols)), multiscale)
+    one = model(backbone, sorted(set(salt.symbols)), options is not None)
     one(muse_lr.AtomsBatch.from_ase([salt], cutoff=one.cutoff), ("forces",))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
@@ -178,9 +183,9 @@ def size_rows(sizes: list[int], backbone: str, repeats: int) -> Iterator[list[st
         count = len(pair.atoms)
         per_atom = [f"{1e6 * seconds / count:.0f}" for seconds in (local, both)]
         peaks = []
-        for multiscale in (False, True):
+        for options in (None, MULTISCALE):
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                peaks.append(pool.submit(peak_memory, asked, backbone, multiscale).result())
+                peaks.append(pool.submit(peak_memory, asked, backbone, options).result())
         memory = [f"{peak:.2f}" for peak in peaks]
         yield [str(count), backbone, *per_atom, f"{both / local:.2f}", *memory]
 

@@ -5,8 +5,9 @@
 replaces what stands between ``<!-- quickstart-table -->`` and ``<!-- /quickstart-table -->`` by the
 errors of every variant (mean over seeds and half of Student's 95 % interval) with what it costs
 beside them: parameters, the share of the first test's atoms that carry a coarse node, seconds of
-training, microseconds an atom of energies and forces on the validation frames, and the peak memory
-of the training's process. The numbers of the larger studies are kept in
+training, microseconds an atom of energies and forces of one batch of eight structures (the median
+over the runs of wall-clock times on whatever machine they ran), and the peak memory of the
+training's process. The numbers of the larger studies are kept in
 ``benchmarks/results/studies`` and can stand in place of their runs. ``--repeats folds`` says that
 the runs of a variant are not seeds.
 With ``--image NAME`` the study's plot of interaction energies is copied too.
@@ -19,6 +20,7 @@ import csv
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 from muse_lr.ablate.statistics import mean_interval
 from muse_lr.io import atomic_write
@@ -88,12 +90,12 @@ def table(study: Path, metrics: list[str], repeats: str = "seeds") -> str:
 
 
 def cost(title: str, values: list[str]) -> str:
-    """The mean over the runs of what a column of runs.csv says; a dash where it is empty."""
+    """The median over the runs of a column of runs.csv; a dash where it is empty."""
     numbers = [float(value) for value in values if value]
     if not numbers:
         return "–"
-    mean = sum(numbers) / len(numbers)
-    return f"{100 * mean:.1f}" if title == "nodes (%)" else f"{mean:,.0f}"
+    middle = median(numbers)
+    return f"{100 * middle:.1f}" if title == "nodes (%)" else f"{middle:,.0f}"
 
 
 def insert(page: Path, marker: str, text: str) -> None:

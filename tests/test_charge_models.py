@@ -17,7 +17,9 @@ ELEMENTS = ("H", "C", "O")
 EXACT = [
     kind
     for kind in CHARGES
-    if lookup("charges", kind).exact_total_charge and kind not in ("backbone", "fixed")
+    if lookup("charges", kind).exact_total_charge
+    and kind != "fixed"
+    and not lookup("charges", kind).needs_charges
 ]
 
 

@@ -25,6 +25,7 @@ from muse_lr.multiscale.tensors import (
     sum_outer,
 )
 from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound
+from muse_lr.serialization import model_state, write_tensors
 from muse_lr.smooth import switch_off
 from muse_lr.testing import strategies
 
@@ -258,6 +259,18 @@ def test_charges_on_a_coarse_level():
     testing.check_stress(model, salt)
     testing.check_wrapping(model, salt)
     testing.check_hessian_symmetric(model, salt)
+    testing.check_supercell(model, salt)
+    lone = Atoms("NaH2", [[0, 0, 0], [3, 0, 0], [0, 3.5, 1]], info={"total_charge": 1})
+    testing.check_batch(model, [salt, lone, ions])
+
+
+def test_models_whose_coarse_charges_repelled_themselves_are_refused(tmp_path):
+    state = model_state(model_with_coarse_charges())
+    write_tensors({k: v for k, v in state.items() if k != "revision"}, tmp_path / "old.pt")
+    with pytest.raises(muse_lr.InputError, match="head 'coulomb' acts on coarse nodes"):
+        muse_lr.load_model(tmp_path / "old.pt")
+    write_tensors(state, tmp_path / "new.pt")
+    muse_lr.load_model(tmp_path / "new.pt")
 
 
 @pytest.mark.parametrize("head", [{}, {"damping_width": 1.0}, {"omit_within": 6.0}], ids=str)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import muse_lr
 from muse_lr import testing
 from muse_lr.data.formats import read_atoms
+from muse_lr.describe import describe
 from muse_lr.geometry import strained_geometry
 from muse_lr.harmonics import solid_harmonics
 from muse_lr.multiscale.assignment import assign, kept_nodes, pairs_with_nodes
@@ -236,10 +237,19 @@ def test_nodes_may_have_modules_of_another_kind_than_the_atoms(kind):
     check_everything(model, molecule("C2H6"), rattled_salt())
 
 
+@pytest.mark.parametrize("kind", ["painn", "mace", "so3krates"])
+def test_all_modules_learn_where_nodes_have_no_tensors(kind):
+    model = new_model(backbone=kind, l_max=0)
+    crystal = rattled_salt()
+    testing.check_parameters_receive_gradients(model, [crystal, molecule("C2H6")], noise=0.02)
+
+
 def test_three_levels_keep_the_contract():
     model = model_of(levels=3, radius=2.0, cutoff=5.0, tensor_channels=4)
     assert model.cutoff == 8.0
-    assert len(model.multiscale.levels) == 3
+    assert "level 3: atoms within 8 A of a node, nodes exchange within 20 A" in "".join(
+        describe(model)
+    )
     check_everything(model, molecule("C2H6"), rattled_salt())
 
 
@@ -254,6 +264,8 @@ def test_three_levels_keep_the_contract():
         ({"backbone": "so3krates", "channels": 10}, "so3krates modules of a coarse level"),
         ({"backbone": {"kind": "mace", "max_m": 1}}, "max_m: unknown key"),
         ({"backbone": {"kind": "mace", "layers": 2}}, "backbone.layers: the level says this"),
+        ({"backbone": {"kind": "mace", "file": "x"}}, "backbone.file: this is for the backbone of"),
+        ({"backbone": {"kind": "mace", "max_l": 2}, "l_max": 1}, "have tensors of l = 2, which"),
         ({"backbone": {"max_l": 2}}, "unknown backbone kind"),
     ],
     ids=str,

@@ -25,7 +25,9 @@ from muse_lr.testing.structures import random_rotation, random_unimodular
 from muse_lr.units import COULOMB_CONSTANT
 
 ELEMENTS = ("H", "C", "O")
-LEARNED = tuple(kind for kind in CHARGES if kind not in ("backbone", "fixed"))
+LEARNED = tuple(
+    kind for kind in CHARGES if kind != "fixed" and not lookup("charges", kind).needs_charges
+)
 PERIODIC = tuple(kind for kind in LEARNED if not lookup("charges", kind).reads_field)
 RESPONSIVE = tuple(kind for kind in LEARNED if lookup("charges", kind).reads_field)
 FIXED = {"kind": "fixed", "by_element": {"H": 0.4, "C": 0.1, "O": -0.8}}

@@ -355,6 +355,10 @@ def test_its_own_charges_fill_the_density() -> None:
     torch.testing.assert_close(total, expected, rtol=0, atol=1e-8)
     testing.check_total_charge(model, acid)
     testing.check_save_load(model, [acid, neutral])
+    output = model.float()(batch, ("charges",))
+    torch.testing.assert_close(output.charges.double(), torch.cat(charges), rtol=0, atol=1e-4)
+    with pytest.raises(InputError, match="would add the Coulomb energy"):
+        muse_lr.build_model({"backbone": section, "charges": {"kind": "backbone"}})
     with pytest.raises(InputError, match="this one has none"):
         muse_lr.build_model({"backbone": {"kind": "painn"}, "elements": ["H"], **parts})
 

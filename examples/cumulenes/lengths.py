@@ -1,13 +1,13 @@
 """Errors of models chain length by chain length, those in training and longer ones.
 
     python examples/cumulenes/lengths.py docs/images/cumulenes_lengths.png \\
-        PaiNN=runs/cumulenes/controls/short_range \\
-        "PaiNN + muse=runs/cumulenes/controls/muse" \\
-        "PaiNN + muse, hops=runs/cumulenes/controls/muse_hops"
+        PaiNN=runs/cumulenes/hops/short_range \\
+        "PaiNN + muse=runs/cumulenes/hops/muse" \\
+        "PaiNN + muse, hops=runs/cumulenes/hops/hops"
 
-Prints a table, mean over the seeds that are there, and draws it. A chain beyond the training is
-right in energy only if the model knows whether its number of carbon atoms is even: the energy
-relative to that of the mean frame of its length, ``turning``, is what has the torsion in it.
+Prints a table, mean over the seeds that are there, and draws it with their range. A chain beyond
+the training is right only if the model knows whether its number of carbon atoms is even: the
+errors of the energies less their mean over each length, ``turning``, have the torsion in them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from muse_lr.data.reading import read_atoms
 
 #: Frames evaluated at once.
 BATCH = 60
-#: What is measured: unit, and what to divide the errors in eV or eV/A by.
+#: What is measured, and its unit.
 QUANTITIES = {"forces": "forces MAE (meV/Å)", "turning": "energy within a length, MAE (meV)"}
 
 
@@ -63,6 +63,8 @@ def by_length(files: list[Path]) -> dict[int, list[Atoms]]:
 def measure(runs: Path, frames: dict[int, list[Atoms]]) -> dict[str, np.ndarray]:
     """(seeds, lengths) errors of every seed of a variant."""
     models = sorted(runs.glob("seed-*/model.pt"))
+    if not models:
+        raise SystemExit(f"no seed-*/model.pt in {runs}: train the study first")
     rows = [[errors(model, chosen) for chosen in frames.values()] for model in models]
     return {name: np.array([[e[name] for e in row] for row in rows]) for name in QUANTITIES}
 

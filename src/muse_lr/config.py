@@ -24,7 +24,7 @@ from muse_lr.multiscale.base import MultiscaleConfig
 from muse_lr.overrides import apply_override, parse_assignment
 from muse_lr.paths import expand_path
 from muse_lr.registry import CHARGES, HEADS, lookup
-from muse_lr.schema import PartError, Strict, validate, validate_part
+from muse_lr.schema import PartError, Strict, check_elements, validate, validate_part
 from muse_lr.yaml_io import dump_yaml, format_yaml, load_yaml
 
 if TYPE_CHECKING:
@@ -132,11 +132,7 @@ class ModelConfig(Strict):
     @field_validator("elements", mode="after")
     @classmethod
     def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        from ase.data import atomic_numbers
-
-        for symbol in value or ():
-            if symbol not in atomic_numbers or symbol == "X":
-                raise InputError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}")
+        check_elements(value or ())
         if value is not None and (len(set(value)) != len(value) or not value):
             raise InputError("each element once, and at least one")
         return value

@@ -92,7 +92,10 @@ class NodeFeatures:
 
 @dataclass(frozen=True)
 class FeatureSize:
-    """Channels of the features that a part reads; scalars = 0 without a backbone."""
+    """Channels of the features that a part reads; scalars = 0 without a backbone.
+
+    ``charges`` says whether there are partial charges among them.
+    """
 
     scalars: int
     tensors: dict[int, int]

@@ -10,6 +10,7 @@ from muse_lr.config import ModelConfig
 from muse_lr.errors import InputError
 from muse_lr.graph import FeatureSize
 from muse_lr.heads.base import Head, HeadContext
+from muse_lr.heads.coulomb import CoulombConfig
 from muse_lr.multiscale.base import Multiscale, MultiscaleContext
 from muse_lr.registry import lookup
 
@@ -86,6 +87,15 @@ def _build_charges(
     return part
 
 
+def _refuse_twice(name: str, config: ModelConfig) -> None:
+    """Refuse to sum charges whose energy the backbone has summed."""
+    if config.charges is not None and lookup("charges", config.charges.kind).needs_charges:
+        raise InputError(
+            f"head {name!r} would add the Coulomb energy of charges that the backbone's energy has "
+            f"already: set model.heads.{name}: null (or omit_within, the range of the backbone's)"
+        )
+
+
 def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
     heads: dict[str, Head] = {}
     for name, section in config.heads.items():
@@ -97,6 +107,8 @@ def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
                 f"head {name!r} needs charges but model.charges is null: set model.charges, "
                 f"or model.heads.{name}: null"
             )
+        if isinstance(section, CoulombConfig) and section.omit_within is None:
+            _refuse_twice(name, config)
         if head.needs_features and config.backbone is None:
             raise InputError(f"head {name!r} needs features but model.backbone is null")
         heads[name] = head(section, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,15 @@ class Strict(BaseModel):
 
 
 S = TypeVar("S", bound=Strict)
+
+
+def check_elements(symbols: Iterable[str]) -> None:
+    """Refuse what is no symbol of an element."""
+    from ase.data import atomic_numbers
+
+    for symbol in symbols:
+        if symbol not in atomic_numbers or symbol == "X":
+            raise InputError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}")
 
 
 class PartError(ValueError):

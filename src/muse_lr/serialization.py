@@ -17,6 +17,9 @@ from muse_lr.schema import validate
 FORMAT = "muse_lr model"
 #: Raised whenever a file of the previous version could be read wrongly.
 FORMAT_VERSION = 1
+#: Raised where models of some configurations began to give other energies; files from before are
+#: refused if theirs is one of those. 1: charges on coarse nodes.
+REVISION = 1
 
 
 def model_state(model: EnergyModel) -> dict[str, Any]:
@@ -24,6 +27,7 @@ def model_state(model: EnergyModel) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
+        "revision": REVISION,
         "config": model.config.model_dump(mode="json"),
         "dtype": str(model.dtype).removeprefix("torch."),
         "state": {key: value.detach().cpu() for key, value in model.state_dict().items()},
@@ -71,6 +75,8 @@ def restore_model(data: dict[str, Any], source: str) -> EnergyModel:
     """The model in what :func:`model_state` gave."""
     try:
         config = validate(ModelConfig, data["config"], source)
+        if data.get("revision", 0) < REVISION:
+            _refuse_other_energies(config, source)
         dtype, state = getattr(torch, data["dtype"]), data["state"]
         if getattr(config.backbone, "file", None) is not None:
             raise InputError(f"{source} names another file of weights, which no model file does")
@@ -80,6 +86,16 @@ def restore_model(data: dict[str, Any], source: str) -> EnergyModel:
         reason = str(error).split("\n")[0]
         raise InputError(f"{source}: damaged or not a model of this version: {reason}") from error
     return model
+
+
+def _refuse_other_energies(config: ModelConfig, source: str) -> None:
+    """Refuse what an older muse_lr trained and this one would evaluate otherwise."""
+    for name, head in config.heads.items():
+        if getattr(head, "kind", None) == "coulomb" and getattr(head, "level", 0) > 0:
+            raise InputError(
+                f"{source}: head {name!r} acts on coarse nodes, on which one atom no longer repels "
+                "itself; the model would give other energies than it was trained to: train it again"
+            )
 
 
 def read_tensors(path: str | Path, file_format: str, version: int) -> dict[str, Any]:

@@ -19,15 +19,15 @@ class OwnConfig(ChargesConfig):
     """Keys of the backbone's own charges."""
 
     kind: Literal["backbone"] = "backbone"
-    input: Literal["backbone"] = Field("backbone", description="They are the backbone's.")
+    input: Literal["backbone"] = Field("backbone", description="Always the backbone's own.")
 
 
 class OwnCharges(ChargeModel):
     """The partial charges of a backbone with electrostatics of its own, such as an SO3LR.
 
-    They fill the charge density, so that ``charges``, ``dipole``, ``bec`` and the other properties
-    of charges are those of the backbone, and heads may read them. The Coulomb energy of these
-    charges is in the backbone's energy already: a ``coulomb`` head would add it again.
+    They fill the charge density, so that ``charges``, ``dipole``, ``quadrupole`` and ``bec`` are
+    those of the backbone, and heads may read them. The Coulomb energy of these charges is in the
+    backbone's energy already: a ``coulomb`` head without ``omit_within`` is refused.
     """
 
     Config: ClassVar[type[ChargesConfig]] = OwnConfig
@@ -40,7 +40,8 @@ class OwnCharges(ChargeModel):
         if not context.features.charges:
             raise InputError(
                 "charges kind 'backbone' reads charges of the backbone's own, and this one has "
-                "none: use the weights of an SO3LR, or another kind of charges"
+                "none: use so3krates with the key so3lr or the weights of an SO3LR, or another kind "
+                "of charges"
             )
 
     def forward(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.batch import NO_GROUP, AtomsBatch
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError
 from muse_lr.geometry import Geometry
 from muse_lr.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.multiscale.base import (
@@ -32,7 +31,7 @@ from muse_lr.multiscale.thinning import (
     ThinnedNodes,
 )
 from muse_lr.registry import lookup
-from muse_lr.schema import validate
+from muse_lr.schema import check_elements, validate
 
 
 class MuseConfig(MultiscaleConfig):
@@ -105,9 +104,7 @@ class MuseConfig(MultiscaleConfig):
     @field_validator("species")
     @classmethod
     def _are_elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in species:
-            if symbol not in atomic_numbers:
-                raise InputError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}")
+        check_elements(species)
         return species
 
     @model_validator(mode="after")
@@ -118,8 +115,8 @@ class MuseConfig(MultiscaleConfig):
             raise InputError("nodes is species: say which in species: [O, ...]")
         if self.nodes == "thinning" and self.cutoff <= self.radius:
             raise InputError(
-                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbours are "
-                f"one to two radii ({self.radius:g} A) apart, and edges fade from half of it on"
+                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbours can "
+                f"be two radii ({self.radius:g} A) apart, and edges fade from half of it on"
             )
         return self
 
@@ -243,6 +240,10 @@ class Muse(Multiscale):
         return AtomTensors(scalars, vectors, *self.local(scalars, edges))
 
 
+#: Keys of backbones that mean nothing on a coarse graph.
+_ATOMS_ALONE = ("embed", "file", "frozen", "so3lr", "trust")
+
+
 def _choice(config: MuseConfig) -> NodeChoice:
     if config.nodes == "all":
         return EveryAtom()
@@ -262,9 +263,18 @@ def _interactions(
     asked = {"kind": section} if isinstance(section, str) else section
     part = lookup("backbone", asked.get("kind"))
     own = {"cutoff": cutoff, "channels": channels, "layers": 1}
-    for key in (*own, "embed", "file", "so3lr"):
-        if key in asked:
-            raise InputError(f"model.multiscale.backbone.{key}: the level says this, leave it out")
+    for key in asked.keys() & {*own, *_ATOMS_ALONE}:
+        reason = "the level says this" if key in own else "this is for the backbone of atoms"
+        raise InputError(f"model.multiscale.backbone.{key}: {reason}, leave it out")
     where = f"model.multiscale: the {asked['kind']} modules of a coarse level"
     backbone: Backbone = part(validate(part.Config, {**asked, **own}, where), context.elements)
+    idle = backbone.tensor_parameters
+    if config.l_max == 0:  # nobody reads their tensors
+        for name in idle:
+            backbone.get_parameter(name).requires_grad_(False)
+    elif idle and max(backbone.tensor_channels) > config.l_max:
+        raise InputError(
+            f"{where} have tensors of l = {max(backbone.tensor_channels)}, which the nodes, with "
+            f"model.multiscale.l_max: {config.l_max}, do not read: give them that max_l"
+        )
     return backbone
