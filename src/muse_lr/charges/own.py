@@ -40,8 +40,8 @@ class OwnCharges(ChargeModel):
         if not context.features.charges:
             raise InputError(
                 "charges kind 'backbone' reads charges of the backbone's own, and this one has "
-                "none: use so3krates with the key so3lr or the weights of an SO3LR, or another kind "
-                "of charges"
+                "none: use so3krates with the key so3lr or the weights of an SO3LR, or another "
+                "kind of charges"
             )
 
     def forward(
