@@ -174,20 +174,26 @@ def peak_memory(atoms: int, backbone: str, options: dict[str, object] | None) ->
 
 def size_rows(sizes: list[int], backbone: str, repeats: int) -> Iterator[list[str]]:
     """The measured lines; sizes take turns, so that the machine's moods come to all of them."""
+    # First: a process inherits the peak of the one that starts it.
+    peaks = [memory_cells(atoms, backbone) for atoms in sizes]
     pairs = [Pair(systems(atoms)[SALT], backbone) for atoms in sizes]
     for _ in range(repeats + 1):
         for pair in pairs:
             pair.call()
-    for asked, pair in zip(sizes, pairs, strict=True):
+    for pair, memory in zip(pairs, peaks, strict=True):
         local, both = pair.least()
         count = len(pair.atoms)
         per_atom = [f"{1e6 * seconds / count:.0f}" for seconds in (local, both)]
-        peaks = []
-        for options in (None, MULTISCALE):
-            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                peaks.append(pool.submit(peak_memory, asked, backbone, options).result())
-        memory = [f"{peak:.2f}" for peak in peaks]
         yield [str(count), backbone, *per_atom, f"{both / local:.2f}", *memory]
+
+
+def memory_cells(atoms: int, backbone: str) -> list[str]:
+    """Peak memory without and with the hierarchy, GiB, each in a process of its own."""
+    peaks = []
+    for options in (None, MULTISCALE):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            peaks.append(pool.submit(peak_memory, atoms, backbone, options).result())
+    return [f"{peak:.2f}" for peak in peaks]
 
 
 def main() -> None:
