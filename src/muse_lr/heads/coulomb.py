@@ -18,6 +18,7 @@ from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.multipoles import MAX_MULTIPOLE, to_cartesian
 from muse_lr.multiscale.assignment import Assignment, CoarseNodes
 from muse_lr.multiscale.edges import coarse_geometry
+from muse_lr.neighbors import all_pairs
 from muse_lr.smooth import switch_off
 from muse_lr.solvers.dispatch import Electrostatics
 from muse_lr.solvers.kernels import pair_interaction, radial_kernel, self_energy
@@ -204,7 +205,9 @@ def energy_of_shares(
     omitted : float or None
         Where the window of the pairs that are left out ends, A.
     """
-    first, second = pairs_within(assignment.atom)
+    order = torch.argsort(assignment.atom, stable=True)
+    sites = torch.bincount(assignment.atom, minlength=len(density.moments))
+    first, second = order[all_pairs(sites, sites > 1)]
     moved = moved_shares(
         density.moments[assignment.atom], assignment.share, assignment.vectors, MAX_MULTIPOLE
     )
@@ -217,17 +220,3 @@ def energy_of_shares(
         pair = pair * (1 - switch_off(length, OMIT_TAPER * omitted, omitted))
     graph = density.graph_index[assignment.atom[first]]
     return COULOMB_CONSTANT * sum_nodes(pair, graph, density.num_graphs)
-
-
-def pairs_within(index: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of rows of one index, each once: (p,) and (p,) of int64."""
-    order = torch.argsort(index, stable=True)
-    counts = torch.bincount(index)
-    counts = counts[counts > 0]
-    ends = torch.repeat_interleave(torch.cumsum(counts, 0), counts)
-    row = torch.arange(len(index), device=index.device)
-    later = ends - row - 1
-    first = torch.repeat_interleave(row, later)
-    offset = torch.arange(len(first), device=index.device)
-    offset = offset - (torch.cumsum(later, 0) - later)[first]
-    return order[first], order[first + 1 + offset]
