@@ -1,0 +1,32 @@
+"""Names of the fixtures that were written under other names, for the regression test only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: kind of a section -> old key -> new key.
+KEYS: dict[str, dict[str, str]] = {}
+#: Old prefix -> new prefix of an entry of the state dict.
+STATE: dict[str, str] = {}
+
+
+def renamed_config(section: Any) -> Any:
+    """The configuration under the names of today."""
+    if isinstance(section, list):
+        return [renamed_config(value) for value in section]
+    if not isinstance(section, dict):
+        return section
+    names = KEYS.get(str(section.get("kind")), {})
+    return {names.get(key, key): renamed_config(value) for key, value in section.items()}
+
+
+def renamed_state(state: dict[str, Any]) -> dict[str, Any]:
+    """The state dict under the names of today."""
+
+    def new_name(key: str) -> str:
+        for old, new in STATE.items():
+            if key.startswith(old):
+                return new + key.removeprefix(old)
+        return key
+
+    return {new_name(key): value for key, value in state.items()}
