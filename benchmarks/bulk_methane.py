@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 import muse_lr
-from muse_lr.config import resolve
-from muse_lr.geometry import strained_geometry
-from muse_lr.io import atomic_write
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.train.config import resolve
 from muse_lr.train.loop import train
+from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -25,14 +25,14 @@ from ase import Atoms
 import muse_lr
 from long_range.timing import seconds_of, take_turns
 from long_range.water import water_box
-from muse_lr.charges.conjugate_gradients import conjugate_gradients
-from muse_lr.charges.interaction import InteractingCharges
-from muse_lr.geometry import Geometry, strained_geometry
-from muse_lr.solvers.charge_matrix import charge_matrix
-from muse_lr.solvers.charge_operator import MoleculeOperator
-from muse_lr.solvers.dispatch import Electrostatics
-from muse_lr.solvers.pme import PMESolver
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.charges.solve.conjugate_gradients import conjugate_gradients
+from muse_lr.charges.solve.interaction import InteractingCharges
+from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.mesh.pme import PMESolver
+from muse_lr.electrostatics.operators.charge_matrix import charge_matrix
+from muse_lr.electrostatics.operators.charge_operator import MoleculeOperator
+from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
 from peers.machine import describe_machine
 

@@ -32,11 +32,11 @@ from ase.build import bulk, graphene
 from ase.io import read
 
 import muse_lr
-from muse_lr.geometry import strained_geometry
-from muse_lr.io import atomic_write
-from muse_lr.multiscale.edges import coarse_geometry
-from muse_lr.output import ModelOutput
-from muse_lr.overrides import parse_assignment
+from muse_lr.config.overrides import parse_assignment
+from muse_lr.model.output import ModelOutput
+from muse_lr.multiscale.muse.edges import coarse_geometry
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.utils.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SALT = "NaCl, rattled 0.12 A"

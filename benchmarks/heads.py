@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import muse_lr
 from long_range.timing import Task, seconds_of, take_turns
 from long_range.water import water_box
-from muse_lr.registry import HEADS, lookup
+from muse_lr.config.registry import HEADS, lookup
 from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -3,7 +3,7 @@
     python benchmarks/mace_product.py [--sizes 1000 2000 4000] [--repeats 3]
 
 Energy and forces of rattled NaCl by one model, whose products of features are evaluated by
-muse_lr.backbones.mace_product and by mace-torch's contraction (e3nn, no cuequivariance) in turn, in
+muse_lr.backbones.mace.product and by mace-torch's contraction (e3nn, no cuequivariance) in turn, in
 one process on one thread; the numbers are the same. Results go to benchmarks/results.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import muse_lr
 from coarse_nodes import SALT, model, systems
 from long_range.timing import seconds_of
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"

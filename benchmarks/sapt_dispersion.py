@@ -22,7 +22,7 @@ from ase.io import read
 from numpy.typing import NDArray
 
 import muse_lr
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"

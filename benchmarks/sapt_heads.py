@@ -26,9 +26,9 @@ from tblite.interface import Calculator
 
 import muse_lr
 from muse_lr.data.reading import read_atoms
-from muse_lr.io import atomic_write
 from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, save, styled
 from muse_lr.units import BOHR
+from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
 from sapt_dispersion import HEADS, MEV, gap, interaction
 from sapt_model import fit, monomers, predict

@@ -13,11 +13,11 @@ from torch import Tensor
 
 import muse_lr
 from muse_lr.charges.induction_models import InducedCharges
-from muse_lr.charges.polarisation import PolarisationMap, Response
+from muse_lr.charges.polarization import PolarisationMap, Response
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import Geometry, strained_geometry
-from muse_lr.graph import NodeFeatures
-from muse_lr.solvers.open_sum import open_energy
+from muse_lr.electrostatics.ewald.open_sum import open_energy
+from muse_lr.structures.geometry import Geometry, strained_geometry
+from muse_lr.structures.graph import NodeFeatures
 from sapt_dispersion import MEV
 
 CONFIGURATION = {

@@ -24,11 +24,11 @@ from torch import Tensor
 
 import muse_lr
 from muse_lr import AtomsBatch
-from muse_lr.geometry import strained_geometry
-from muse_lr.heads.dispersion_atoms import free_atoms
-from muse_lr.heads.dispersion_c6 import C6Head
-from muse_lr.io import atomic_write
-from muse_lr.solvers.torchpme import TorchPMESolver
+from muse_lr.electrostatics.engines.torchpme import TorchPMESolver
+from muse_lr.heads.dispersion.c6 import C6Head
+from muse_lr.heads.dispersion.volumes import free_atoms
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
 from sapt_model import Components, Dimers
 

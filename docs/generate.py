@@ -15,10 +15,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from muse_lr.ablate.study import Study
-from muse_lr.config import BatchConfig, Config, DataConfig, ScheduleConfig, TrainingConfig
+from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
 from muse_lr.data.labels import LABELS
-from muse_lr.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
-from muse_lr.solvers.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.train.config import BatchConfig, Config, DataConfig, ScheduleConfig, TrainingConfig
 
 DOCS = Path(__file__).resolve().parent
 INTRODUCTION = """\

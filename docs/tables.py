@@ -23,8 +23,8 @@ from pathlib import Path
 from statistics import median
 
 from muse_lr.ablate.statistics import mean_interval
-from muse_lr.io import atomic_write
 from muse_lr.reporting.wording import number
+from muse_lr.utils.files import atomic_write
 
 METRICS = {
     "energy_mae": "energy MAE (meV/atom)",

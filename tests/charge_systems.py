@@ -8,9 +8,9 @@ from ase import Atoms
 
 import muse_lr
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.solvers.open_sum import open_energy
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.electrostatics.ewald.open_sum import open_energy
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.structures.geometry import strained_geometry
 
 TTT, FFF = (True, True, True), (False, False, False)
 SLABS = [(False, True, True), (True, False, True), (True, True, False)]

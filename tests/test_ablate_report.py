@@ -28,7 +28,7 @@ from muse_lr.ablate.shared import recorded_lines
 from muse_lr.ablate.statistics import Difference
 from muse_lr.ablate.study import Run
 from muse_lr.ablate.tables import compact_table, difference_cell
-from muse_lr.commands import ablate
+from muse_lr.cli import ablate
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import text_table
 

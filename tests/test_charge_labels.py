@@ -10,11 +10,11 @@ import torch
 from ase.io import read, write
 
 import muse_lr
-from muse_lr.cli import main
-from muse_lr.config import load_config
+from muse_lr.cli.main import main
 from muse_lr.data.labels import read_label
 from muse_lr.errors import InputError
 from muse_lr.reporting.predictions import frame_sums, read_predictions
+from muse_lr.train.config import load_config
 from muse_lr.train.loop import train
 from training_data import write_run
 

@@ -11,7 +11,7 @@ import muse_lr
 from muse_lr import testing
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.qet import equilibrated
-from muse_lr.registry import BACKBONES, CHARGES, lookup
+from muse_lr.config.registry import BACKBONES, CHARGES, lookup
 
 ELEMENTS = ("H", "C", "O")
 EXACT = [

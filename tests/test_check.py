@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 
-from muse_lr.commands import data as command
+from muse_lr.cli import data as command
 from muse_lr.data.check import CheckReport, check_file
 from muse_lr.data.composition import fit_composition
 from muse_lr.data.units_check import energy_force_slope

@@ -17,8 +17,8 @@ from ase.build import molecule
 from ase.io import write
 
 import muse_lr
-from muse_lr.cli import main
-from muse_lr.yaml_io import dump_yaml, load_yaml
+from muse_lr.cli.main import main
+from muse_lr.config.yaml import dump_yaml, load_yaml
 from training_data import labelled_frames, write_run
 
 
@@ -47,8 +47,8 @@ def config(tmp_path) -> Path:
 
 def test_help_is_fast_and_imports_nothing_heavy():
     code = (
-        "import sys, muse_lr.cli\n"
-        "muse_lr.cli.build_parser()\n"
+        "import sys, muse_lr.cli.main\n"
+        "muse_lr.cli.main.build_parser()\n"
         "heavy = {'torch', 'ase', 'numpy', 'matplotlib', 'mace', 'pydantic', 'torch_geometric'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )

@@ -11,12 +11,12 @@ from ase.io import read, write
 from ase.neighborlist import neighbor_list
 
 import muse_lr
-from muse_lr.cli import main
-from muse_lr.multiscale.summary import summarise
-from muse_lr.multiscale.thinning import coverage_bound
+from muse_lr.cli.main import main
+from muse_lr.math.switching import switch_off
+from muse_lr.model.serialization import save_model
+from muse_lr.multiscale.muse.thinning import coverage_bound
 from muse_lr.reporting.coarse_pictures import coarse_picture, node_colours, views
-from muse_lr.serialization import save_model
-from muse_lr.smooth import switch_off
+from muse_lr.reporting.coarse_summary import summarise
 
 
 def model_of(**multiscale) -> muse_lr.EnergyModel:

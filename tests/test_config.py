@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from muse_lr import InputError
-from muse_lr.config import (
+from muse_lr.config.schema import validate
+from muse_lr.config.yaml import format_yaml, load_yaml, parse_yaml
+from muse_lr.train.config import (
     Config,
     apply_override,
     build_model,
@@ -15,8 +17,6 @@ from muse_lr.config import (
     parse_assignment,
     resolve,
 )
-from muse_lr.schema import validate
-from muse_lr.yaml_io import format_yaml, load_yaml, parse_yaml
 
 
 def resolved(raw) -> dict:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, lookup
+from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, lookup
 from muse_lr.testing import NotApplicable, strategies
 from muse_lr.testing.pairwise import pairwise_cover
 

@@ -9,11 +9,11 @@ from ase.build import bulk, molecule
 
 import muse_lr
 from charge_systems import FFF, TTT, System, random_structure
-from muse_lr.geometry import strained_geometry
-from muse_lr.registry import SOLVERS, lookup
-from muse_lr.solvers import dispatch
-from muse_lr.solvers.base import EVERY_DERIVATIVE
-from muse_lr.solvers.dispatch import FIRST_DERIVATIVES, MESH_SIZE, Electrostatics
+from muse_lr.config.registry import SOLVERS, lookup
+from muse_lr.electrostatics import dispatch
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE
+from muse_lr.electrostatics.dispatch import FIRST_DERIVATIVES, MESH_SIZE, Electrostatics
+from muse_lr.structures.geometry import strained_geometry
 
 TRAINING = frozenset({"forces", "stress", "force_loss", "stress_loss"})
 

@@ -14,10 +14,10 @@ from ase.neighborlist import neighbor_list
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
-from muse_lr.heads.dispersion_atoms import HARTREE, free_atoms
-from muse_lr.heads.dispersion_data import FREE_ATOMS
-from muse_lr.heads.dispersion_sum import PowerSplit, smooth_energy
+from muse_lr.heads.dispersion.free_atoms import FREE_ATOMS
+from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
+from muse_lr.heads.dispersion.volumes import HARTREE, free_atoms
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import BOHR
 
 CUTOFF = 8.0

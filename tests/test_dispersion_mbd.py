@@ -10,10 +10,10 @@ from ase.build import molecule
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
-from muse_lr.heads.dispersion_atoms import HARTREE
-from muse_lr.heads.dispersion_mbd import k_points
-from muse_lr.heads.dispersion_root import NotPositiveError, matrix_root
+from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
+from muse_lr.heads.dispersion.mbd import k_points
+from muse_lr.heads.dispersion.volumes import HARTREE
+from muse_lr.structures.geometry import strained_geometry
 
 #: A water dimer beside carbon monoxide, A.
 MOLECULES = Atoms(

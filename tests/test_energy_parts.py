@@ -8,7 +8,7 @@ import torch
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, random_structure
 from muse_lr import testing
-from muse_lr.registry import HEADS, lookup
+from muse_lr.config.registry import HEADS, lookup
 
 COMPUTE = ("forces", "stress", "parts")
 

@@ -12,10 +12,10 @@ from ase.build import bulk
 
 import muse_lr
 from charge_systems import FFF, TTT, System, random_structure
-from muse_lr.geometry import strained_geometry
-from muse_lr.registry import SOLVERS, lookup
-from muse_lr.solvers import nvalchemi
-from muse_lr.solvers.base import EVERY_DERIVATIVE
+from muse_lr.config.registry import SOLVERS, lookup
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE
+from muse_lr.electrostatics.engines import nvalchemi
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
 
 needs_fast = pytest.mark.skipif(

@@ -15,17 +15,17 @@ from charge_systems import FFF, SLABS, TTT, random_structure
 from muse_lr import testing
 from muse_lr.charges import interaction
 from muse_lr.charges.base import ChargesContext
-from muse_lr.charges.conjugate_gradients import Screened, conjugate_gradients
 from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConfig
+from muse_lr.charges.solve.conjugate_gradients import Screened, conjugate_gradients
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.graph import FeatureSize
-from muse_lr.solvers import dispatch
-from muse_lr.solvers.base import EVERY_DERIVATIVE
-from muse_lr.solvers.charge_matrix import charge_matrix
-from muse_lr.solvers.charge_operator import LatticeOperator, MoleculeOperator
-from muse_lr.solvers.dispatch import Electrostatics
-from muse_lr.solvers.lattice import ReciprocalSpace
+from muse_lr.electrostatics import dispatch
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE
+from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.electrostatics.ewald.lattice import ReciprocalSpace
+from muse_lr.electrostatics.operators.charge_matrix import charge_matrix
+from muse_lr.electrostatics.operators.charge_operator import LatticeOperator, MoleculeOperator
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.structures.graph import FeatureSize
 from muse_lr.units import COULOMB_CONSTANT
 
 pytestmark = pytest.mark.usefixtures("float64")

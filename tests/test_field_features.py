@@ -12,14 +12,14 @@ from scipy.special import erf, gammainc
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
-from muse_lr.harmonics import solid_harmonics
-from muse_lr.heads.power_kernel import SmearedPower
-from muse_lr.heads.projection import ProjectedPotential
-from muse_lr.multipoles import to_cartesian
-from muse_lr.solvers.fields import fields_at_atoms
-from muse_lr.solvers.kernels import pair_interaction
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.fields import fields_at_atoms
+from muse_lr.electrostatics.kernels import pair_interaction
+from muse_lr.heads.field_features.power_kernel import SmearedPower
+from muse_lr.heads.field_features.projection import ProjectedPotential
+from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.math.multipoles import to_cartesian
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
 
 WIDTHS = (1.5, 3.0)

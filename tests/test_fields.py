@@ -10,8 +10,8 @@ from ase.build import bulk, molecule
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
-from muse_lr.geometry import strained_geometry
-from muse_lr.solvers.fields import fields_at_atoms, uniform_field
+from muse_lr.electrostatics.fields import fields_at_atoms, uniform_field
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from muse_lr.backbones.mace_import import import_mace
-from muse_lr.harmonics import (
+from muse_lr.backbones.mace.imports import import_mace
+from muse_lr.math.harmonics import (
     e3nn_to_standard,
     rotation_matrix,
     solid_harmonics,

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
 import muse_lr
-from muse_lr.heads.repulsion import screened_repulsion
+from muse_lr.heads.zbl import screened_repulsion
 
 ZBL_ONLY = {"elements": ["C", "O"], "backbone": None, "charges": None, "heads": {"zbl": {}}}
 

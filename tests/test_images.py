@@ -10,8 +10,8 @@ import torch
 from ase import Atoms
 
 import muse_lr
-from muse_lr.geometry import strained_geometry
-from muse_lr.images import image_table
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.structures.neighbor_tables import image_table
 
 
 @pytest.mark.parametrize("reach", [1, 6])

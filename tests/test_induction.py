@@ -8,7 +8,7 @@ from ase import Atoms
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.charges.polarisation import (
+from muse_lr.charges.polarization import (
     by_component,
     tensors_of,
 )

@@ -11,11 +11,11 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from muse_lr.commands import init as command
-from muse_lr.config import build_model, load_config
+from muse_lr.cli import init as command
+from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.scaffold import make_configuration, quote
 from muse_lr.errors import InputError
-from muse_lr.yaml_io import parse_yaml
+from muse_lr.train.config import build_model, load_config
 
 
 def frames(count: int = 24, stress: bool = False) -> list[Atoms]:
@@ -85,7 +85,7 @@ def test_printing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_boundaries_that_the_coulomb_head_lacks(tmp_path: Path) -> None:
-    from muse_lr.registry import lookup
+    from muse_lr.config.registry import lookup
 
     slabs = frames()
     for atoms in slabs:

@@ -23,13 +23,13 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from muse_lr.backbones.mace import MaceBackbone
-from muse_lr.backbones.mace_blocks import MaceConfig
-from muse_lr.backbones.mace_files import express_in_basis, mace_file_elements, read_mace_file
-from muse_lr.backbones.mace_import import import_mace
+from muse_lr.backbones.mace.backbone import MaceBackbone
+from muse_lr.backbones.mace.blocks import MaceConfig
+from muse_lr.backbones.mace.files import express_in_basis, mace_file_elements, read_mace_file
+from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.errors import InputError
-from muse_lr.graph import Graph, NodeFeatures
-from muse_lr.harmonics import rotation_matrix
+from muse_lr.math.harmonics import rotation_matrix
+from muse_lr.structures.graph import Graph, NodeFeatures
 
 #: mace-torch compiles its models when it builds them.
 pytestmark = pytest.mark.filterwarnings("ignore:The TorchScript type system")
@@ -424,7 +424,7 @@ def test_other_product_basis(name: str, tmp_path: Path) -> None:
 
 
 def _reduce_basis(contraction: Any, order: int) -> None:
-    from muse_lr.backbones.mace_weights import _symmetric_part
+    from muse_lr.backbones.mace.weights import _symmetric_part
 
     basis = getattr(contraction, f"U_matrix_{order}")
     matrix = _symmetric_part(basis, order)
@@ -458,12 +458,12 @@ if sys.argv[1] == "e3nn":
         import e3nn.o3
     except Exception:
         pass
-from muse_lr.backbones.mace import MaceBackbone
-from muse_lr.backbones.mace_blocks import MaceConfig
+from muse_lr.backbones.mace.backbone import MaceBackbone
+from muse_lr.backbones.mace.blocks import MaceConfig
 config = MaceConfig(channels=2, max_ell=1, correlation=1, layers=1)
 assert "mace.modules" not in sys.modules and "e3nn.o3" not in sys.modules
 if sys.argv[1] == "import":
-    from muse_lr.backbones.mace_import import import_mace
+    from muse_lr.backbones.mace.imports import import_mace
     import_mace()
     assert torch.equal(torch.get_rng_state(), state)
 MaceBackbone(config, ("H",))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from muse_lr.backbones.mace_import import float64_construction, import_mace
-from muse_lr.backbones.mace_product import ProductBasis
+from muse_lr.backbones.mace.imports import float64_construction, import_mace
+from muse_lr.backbones.mace.product import ProductBasis
 
 N_ELEMENTS, CHANNELS = 3, 4
 pytestmark = pytest.mark.usefixtures("float64")

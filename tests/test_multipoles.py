@@ -9,17 +9,17 @@ import torch
 
 import muse_lr
 from charge_systems import System, random_structure
-from muse_lr.backbones.mace_import import import_mace
+from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.density import ChargeDensity
-from muse_lr.harmonics import rotation_matrix, solid_harmonics
-from muse_lr.multipoles import (
+from muse_lr.electrostatics.boys import boys
+from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
+from muse_lr.math.multipoles import (
     from_cartesian,
     moments_from_e3nn,
     moments_to_e3nn,
     to_cartesian,
     translate,
 )
-from muse_lr.solvers.boys import boys
 
 
 def point_charges(seed=0, count=7):

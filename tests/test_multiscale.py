@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
-from muse_lr.harmonics import rotation_matrix, solid_harmonics
-from muse_lr.multiscale.assignment import CoarseNodes, assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.edges import coarse_edges
-from muse_lr.multiscale.tensors import (
+from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
+from muse_lr.math.switching import switch_off
+from muse_lr.model.serialization import model_state, write_tensors
+from muse_lr.multiscale.muse.assignment import CoarseNodes, assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.edges import coarse_edges
+from muse_lr.multiscale.muse.tensors import (
     inner,
     matrices_from_standard,
     matrices_to_standard,
     matrix_of,
     sum_outer,
 )
-from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound
-from muse_lr.serialization import model_state, write_tensors
-from muse_lr.smooth import switch_off
+from muse_lr.multiscale.muse.thinning import ThinnedNodes, coverage_bound
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
@@ -95,7 +95,7 @@ def test_every_atom_is_covered_and_shared_out_exactly(atoms, kappa, delta):
 @pytest.mark.parametrize("limit", [None, "MOST_CANDIDATES", "AT_ONCE"])
 def test_coarse_edges_are_those_of_another_code(pbc, limit, monkeypatch):
     if limit:  # graph by graph through a cell list, or in portions
-        monkeypatch.setattr(f"muse_lr.multiscale.edges.{limit}", 1)
+        monkeypatch.setattr(f"muse_lr.multiscale.muse.edges.{limit}", 1)
     rng = np.random.default_rng(0)
     cells = [np.array([[5.0, 0.3, 0], [1.5, 6.0, 0], [0, -2.0, 4.0]]), np.diag([7.0, 4.0, 3.0])]
     listed = [Atoms("H6", rng.uniform(-6, 6, (6, 3)), cell=cell, pbc=pbc) for cell in cells]

@@ -14,9 +14,9 @@ from scipy.integrate import quad
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
 from muse_lr.multiscale import virtual_nodes
 from muse_lr.multiscale.ewald_sums import DENSITY, FilterBasis, LatticeSum, OpenSum
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import structures
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")

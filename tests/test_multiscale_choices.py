@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 import muse_lr
 from muse_lr import testing
 from muse_lr.data.formats import read_atoms
-from muse_lr.describe import describe
-from muse_lr.geometry import strained_geometry
-from muse_lr.harmonics import solid_harmonics
-from muse_lr.multiscale.assignment import assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.moments import MomentPooling
-from muse_lr.multiscale.pooling import AtomTensors
-from muse_lr.multiscale.summary import described_atoms, summarise
-from muse_lr.multiscale.tensors import matrices_to_standard
-from muse_lr.multiscale.thinning import GivenNodes, ThinnedNodes, coverage_bound
-from muse_lr.smooth import switch_off
+from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.math.switching import switch_off
+from muse_lr.model.describe import describe
+from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.moments import MomentPooling
+from muse_lr.multiscale.muse.pooling import AtomTensors
+from muse_lr.multiscale.muse.tensors import matrices_to_standard
+from muse_lr.multiscale.muse.thinning import GivenNodes, ThinnedNodes, coverage_bound
+from muse_lr.reporting.coarse_summary import described_atoms, summarise
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "N", "O", "Na", "Cl")

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.geometry import strained_geometry
-from muse_lr.multiscale.assignment import assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.thinning import ThinnedNodes, coverage_bound
-from muse_lr.smooth import switch_off
+from muse_lr.math.switching import switch_off
+from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.thinning import ThinnedNodes, coverage_bound
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing.structures import random_rotation, random_unimodular
 
 pytestmark = pytest.mark.slow
@@ -221,7 +221,7 @@ def test_second_derivatives_are_continuous_along_two_hundred_paths(monkeypatch):
     assert np.median(exponents[informative]) == pytest.approx(1, abs=0.02)
 
     monkeypatch.setattr(
-        "muse_lr.multiscale.thinning.smoothstep",
+        "muse_lr.multiscale.muse.thinning.smoothstep",
         lambda x: x.clamp(0, 1) ** 2 * (3 - 2 * x.clamp(0, 1)),
     )
     rough = np.array([jumps(model, *path, steps) for path in deaths(model, 20)])

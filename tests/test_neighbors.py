@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list as ase_neighbor_list
 
 from muse_lr import InputError
-from muse_lr.neighbors import all_pairs, complete_cell, neighbor_list
+from muse_lr.structures.neighbors import all_pairs, complete_cell, neighbor_list
 
 
 @pytest.mark.parametrize("seed", range(40))

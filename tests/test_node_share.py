@@ -17,12 +17,12 @@ from muse_lr.ablate.aggregate import collect, write_runs
 from muse_lr.ablate.report import write_study_report
 from muse_lr.ablate.study import Run
 from muse_lr.ablate.tables import node_table
-from muse_lr.cli import main
-from muse_lr.config import load_config
+from muse_lr.cli.main import main
+from muse_lr.config.yaml import dump_yaml, load_yaml
 from muse_lr.reporting.html import text_table
 from muse_lr.reporting.run_report import write_run_report
+from muse_lr.train.config import load_config
 from muse_lr.train.loop import train
-from muse_lr.yaml_io import dump_yaml, load_yaml
 from training_data import write_run
 
 FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate.py"))))

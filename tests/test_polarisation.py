@@ -12,23 +12,23 @@ from scipy.special import erf
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, random_structure
-from muse_lr.charges.anderson import Iteration
 from muse_lr.charges.base import ChargesContext
 from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConfig
 from muse_lr.charges.induction_models import self_consistent
-from muse_lr.charges.polarisation import (
+from muse_lr.charges.polarization import (
     Modulation,
     PolarisationMap,
     Response,
     largest_susceptibilities,
     tensors_of,
 )
+from muse_lr.charges.solve.anderson import Iteration
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.graph import FeatureSize
-from muse_lr.solvers.fields import uniform_field
-from muse_lr.solvers.open_sum import open_energy
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.electrostatics.ewald.open_sum import open_energy
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.fields import uniform_field
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.structures.graph import FeatureSize
 from muse_lr.units import COULOMB_CONSTANT
 
 pytestmark = pytest.mark.usefixtures("float64")

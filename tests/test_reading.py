@@ -20,7 +20,7 @@ from muse_lr.data.labels import LABELS, read_label
 from muse_lr.data.reading import Frame, read_atoms, read_frames
 from muse_lr.data.structures import close_pair
 from muse_lr.errors import InputError
-from muse_lr.neighbors import complete_cell
+from muse_lr.structures.neighbors import complete_cell
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,

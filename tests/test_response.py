@@ -17,10 +17,10 @@ from ase.calculators.calculator import PropertyNotImplementedError
 import muse_lr
 from muse_lr import testing
 from muse_lr.charges.fixed import FixedCharges
-from muse_lr.geometry import strained_geometry
-from muse_lr.reciprocal import smallest_waves
-from muse_lr.registry import CHARGES, lookup
-from muse_lr.response import born_charges
+from muse_lr.config.registry import CHARGES, lookup
+from muse_lr.model.response import born_charges
+from muse_lr.structures.geometry import strained_geometry
+from muse_lr.structures.reciprocal import smallest_waves
 from muse_lr.testing.structures import random_rotation, random_unimodular
 from muse_lr.units import COULOMB_CONSTANT
 

@@ -12,8 +12,8 @@ from ase.build import molecule
 
 import muse_lr
 from muse_lr.errors import InputError
-from muse_lr.io import atomic_write, write_json
-from muse_lr.serialization import FORMAT, FORMAT_VERSION, load_model, model_state, save_model
+from muse_lr.model.serialization import FORMAT, FORMAT_VERSION, load_model, model_state, save_model
+from muse_lr.utils.files import atomic_write, write_json
 
 SMALL = {"elements": ["H", "O"], "backbone": {"channels": 4, "layers": 1}}
 

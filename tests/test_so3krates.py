@@ -26,15 +26,15 @@ pytest.importorskip("so3krates_torch")
 
 import muse_lr
 from muse_lr import testing
-from muse_lr.backbones.so3krates import So3kratesBackbone
-from muse_lr.backbones.so3krates_config import So3kratesConfig
-from muse_lr.backbones.so3krates_import import import_so3krates
-from muse_lr.config import BatchConfig
+from muse_lr.backbones.so3krates.backbone import So3kratesBackbone
+from muse_lr.backbones.so3krates.config import So3kratesConfig
+from muse_lr.backbones.so3krates.imports import import_so3krates
 from muse_lr.data.dataset import Dataset
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
-from muse_lr.graph import Graph, NodeFeatures
-from muse_lr.harmonics import rotation_matrix
+from muse_lr.math.harmonics import rotation_matrix
+from muse_lr.structures.graph import Graph, NodeFeatures
+from muse_lr.train.config import BatchConfig
 from muse_lr.train.evaluate import evaluate, write_predictions
 
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl")

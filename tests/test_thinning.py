@@ -11,13 +11,13 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 
 import muse_lr
+from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
-from muse_lr.geometry import strained_geometry
-from muse_lr.multiscale.muse import MuseConfig
-from muse_lr.multiscale.thinning import ThinnedNodes, crowding, masses
-from muse_lr.schema import validate
-from muse_lr.serialization import model_state, restore_model
-from muse_lr.smooth import smoothstep
+from muse_lr.math.switching import smoothstep
+from muse_lr.model.serialization import model_state, restore_model
+from muse_lr.multiscale.muse.hierarchy import MuseConfig
+from muse_lr.multiscale.muse.thinning import ThinnedNodes, crowding, masses
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing.structures import random_rotation
 
 

@@ -17,9 +17,9 @@ import torch
 from ase.io import read, write
 
 from muse_lr import InputError, load_model
-from muse_lr.config import ScheduleConfig, TrainingConfig, load_config
 from muse_lr.data.dataset import Dataset, epoch_order, split_frames
 from muse_lr.data.reading import read_frames
+from muse_lr.train.config import ScheduleConfig, TrainingConfig, load_config
 from muse_lr.train.loop import train
 from muse_lr.train.losses import penalty
 from muse_lr.train.schedule import Schedule

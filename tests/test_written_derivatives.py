@@ -9,12 +9,12 @@ from ase import Atoms
 
 from charge_systems import System
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.solvers import pairs, wave_sums
-from muse_lr.solvers.mesh_sums import mesh_energy
-from muse_lr.solvers.pme import wave_weights
-from muse_lr.solvers.splines import spline_weights, spread
-from muse_lr.solvers.waves import wave_numbers
+from muse_lr.electrostatics.ewald import pairs, wave_sums
+from muse_lr.electrostatics.ewald.waves import wave_numbers
+from muse_lr.electrostatics.mesh.mesh_sums import mesh_energy
+from muse_lr.electrostatics.mesh.pme import wave_weights
+from muse_lr.electrostatics.mesh.splines import spline_weights, spread
+from muse_lr.structures.geometry import strained_geometry
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.io import write
 
 import muse_lr
-from muse_lr.yaml_io import dump_yaml
+from muse_lr.config.yaml import dump_yaml
 
 
 def labelled_frames(count: int, seed: int = 0) -> list[Atoms]:

@@ -25,7 +25,7 @@ from fragments import CHARGES
 from ion_pairs import NEAR_LIMIT
 from shipped import DATASETS, shipped_frames
 
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20261122

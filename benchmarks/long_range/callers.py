@@ -19,9 +19,9 @@ from torch import Tensor
 from long_range.water import charges_of
 from muse_lr import AtomsBatch
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.solvers.base import Derivative
-from muse_lr.solvers.dispatch import Electrostatics
+from muse_lr.electrostatics.base import Derivative
+from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
 
 

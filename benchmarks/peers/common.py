@@ -14,9 +14,9 @@ from torch import Tensor
 
 from muse_lr import AtomsBatch
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import strained_geometry
-from muse_lr.solvers.open_sum import open_energy
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.electrostatics.ewald.open_sum import open_energy
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.structures.geometry import strained_geometry
 
 #: Accuracy that our solver is asked for; the comparisons are then limited by the peers.
 ACCURACY = 1e-10

@@ -24,7 +24,7 @@ from report import Report, require
 
 import muse_lr
 from muse_lr.data.reading import read_atoms
-from muse_lr.heads.dispersion_atoms import HARTREE
+from muse_lr.heads.dispersion.volumes import HARTREE
 from muse_lr.units import BOHR
 
 interface = require("dftd3.interface", "dftd3", "test,dispersion")

@@ -20,7 +20,7 @@ from oracles import open_cluster_sum
 from report import Report, require
 from torch import Tensor
 
-from muse_lr.backbones.mace_import import float64_construction
+from muse_lr.backbones.mace.imports import float64_construction
 from muse_lr.units import COULOMB_CONSTANT
 
 require("graph_longrange", "graph_longrange")

@@ -24,8 +24,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from muse_lr.ablate.statistics import mean_interval
-from muse_lr.io import atomic_write
 from muse_lr.reporting.wording import number
+from muse_lr.utils.files import atomic_write
 
 
 def groups_along(atoms: Atoms) -> list[np.ndarray]:

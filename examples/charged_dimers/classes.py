@@ -27,11 +27,11 @@ from ase.io import read, write
 from matplotlib.figure import Figure
 
 from muse_lr.ablate.statistics import mean_interval
+from muse_lr.config.paths import expand_path
 from muse_lr.data.reading import read_atoms
-from muse_lr.io import atomic_write
-from muse_lr.paths import expand_path
 from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
 from muse_lr.reporting.wording import number
+from muse_lr.utils.files import atomic_write
 
 CLASSES = ("CC", "CP", "CA", "PP", "PA", "AA")
 SOURCE = "${{MUSE_LR_DATA}}/charged_dimers_bfdb/six_classes_{}.xyz.xz"

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import muse_lr
-from muse_lr.batch import AtomsBatch
 from muse_lr.data.labels import LABELS
 from muse_lr.data.reading import Frame, read_frames
-from muse_lr.model import EnergyModel
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
 GRAPHS = 8

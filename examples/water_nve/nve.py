@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 import muse_lr
 from muse_lr.data.reading import read_atoms
-from muse_lr.io import atomic_write, write_json
+from muse_lr.utils.files import atomic_write, write_json
 
 #: Steps between two frames of the trajectory.
 SAVE_EVERY = 20

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "AtomsBatch": "muse_lr.batch",
+    "AtomsBatch": "muse_lr.structures.batch",
     "Calculator": "muse_lr.interfaces.ase",
     "ChargeDensity": "muse_lr.density",
-    "EnergyModel": "muse_lr.model",
+    "EnergyModel": "muse_lr.model.energy_model",
     "InputError": "muse_lr.errors",
-    "build_model": "muse_lr.config",
-    "load_model": "muse_lr.serialization",
-    "save_model": "muse_lr.serialization",
-    "tune_malloc": "muse_lr.memory",
+    "build_model": "muse_lr.train.config",
+    "load_model": "muse_lr.model.serialization",
+    "save_model": "muse_lr.model.serialization",
+    "tune_malloc": "muse_lr.utils.malloc",
 }
 
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from muse_lr.batch import AtomsBatch as AtomsBatch
-    from muse_lr.config import build_model as build_model
     from muse_lr.density import ChargeDensity as ChargeDensity
     from muse_lr.errors import InputError as InputError
     from muse_lr.interfaces.ase import Calculator as Calculator
-    from muse_lr.memory import tune_malloc as tune_malloc
-    from muse_lr.model import EnergyModel as EnergyModel
-    from muse_lr.serialization import load_model as load_model
-    from muse_lr.serialization import save_model as save_model
+    from muse_lr.model.energy_model import EnergyModel as EnergyModel
+    from muse_lr.model.serialization import load_model as load_model
+    from muse_lr.model.serialization import save_model as save_model
+    from muse_lr.structures.batch import AtomsBatch as AtomsBatch
+    from muse_lr.train.config import build_model as build_model
+    from muse_lr.utils.malloc import tune_malloc as tune_malloc
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,6 @@
 
 import sys
 
-from muse_lr.cli import main
+from muse_lr.cli.main import main
 
 sys.exit(main())

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.graph import sum_nodes
-from muse_lr.multipoles import (
+from muse_lr.math.multipoles import (
     CartesianMultipoles,
     moments_to_e3nn,
     order_of,
     to_cartesian,
     translate,
 )
+from muse_lr.structures.graph import sum_nodes
 
 
 @dataclass(frozen=True)

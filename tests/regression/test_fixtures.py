@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from regression.key_map import renamed_config, renamed_state
-from regression.models import CONFIGURATIONS, FIXTURES, results
 
 import muse_lr
+from regression.key_map import renamed_config, renamed_state
+from regression.models import CONFIGURATIONS, FIXTURES, results
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

@@ -20,7 +20,6 @@ from muse_lr.ablate.statistics import (
 )
 from muse_lr.ablate.study import Run
 from muse_lr.errors import InputError
-from muse_lr.io import atomic_write
 from muse_lr.reporting.predictions import (
     Predictions,
     frame_sums,
@@ -29,6 +28,7 @@ from muse_lr.reporting.predictions import (
 )
 from muse_lr.reporting.runs import Curves, node_shares, read_config, read_curves, read_summary
 from muse_lr.reporting.wording import metric_order
+from muse_lr.utils.files import atomic_write
 
 COSTS = ("parameters", "seconds", "peak_memory_mb", "inference_us_per_atom", "best_epoch")
 

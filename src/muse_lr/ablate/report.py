@@ -22,6 +22,7 @@ from muse_lr.ablate.tables import (
     node_table,
     runs_table,
 )
+from muse_lr.config.yaml import format_yaml
 from muse_lr.reporting.figures import (
     distance_errors,
     interaction_panels,
@@ -51,7 +52,6 @@ from muse_lr.reporting.plots import (
 )
 from muse_lr.reporting.run_report import versions
 from muse_lr.reporting.style import save
-from muse_lr.yaml_io import format_yaml
 
 
 def write_study_report(results: Results, study_text: str, name: str, out: Path) -> Path:

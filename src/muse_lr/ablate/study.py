@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from muse_lr.config import Config, build_model, check_name, load_config, load_yaml
+from muse_lr.config.paths import expand_path
+from muse_lr.config.schema import Strict, validate
 from muse_lr.errors import InputError, nearest
-from muse_lr.paths import expand_path
-from muse_lr.schema import Strict, validate
+from muse_lr.train.config import Config, build_model, check_name, load_config, load_yaml
 
 #: What the study itself sets in every run.
 RESERVED_KEYS = ("training.seed", "training.directory")

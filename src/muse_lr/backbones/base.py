@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.graph import FeatureSize, Graph, NodeFeatures
-from muse_lr.schema import Strict
+from muse_lr.config.schema import Strict
+from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
 
 class BackboneConfig(Strict):
@@ -31,8 +31,8 @@ class Backbone(nn.Module, ABC):
     """Local description of nodes: features and an energy per node.
 
     A backbone knows nothing of charges, cells or boundaries: it sees a
-    :class:`~muse_lr.graph.Graph`, whose nodes may be atoms or coarse nodes, and is built from
-    its configuration and the model's elements.
+    :class:`~muse_lr.structures.graph.Graph`, whose nodes may be atoms or coarse nodes, and is built
+    from its configuration and the model's elements.
 
     Attributes
     ----------

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
-from muse_lr.graph import Graph, NodeFeatures
-from muse_lr.radial import BesselBasis
-from muse_lr.smooth import switch_off
+from muse_lr.math.radial import BesselBasis
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.graph import Graph, NodeFeatures
 
 #: Softens vector norms: their curvature at zero, where sites have inversion symmetry, is
 #: 1 / sqrt(NORM_EPSILON), and Hessians see it.

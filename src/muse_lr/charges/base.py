@@ -9,12 +9,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import FeatureSize, NodeFeatures
-from muse_lr.schema import Strict
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import FeatureSize, NodeFeatures
 
 Width = Annotated[float, Field(ge=0, le=10)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
-from muse_lr.graph import sum_nodes
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.graph import sum_nodes
 
 
 def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor) -> Tensor:

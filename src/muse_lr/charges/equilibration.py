@@ -8,19 +8,19 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
-from muse_lr.charges.interaction import InteractingCharges
 from muse_lr.charges.learned import element_offsets, initial_charges, scalar_readout
-from muse_lr.charges.linear_solve import minimum
+from muse_lr.charges.solve.interaction import InteractingCharges
+from muse_lr.charges.solve.linear_solve import minimum
 from muse_lr.density import ChargeDensity
+from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.fields import refuse_periodic_field
+from muse_lr.electrostatics.mesh.pme import PMESolver
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures, sum_nodes
-from muse_lr.solvers.dispatch import Electrostatics
-from muse_lr.solvers.fields import refuse_periodic_field
-from muse_lr.solvers.pme import PMESolver
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures, sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
 
 #: eV per e of the charge at which an element starts elsewhere, so that electronegativities start

@@ -10,12 +10,12 @@ from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures
 
 #: A stated total charge may differ from the sum of the fixed charges by this much, e.
 TOLERANCE = 1e-6

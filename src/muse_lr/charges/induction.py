@@ -10,22 +10,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spin_totals
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
-from muse_lr.charges.polarisation import (
+from muse_lr.charges.polarization import (
     Modulation,
     PolarisationMap,
     Response,
     largest_susceptibilities,
 )
 from muse_lr.density import ChargeDensity
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.fields import refuse_periodic_field, uniform_field
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
-from muse_lr.solvers.fields import refuse_periodic_field, uniform_field
-from muse_lr.solvers.reference import ReferenceSolver
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures
 
 #: Share of the largest stable susceptibility that can be learned.
 STABLE_SHARE = 0.8
@@ -72,7 +72,7 @@ class PolarisableConfig(ChargesConfig):
 class PolarisableCharges(LearnedCharges):
     r"""Multipoles read from features, changed by the field of all multipoles and an external one.
 
-    The map is that of :mod:`muse_lr.charges.polarisation`; multipoles at rest, susceptibilities of
+    The map is that of :mod:`muse_lr.charges.polarization`; multipoles at rest, susceptibilities of
     each order and, in the charges' softness, the Fukui function are read from features. The
     susceptibilities are at most 0.8 of those at which a Gaussian would sustain its own multipole,
     so that the response of any structure is stable, whatever was learned, and start so small that

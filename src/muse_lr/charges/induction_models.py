@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from muse_lr.charges.anderson import Iteration
 from muse_lr.charges.base import ChargesConfig, ChargesContext
-from muse_lr.charges.fixed_point import fixed_point
 from muse_lr.charges.induction import PolarisableCharges, PolarisableConfig
-from muse_lr.charges.polarisation import PolarisationMap, Response, by_component, tensors_of
-from muse_lr.geometry import Geometry
+from muse_lr.charges.polarization import PolarisationMap, Response, by_component, tensors_of
+from muse_lr.charges.solve.anderson import Iteration
+from muse_lr.charges.solve.fixed_point import fixed_point
+from muse_lr.structures.geometry import Geometry
 
 
 class InducedConfig(PolarisableConfig):

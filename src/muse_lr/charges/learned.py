@@ -12,8 +12,8 @@ from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.charges.electronegativity import initial_charge
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures
 
 
 def scalar_readout(channels: int, outputs: int = 1) -> nn.Sequential:

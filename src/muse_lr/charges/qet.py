@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import (
@@ -16,8 +15,9 @@ from muse_lr.charges.learned import (
     scalar_readout,
 )
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures
 
 #: Smallest hardness: an atom may be soft, but not take any charge for nothing.
 MIN_HARDNESS = 0.05

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures
 
 
 class LatentConfig(ChargesConfig):

@@ -9,16 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.base import ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import LearnedCharges, initial_charges
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import NodeFeatures, sum_nodes
-from muse_lr.radial import BesselBasis
-from muse_lr.smooth import switch_off
+from muse_lr.math.radial import BesselBasis
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 #: Number of radial functions of the distance.
 RADIAL = 8

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from muse_lr.batch import AtomsBatch, AtomsData, atoms_to_data
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
+from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from muse_lr.config.registry import lookup
 from muse_lr.data.check import CheckReport, check_file
 from muse_lr.data.formats import printable, read_atoms
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.errors import InputError
-from muse_lr.neighbors import complete_cell, neighbor_list
-from muse_lr.registry import lookup
+from muse_lr.structures.neighbors import complete_cell, neighbor_list
 
 CUTOFF = 5.0
 #: A batch holds about so many atoms, and a training takes about so many steps.

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from muse_lr.data.formats import printable
 from muse_lr.errors import InputError, nearest
-from muse_lr.neighbors import complete_cell
+from muse_lr.structures.neighbors import complete_cell
 
 #: Atoms nearer than this are at one place, A.
 OVERLAP = 1e-3

@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from muse_lr.data.structures import close_pair, is_finite_number, one_periodic_axis
-from muse_lr.neighbors import complete_cell
+from muse_lr.structures.neighbors import complete_cell
 
 #: Largest net force of a frame that passes without a word, eV/A.
 NET_FORCE = 1e-2

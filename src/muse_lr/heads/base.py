@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
-from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
-from muse_lr.graph import FeatureSize, NodeFeatures
-from muse_lr.multiscale.assignment import Assignment, CoarseNodes
-from muse_lr.schema import Strict
-from muse_lr.solvers.base import Derivative
+from muse_lr.electrostatics.base import Derivative
+from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary, Geometry
+from muse_lr.structures.graph import FeatureSize, NodeFeatures
 
 
 class HeadConfig(Strict):

@@ -11,17 +11,17 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity, moved_shares
+from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.electrostatics.kernels import pair_interaction, radial_kernel, self_energy
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import sum_nodes
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.multipoles import MAX_MULTIPOLE, to_cartesian
-from muse_lr.multiscale.assignment import Assignment, CoarseNodes
-from muse_lr.multiscale.edges import coarse_geometry
-from muse_lr.neighbors import all_pairs
-from muse_lr.smooth import switch_off
-from muse_lr.solvers.dispatch import Electrostatics
-from muse_lr.solvers.kernels import pair_interaction, radial_kernel, self_energy
+from muse_lr.math.multipoles import MAX_MULTIPOLE, to_cartesian
+from muse_lr.math.switching import switch_off
+from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.muse.edges import coarse_geometry
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.neighbors import all_pairs
 from muse_lr.units import COULOMB_CONSTANT
 
 #: Real-space cutoff where no backbone sets one, A.
@@ -80,11 +80,11 @@ class CoulombHead(Head):
     r"""E = 1/2 iint rho(r) rho(r') k / |r - r'|, by default without each site's own energy.
 
     The exact sum over all pairs in open systems, lattice sums in slabs and crystals; the
-    conventions are those of :mod:`muse_lr.solvers.reference`. On a coarse level the moments of the
-    atoms are moved onto the nodes by their shares, which keeps charge and dipole. What is within
-    one node does not interact, and neither do the shares of one atom on several nodes, which would
-    repel each other (:func:`energy_of_shares`), unless ``self_interaction`` asks for the whole
-    integral.
+    conventions are those of :mod:`muse_lr.electrostatics.ewald.reference`. On a coarse level the
+    moments of the atoms are moved onto the nodes by their shares, which keeps charge and dipole.
+    What is within one node does not interact, and neither do the shares of one atom on several
+    nodes, which would repel each other (:func:`energy_of_shares`), unless ``self_interaction`` asks
+    for the whole integral.
 
     What a backbone sees anyway can be damped or left out, in every boundary and for multipoles of
     every order: with ``damping_width`` w the charges are Gaussians of width

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.electrostatics.fields import refuse_periodic_field
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.solvers.fields import refuse_periodic_field
+from muse_lr.structures.batch import AtomsBatch
 
 
 class ExternalFieldConfig(HeadConfig):

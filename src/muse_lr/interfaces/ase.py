@@ -14,13 +14,13 @@ from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from muse_lr.batch import COARSE_INDEX, AtomsBatch, AtomsData, atoms_to_data
-from muse_lr.devices import find_device
 from muse_lr.errors import InputError
-from muse_lr.serialization import load_model
+from muse_lr.model.serialization import load_model
+from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.utils.devices import find_device
 
 if TYPE_CHECKING:
-    from muse_lr.model import EnergyModel
+    from muse_lr.model.energy_model import EnergyModel
 
 #: ASE's names of what is computed only if it is asked for, and ours.
 RESPONSES = {"born_effective_charges": "bec", "dielectric_tensor": "dielectric"}

@@ -9,11 +9,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import BackboneConfig
-from muse_lr.batch import AtomsBatch
-from muse_lr.geometry import ALL_BOUNDARIES, Boundary, Geometry
-from muse_lr.graph import FeatureSize, Graph, NodeFeatures
-from muse_lr.multiscale.assignment import Assignment, CoarseNodes
-from muse_lr.schema import Strict
+from muse_lr.config.schema import Strict
+from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary, Geometry
+from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
 
 class MultiscaleConfig(Strict):

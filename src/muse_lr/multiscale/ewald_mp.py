@@ -33,8 +33,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.geometry import Geometry
-from muse_lr.graph import Graph, NodeFeatures, sum_nodes
 from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
@@ -42,7 +40,9 @@ from muse_lr.multiscale.base import (
     MultiscaleOutput,
 )
 from muse_lr.multiscale.ewald_sums import FilterBasis, LatticeSum, OpenSum
-from muse_lr.multiscale.tensors import dense
+from muse_lr.multiscale.muse.tensors import dense
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 
 class EwaldMPConfig(MultiscaleConfig):

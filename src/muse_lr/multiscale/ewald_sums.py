@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from muse_lr.geometry import Geometry
-from muse_lr.smooth import switch_off
-from muse_lr.solvers.lattice import SLAB_GAP, lattice_cells
+from muse_lr.electrostatics.ewald.lattice import SLAB_GAP, lattice_cells
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.geometry import Geometry
 
 #: The filter is switched off between this share of its cutoff and the cutoff.
 TAPER = 0.9

@@ -37,15 +37,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from muse_lr.errors import InputError
-from muse_lr.geometry import Geometry
-from muse_lr.graph import Graph, NodeFeatures, sum_nodes
 from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
     MultiscaleContext,
     MultiscaleOutput,
 )
-from muse_lr.multiscale.tensors import RadialGaussians, dense, gather
+from muse_lr.multiscale.muse.tensors import RadialGaussians, dense, gather
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 #: Scores lie between plus and minus this.
 SCORE_BOUND = 5.0

@@ -10,9 +10,9 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.errors import InputError
-from muse_lr.model import EnergyModel
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
 #: Forces on the atoms above which a crystal is refused, eV/A.

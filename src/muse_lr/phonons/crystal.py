@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from muse_lr.errors import InputError
-from muse_lr.model import EnergyModel
+from muse_lr.model.energy_model import EnergyModel
 from muse_lr.phonons.constants import (
     LARGEST_ASYMMETRY,
     batch_of,

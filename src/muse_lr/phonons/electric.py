@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.charges.induction_models import InducedCharges
 from muse_lr.errors import InputError
-from muse_lr.heads.field_features import FieldFeaturesHead
-from muse_lr.model import EnergyModel
-from muse_lr.response import coulomb_heads
+from muse_lr.heads.field_features.head import FieldFeaturesHead
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.response import coulomb_heads
+from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
 #: Sum of the Born charges of a cell, beyond its error, that is refused, as a share of the largest.

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
-from muse_lr.multiscale.summary import LevelSummary
+from muse_lr.reporting.coarse_summary import LevelSummary
 from muse_lr.reporting.style import COLOURS, MUTED, REFERENCE, grid, styled
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 import jinja2
 
 from muse_lr.errors import InputError
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 
 # What Markdown would read as markup; underscores inside words and lone brackets it leaves alone.
 _MARKDOWN = re.compile(r"[\\`*|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muse_lr.config.yaml import load_yaml
 from muse_lr.errors import InputError
-from muse_lr.yaml_io import load_yaml
 
 Curves = dict[str, NDArray[np.float64]]
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -13,12 +13,12 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from muse_lr.batch import AtomsBatch
 from muse_lr.errors import InputError
+from muse_lr.structures.batch import AtomsBatch
 from muse_lr.testing.measurement import NotApplicable
 
 if TYPE_CHECKING:
-    from muse_lr.model import EnergyModel
+    from muse_lr.model.energy_model import EnergyModel
 
 Array = NDArray[np.float64]
 
@@ -196,7 +196,7 @@ Subject: TypeAlias = "Potential | EnergyModel | BaseCalculator"
 
 def as_potential(subject: Subject) -> Potential:
     """Wrap a model or a calculator; what is a :class:`Potential` already stays as it is."""
-    from muse_lr.model import EnergyModel
+    from muse_lr.model.energy_model import EnergyModel
 
     if isinstance(subject, Potential):
         return subject
@@ -217,7 +217,7 @@ def _sums_charges(head: torch.nn.Module) -> bool:
 
 
 def _reads_potential(head: torch.nn.Module) -> bool:
-    from muse_lr.heads.field_features import FieldFeaturesHead
+    from muse_lr.heads.field_features.head import FieldFeaturesHead
 
     return isinstance(head, FieldFeaturesHead)
 

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.batch import atoms_to_data
+from muse_lr.structures.batch import atoms_to_data
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.serialization import read_tensors, write_tensors
+from muse_lr.model.serialization import read_tensors, write_tensors
 
 FORMAT = "muse_lr checkpoint"
 FORMAT_VERSION = 1

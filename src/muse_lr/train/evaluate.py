@@ -13,17 +13,17 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from muse_lr.batch import COARSE_INDEX, AtomsBatch
-from muse_lr.config import BatchConfig, TrainingConfig
 from muse_lr.data.dataset import Dataset
 from muse_lr.data.labels import LABELS, OF_CHARGES
-from muse_lr.io import atomic_write
-from muse_lr.model import EnergyModel
-from muse_lr.output import ModelOutput
-from muse_lr.response import coulomb_heads, defines_born_charges
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.output import ModelOutput
+from muse_lr.model.response import coulomb_heads, defines_born_charges
+from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
+from muse_lr.train.config import BatchConfig, TrainingConfig
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
 from muse_lr.train.ranks import Ranks
+from muse_lr.utils.files import atomic_write
 
 
 @dataclass

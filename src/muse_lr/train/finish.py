@@ -16,12 +16,12 @@ import torch
 from muse_lr import __version__
 from muse_lr.data.dataset import Dataset
 from muse_lr.errors import InputError
-from muse_lr.io import write_json
-from muse_lr.model import EnergyModel
+from muse_lr.model.energy_model import EnergyModel
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.checkpoint import Progress
 from muse_lr.train.evaluate import evaluate, write_predictions
 from muse_lr.train.setup import Setup
+from muse_lr.utils.files import write_json
 
 
 def read_finished(directory: Path) -> bool:

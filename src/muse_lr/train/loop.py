@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from muse_lr.config import Config, dump_yaml, load_yaml
 from muse_lr.data.dataset import epoch_order
 from muse_lr.errors import InputError
-from muse_lr.model import EnergyModel
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.serialization import save_model
 from muse_lr.reporting.run_report import write_run_report
-from muse_lr.serialization import save_model
 from muse_lr.train.average import WeightAverage
 from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from muse_lr.train.config import Config, dump_yaml, load_yaml
 from muse_lr.train.evaluate import measure
 from muse_lr.train.finish import finish, read_finished
 from muse_lr.train.losses import computed, label_counts, weighted_loss
@@ -31,7 +31,7 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
     Parameters
     ----------
     config : Config
-        From :func:`muse_lr.config.load_config`.
+        From :func:`muse_lr.train.config.load_config`.
     resume : bool
         Continue the run in the directory where its last epoch ended; the result is that of an
         uninterrupted run. A finished run is left as it is.

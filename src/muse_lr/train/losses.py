@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
-from muse_lr.config import TrainingConfig
-from muse_lr.output import ModelOutput
+from muse_lr.model.output import ModelOutput
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.train.config import TrainingConfig
 
 #: Labels that the model has to be asked for; it gives the energy anyway.
 COMPUTES = ("forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
-from muse_lr.config import TrainingConfig
-from muse_lr.output import ModelOutput
+from muse_lr.model.output import ModelOutput
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.train.config import TrainingConfig
 from muse_lr.train.losses import penalty, residuals
 
 #: Metrics are in thousandths for these labels: meV/atom, meV/A, meV/A^3.

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from muse_lr.devices import find_device
+from muse_lr.utils.devices import find_device
 
 #: How long ranks wait for each other: the first one tests the model while the others wait.
 PATIENCE = timedelta(hours=12)

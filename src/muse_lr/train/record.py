@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from muse_lr.errors import InputError
-from muse_lr.io import atomic_write
+from muse_lr.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

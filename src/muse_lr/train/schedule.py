@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from muse_lr.config import ScheduleConfig
+from muse_lr.train.config import ScheduleConfig
 
 
 class Schedule:

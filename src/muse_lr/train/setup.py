@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from muse_lr.config import Config, ModelConfig
 from muse_lr.data.composition import fit_composition
 from muse_lr.data.dataset import Dataset, elements_of, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.data.reading import Frame, read_frames
 from muse_lr.errors import InputError
-from muse_lr.model import EnergyModel
-from muse_lr.response import coulomb_heads
+from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.response import coulomb_heads
+from muse_lr.train.config import Config, ModelConfig
 
 #: Structures that are evaluated to see on which parameters the charges depend.
 PROBED = 8

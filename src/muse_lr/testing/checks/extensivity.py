@@ -9,8 +9,8 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.multipoles import order_of, to_cartesian
-from muse_lr.solvers.kernels import pair_interaction, radial_kernel
+from muse_lr.electrostatics.kernels import pair_interaction, radial_kernel
+from muse_lr.math.multipoles import order_of, to_cartesian
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import Outputs, Potential, Subject, as_potential

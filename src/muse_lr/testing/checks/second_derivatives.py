@@ -12,13 +12,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.structures.batch import AtomsBatch
 from muse_lr.testing.differences import derivative
 from muse_lr.testing.measurement import CheckFailed, Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import Subject, as_potential
 
 if TYPE_CHECKING:
-    from muse_lr.model import EnergyModel
+    from muse_lr.model.energy_model import EnergyModel
 
 Array = NDArray[np.float64]
 

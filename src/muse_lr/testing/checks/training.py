@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from torch import nn
 
-from muse_lr.batch import AtomsBatch
+from muse_lr.structures.batch import AtomsBatch
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.checks.second_derivatives import require_finite
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge

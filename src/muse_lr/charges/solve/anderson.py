@@ -1,0 +1,197 @@
+r"""Anderson's iteration of x = F(x) (D. G. Anderson, J. ACM 12, 547 (1965)).
+
+Of the last steps the combination with the smallest residual is taken, mixed with a share of it,
+
+.. math:: x' = x + \beta f - \sum_j \gamma_j (\Delta x_j + \beta \Delta f_j), \qquad f = F(x) - x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.structures.graph import sum_nodes
+
+#: Steps that are combined.
+HISTORY = 8
+#: Directions of the history that are shorter than this share of the longest are round-off, as are
+#: steps shorter than that share of the unknowns.
+RANK, SMALL = 1e-8, 1e-7
+#: Regularisation of the normal equations, relative.
+DAMPING = 1e-14
+#: A response that is amplified by more than the inverse of this is taken for an unstable one.
+MARGIN = 1e-6
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """How a map is iterated.
+
+    Attributes
+    ----------
+    graph_index : Tensor
+        (n,) graph of each row of the unknowns; graphs are iterated together and stop one by one.
+    num_graphs : int
+    mixing : float
+        beta.
+    tolerance : float
+        Largest residual, relative to the largest value at the start or among the unknowns.
+    limit : int
+        Iterations.
+    """
+
+    graph_index: Tensor
+    num_graphs: int
+    mixing: float
+    tolerance: float
+    limit: int
+
+
+@torch.no_grad()
+def anderson(
+    function: Callable[[Tensor], Tensor],
+    start: Tensor,
+    options: Iteration,
+    metric: Tensor | None,
+) -> Tensor:
+    """Iterate from ``start`` until every graph has converged.
+
+    Parameters
+    ----------
+    function : callable
+        F, of (n, ...) unknowns.
+    start : Tensor
+        (n, ...).
+    options : Iteration
+    metric : Tensor or None
+        (n, ...) positive weights w with which w dF/dx is symmetric; None: nothing is said about
+        stability.
+
+    Raises
+    ------
+    InputError
+        If it does not converge, or the solution is unstable.
+    """
+    unknowns, history = start, _History(options, metric)
+    scale = _largest(start, options)
+    active = torch.ones_like(scale, dtype=torch.bool)
+    for _ in range(options.limit):
+        residual = function(unknowns) - unknowns
+        size = _largest(residual, options)
+        # Not "size > ...": what is not a number has not converged.
+        active = active & ~(size <= options.tolerance * _scale(scale, unknowns, options))
+        if not bool(active.any()):
+            if metric is not None:
+                history.refuse_instability()
+            return unknowns
+        if not bool(torch.isfinite(size).all()):
+            break
+        history.add(unknowns, residual)
+        step = history.step(residual)
+        moving = active[options.graph_index].reshape(-1, *[1] * (unknowns.dim() - 1))
+        unknowns = torch.where(moving, unknowns + step, unknowns)
+    graph = int(active.nonzero()[0])
+    raise InputError(
+        f"structure {graph}: the response of the charges to their own field did not become "
+        f"self-consistent in {options.limit} iterations (residual {float(size[graph]):.1e}): "
+        "smaller susceptibilities or wider charges are needed (polarisation catastrophe), or more "
+        "iterations"
+    )
+
+
+def _largest(values: Tensor, options: Iteration) -> Tensor:
+    """(n_graphs,) largest absolute value of each graph."""
+    rows = values.flatten(1).abs().amax(1)
+    empty = rows.new_zeros(options.num_graphs)
+    return empty.scatter_reduce(0, options.graph_index, rows, "amax")
+
+
+def _scale(first: Tensor, unknowns: Tensor, options: Iteration) -> Tensor:
+    return torch.maximum(first, _largest(unknowns, options))
+
+
+class _History:
+    """The last steps of all graphs, and what they say of the next one.
+
+    Parameters
+    ----------
+    options : Iteration
+    metric : Tensor or None
+        (n, ...) weights of the inner product; None: all 1.
+    """
+
+    def __init__(self, options: Iteration, metric: Tensor | None) -> None:
+        self._options = options
+        self._metric = None if metric is None else metric.flatten(1)[:, None]
+        self._last: tuple[Tensor, Tensor] | None = None
+        self._moves: list[Tensor] = []
+        self._changes: list[Tensor] = []
+
+    def add(self, unknowns: Tensor, residual: Tensor) -> None:
+        """Remember a point and its residual."""
+        if self._last is not None:
+            self._moves.append(unknowns - self._last[0])
+            self._changes.append(residual - self._last[1])
+            del self._moves[:-HISTORY], self._changes[:-HISTORY]
+        self._last = (unknowns, residual)
+
+    def step(self, residual: Tensor) -> Tensor:
+        """What to add to the unknowns."""
+        step = self._options.mixing * residual
+        if not self._changes:
+            return step
+        changes = self._stack(self._changes)
+        gram = self._products(changes, changes)
+        right = self._products(changes, residual.flatten(1)[:, None])
+        length = gram.diagonal(dim1=1, dim2=2).clamp(min=torch.finfo(gram.dtype).tiny).sqrt()
+        gram = gram / (length[:, :, None] * length[:, None, :])
+        gram.diagonal(dim1=1, dim2=2).add_(DAMPING)
+        share = torch.linalg.lstsq(gram, right / length[:, :, None]).solution[:, :, 0] / length
+        share = share[self._options.graph_index]
+        moved = self._stack(self._moves) + self._options.mixing * changes
+        return step - (share[:, :, None] * moved).sum(1).reshape(step.shape)
+
+    def refuse_instability(self) -> None:
+        """Refuse solutions about which the response has an eigenvalue of 1 or above.
+
+        The eigenvalues of the response within the space of the last steps (Ritz values) are bounds
+        from below on its largest one.
+        """
+        if not self._moves or self._last is None:
+            return
+        moves, changes = self._stack(self._moves), self._stack(self._changes)
+        overlap = self._products(moves, moves)
+        response = self._products(moves, moves + changes)
+        response = (response + response.mT) / 2
+        # Small steps are too rounded to say anything.
+        squares = torch.cat([self._last[0].flatten(1)[:, None], moves], dim=1).square().sum(2)
+        sizes = sum_nodes(squares, self._options.graph_index, self._options.num_graphs)
+        told = sizes[:, 1:] > SMALL**2 * sizes[:, :1]
+        length = torch.where(told, overlap.diagonal(dim1=1, dim2=2), torch.inf).sqrt()
+        norm = length[:, :, None] * length[:, None, :]
+        values, vectors = torch.linalg.eigh(overlap / norm)
+        kept = values > RANK * values[:, -1:].clamp(min=1)
+        basis = vectors * torch.where(kept, values.clamp(min=RANK).rsqrt(), 0.0)[:, None, :]
+        ritz = torch.linalg.eigvalsh(basis.mT @ (response / norm) @ basis)
+        unstable = ritz[:, -1] > 1 - MARGIN
+        if bool(unstable.any()):
+            graph = int(unstable.nonzero()[0])
+            raise InputError(
+                f"structure {graph}: the charges respond to their own field by more than the field "
+                "that made them (polarisation catastrophe): the susceptibilities are too large for "
+                "these distances and widths"
+            )
+
+    def _stack(self, values: list[Tensor]) -> Tensor:
+        """(n, m, c)."""
+        return torch.stack([value.flatten(1) for value in values], dim=1)
+
+    def _products(self, first: Tensor, second: Tensor) -> Tensor:
+        """(n_graphs, a, b) inner products of (n, a, c) and (n, b, c)."""
+        weighted = first if self._metric is None else first * self._metric
+        pairs = weighted @ second.mT
+        return sum_nodes(pairs, self._options.graph_index, self._options.num_graphs)

@@ -1,0 +1,64 @@
+"""``muse-lr evaluate``: errors and predictions of a model on data."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "errors and predictions of a model on labelled structures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", help="model file (model.pt)")
+    parser.add_argument("data", nargs="+", help="structures with labels")
+    parser.add_argument("--out", default="evaluation", metavar="DIR", help="where to write")
+    parser.add_argument(
+        "--keys",
+        action="append",
+        default=[],
+        metavar="LABEL=KEY",
+        help="key of a label in the files, e.g. --keys energy=REF_energy; may be repeated",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument("--graphs", type=int, default=16, help="structures in a batch")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from pathlib import Path
+
+    from muse_lr.config.overrides import unique
+    from muse_lr.config.schema import validate
+    from muse_lr.data.dataset import Dataset
+    from muse_lr.data.labels import LABELS
+    from muse_lr.data.reading import read_frames
+    from muse_lr.model.serialization import load_model
+    from muse_lr.reporting.figures import parity_panels
+    from muse_lr.reporting.plots import parity
+    from muse_lr.reporting.predictions import read_predictions
+    from muse_lr.reporting.style import save
+    from muse_lr.train.config import BatchConfig, parse_assignment
+    from muse_lr.train.evaluate import evaluate, write_predictions
+    from muse_lr.utils.devices import find_device
+    from muse_lr.utils.files import write_json
+
+    out = Path(args.out)
+    keys = {k: str(v) for k, v in unique(map(parse_assignment, args.keys), "--keys").items()}
+    model = load_model(args.model, device=find_device(args.device))
+    frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
+    dataset = Dataset.from_frames(frames, model.cutoff)
+    batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
+    found = evaluate(model, dataset, batch)
+    shares = {f"node_share_level{n}": share for n, share in enumerate(found.node_share, 1)}
+    metrics = found.metrics | shares
+    write_json(out / "metrics.json", metrics)
+    predictions = out / "predictions.extxyz"
+    write_predictions(found.frames, predictions)
+    panels = parity_panels(read_predictions(predictions, keys))
+    if panels:
+        save(parity(panels), out / "parity.png")
+    width = max(14, *map(len, metrics))
+    for name, value in metrics.items():
+        print(f"{name:>{width}}  {value:.5g}")
+    print(f"{len(frames)} structures; predictions and plots: {out}")
+    return 0

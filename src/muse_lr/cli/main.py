@@ -1,0 +1,61 @@
+"""The command line: ``muse-lr VERB ...``; each verb is a module of :mod:`muse_lr.cli`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from muse_lr import __version__
+from muse_lr.errors import InputError
+from muse_lr.utils.malloc import tune_malloc
+
+VERBS = ("init", "data", "train", "evaluate", "ablate", "info", "coarse", "doctor")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs; importing them is cheap, running them may not be."""
+    parser = argparse.ArgumentParser(
+        prog="muse-lr",
+        description="Long-range physics in machine-learned force fields: train, ablate, use.",
+    )
+    parser.add_argument("--version", action="version", version=f"muse_lr {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in VERBS:
+        module = import_module(f"muse_lr.cli.{name}")
+        verb = verbs.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(verb)
+        verb.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; its exit code: 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
+    args = build_parser().parse_args(arguments)
+    tune_malloc()
+    try:
+        return int(args.run(args))
+    except InputError as error:
+        if args.debug:
+            raise
+        print(f"muse-lr: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("muse-lr: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if args.debug:
+            raise
+        print(f"muse-lr: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Changes to a resolved configuration by dotted keys: ``--set`` and the variants of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from muse_lr.config.registry import SLOTS, lookup
+from muse_lr.config.yaml import parse_yaml
+from muse_lr.errors import InputError, nearest
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """``"a.b=1e-3"`` as a dotted key and a YAML value."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"--set {text!r}: key=value is needed, e.g. training.epochs=10")
+    return key.strip(), parse_yaml(value, f"--set {key.strip()}")
+
+
+def unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
+    """Assignments as a mapping; a key that stands twice is an error."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InputError(f"{option} names {key!r} twice")
+        found[key] = value
+    return found
+
+
+def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of a resolved configuration with one dotted key set.
+
+    A new ``kind`` keeps only the keys that the new kind knows.
+
+    Raises
+    ------
+    InputError
+        If the key names nothing in the configuration.
+    """
+    head, _, rest = key.partition(".")
+    result = dict(raw)
+    if not rest:
+        if head not in raw and value is None:
+            raise InputError(f"override {key!r} names nothing{nearest(head, raw)}")
+        if head == "kind" and raw.get("kind") != value:
+            result = _keys_of_kind(raw, value)
+        result[head] = value
+        return result
+    if head not in raw:
+        raise InputError(f"override {key!r}: there is no {head!r}{nearest(head, raw)}")
+    if not isinstance(raw[head], Mapping):
+        raise InputError(
+            f"override {key!r}: {head!r} is {raw[head]!r} there, it has no key {rest!r}; "
+            f"set {head!r} as a whole"
+        )
+    try:
+        result[head] = apply_override(raw[head], rest, value)
+    except InputError as error:
+        raise InputError(str(error).replace(f"override {rest!r}", f"override {key!r}")) from error
+    return result
+
+
+def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    for slot, entries in SLOTS.items():
+        if section.get("kind") in entries and kind in entries:
+            known = lookup(slot, kind).Config.model_fields
+            return {key: value for key, value in section.items() if key in known}
+    return dict(section)

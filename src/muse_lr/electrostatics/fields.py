@@ -1,0 +1,182 @@
+"""The potential, the field and the field gradient of a charge density at its own atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.electrostatics.ewald.open_sum import open_interaction
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.errors import InputError
+from muse_lr.math.multipoles import to_cartesian
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
+
+#: Largest component of a field along a periodic direction, relative to its length.
+ALONG = 1e-8
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a density does at each atom, the atom's own multipoles left out, its images not.
+
+    Attributes
+    ----------
+    moments : Tensor
+        (n_atoms, (l_max + 1)^2) derivatives of the energy by the moments of a probe at the atoms:
+        the energy of a probe M is sum_lm M_lm v_lm. In eV/(e A^l).
+    """
+
+    moments: Tensor
+
+    @property
+    def potential(self) -> Tensor:
+        """(n_atoms,) in V."""
+        return self.moments[:, 0]
+
+    @property
+    def field(self) -> Tensor:
+        """(n_atoms, 3) electric field in V/A, minus the gradient of the potential."""
+        gradient = to_cartesian(self.moments[:, :4]).dipoles
+        assert gradient is not None
+        return -gradient
+
+    @property
+    def field_gradient(self) -> Tensor:
+        """(n_atoms, 3, 3) traceless part of the field's derivatives dE_a/dr_b, V/A^2."""
+        tensors = to_cartesian(self.moments).quadrupoles
+        if tensors is None:
+            raise ValueError("field gradients need fields of l_max 2")
+        # E = (1/3) Theta_ab phi_ab and the tensors of unit moments have the squared norm 3/2.
+        return -2 * tensors
+
+
+def fields_at_atoms(
+    density: ChargeDensity,
+    geometry: Geometry,
+    solver: ReferenceSolver,
+    l_max: int = 1,
+    width: Tensor | None = None,
+) -> Fields:
+    """The fields that ``density`` makes at its atoms, averaged over a Gaussian of each atom.
+
+    They are the derivative of the interaction of two densities, so that they can be differentiated
+    again, to any order, in positions, moments and cell.
+
+    Parameters
+    ----------
+    density : ChargeDensity
+    geometry : Geometry
+        May mix FFF, TTF and TTT; its edges reach at least ``solver.ewald.cutoff``.
+    solver : ReferenceSolver
+        Built for the widths of the density and of the probe.
+    l_max : int
+        0 for potentials, 1 for fields too, 2 for field gradients too.
+    width : Tensor, optional
+        (n_atoms,) Gaussian standard deviation of the probe, A; default that of the density.
+
+    Returns
+    -------
+    Fields
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        components = (l_max + 1) ** 2
+        probe_moments = density.moments.new_zeros((len(density.moments), components))
+        probe = ChargeDensity(
+            probe_moments.requires_grad_(True),
+            density.width if width is None else width,
+            density.graph_index,
+            density.num_graphs,
+        )
+        energy = open_interaction(probe, density, geometry)
+        energy = energy + solver.interaction(probe, density, geometry, ~geometry.open_graphs)
+        (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
+    return Fields(moments)
+
+
+class FieldOperator:
+    """Fields at the atoms of many densities in one geometry, without a graph.
+
+    The interaction is bilinear: what depends on the geometry alone is done once, and each density
+    costs one backward pass.
+
+    Parameters
+    ----------
+    geometry, solver, l_max, width :
+        As in :func:`fields_at_atoms`; the width of the probe must be given.
+    source_width : Tensor
+        (n_atoms,) of the densities, A.
+    source_l_max : int
+        Of the densities.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        solver: ReferenceSolver,
+        l_max: int,
+        width: Tensor,
+        source_width: Tensor,
+        source_l_max: int,
+    ) -> None:
+        geometry = replace(
+            geometry, positions=geometry.positions.detach(), cell=geometry.cell.detach()
+        )
+
+        def empty(order: int, widths: Tensor) -> ChargeDensity:
+            moments = widths.new_zeros((len(widths), (order + 1) ** 2)).requires_grad_(True)
+            return ChargeDensity(moments, widths, geometry.graph_index, geometry.num_graphs)
+
+        with torch.enable_grad():
+            probe, source = empty(l_max, width), empty(source_l_max, source_width)
+            energy = open_interaction(probe, source, geometry)
+            energy = energy + solver.interaction(probe, source, geometry, ~geometry.open_graphs)
+            # What the probe makes at the sources is linear in the probe; its transpose is wanted.
+            (at_sources,) = torch.autograd.grad(energy.sum(), source.moments, create_graph=True)
+        self._probe, self._at_sources = probe.moments, at_sources
+
+    def __call__(self, moments: Tensor) -> Fields:
+        """The fields of a density with these (n_atoms, (source_l_max + 1)^2) moments."""
+        if not self._at_sources.requires_grad:  # nobody interacts
+            return Fields(torch.zeros_like(self._probe))
+        (fields,) = torch.autograd.grad(
+            self._at_sources, self._probe, moments, retain_graph=True, materialize_grads=True
+        )
+        return Fields(fields)
+
+
+def refuse_periodic_field(batch: AtomsBatch) -> None:
+    """Refuse external fields with a component along a periodic direction.
+
+    There the potential -F.r is not defined: an atom that is wrapped changes its energy by q L.F.
+
+    Raises
+    ------
+    InputError
+        Naming the first structure.
+    """
+    along = torch.einsum("ga,gba->gb", batch.field, batch.cell).abs()
+    scale = torch.linalg.vector_norm(batch.field, dim=1)[:, None]
+    scale = scale * torch.linalg.vector_norm(batch.cell, dim=2)
+    refused = (batch.pbc & (along > ALONG * scale)).any(1)
+    if bool(refused.any()):
+        graph = int(refused.nonzero()[0])
+        raise InputError(
+            f"structure {graph} has an electric field along a periodic direction, where -mu.F "
+            "is not defined (wrapping an atom changes it): point it along the normal of a "
+            "slab, or take open boundaries"
+        )
+
+
+def uniform_field(density: ChargeDensity, geometry: Geometry, l_max: int = 1) -> Fields:
+    """The potential -F.r and the field F of the external field at the atoms."""
+    moments = density.moments.new_zeros((len(density.moments), (l_max + 1) ** 2))
+    field = geometry.field[geometry.graph_index]
+    moments[:, 0] = -(field * geometry.positions).sum(1).to(moments.dtype)
+    if l_max > 0:
+        moments[:, 1:4] = -field[:, [1, 2, 0]].to(moments.dtype)
+    return Fields(moments)

@@ -1,0 +1,190 @@
+r"""The interactions of charges as matrices, for direct solves.
+
+.. math:: E = \tfrac12 \sum_{ij} q_i A_{ij} q_j
+
+is the energy of :class:`~muse_lr.electrostatics.ewald.reference.ReferenceSolver` and of
+:func:`~muse_lr.electrostatics.ewald.open_sum.open_energy`, whose conventions hold: the interaction
+of a charge with itself is left out, that with its images is on the diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.kernels import POINT_VARIANCE, short_range_kernel
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.geometry import Geometry
+from muse_lr.units import COULOMB_CONSTANT
+
+#: Elements of the waves that are held at once: 64 MB.
+CHUNK = 8_000_000
+
+
+class PaddedGraphs:
+    """Where the atoms of the chosen graphs stand in arrays of (G, n_max).
+
+    Attributes
+    ----------
+    graphs : Tensor
+        (G,) of the batch.
+    atoms : Tensor
+        (n,) of the batch.
+    row, column : Tensor
+        (n,) their places.
+    shape : tuple of int
+        (G, n_max).
+    present : Tensor
+        (G, n_max) of bool, False where a graph has fewer atoms.
+    """
+
+    def __init__(self, geometry: Geometry, chosen: Tensor) -> None:
+        self._row_of_graph = torch.cumsum(chosen, 0) - 1
+        self._geometry = geometry
+        self.graphs = chosen.nonzero()[:, 0]
+        self.atoms = chosen[geometry.graph_index].nonzero()[:, 0]
+        self.row, self.column = self.place(self.atoms)
+        counts = geometry.nodes_per_graph[chosen]
+        self.shape = (len(counts), int(counts.max()) if len(counts) else 0)
+        places = torch.arange(self.shape[1], device=counts.device)
+        self.present = places < counts[:, None]
+
+    def place(self, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) row and column of atoms of the batch that are in chosen graphs."""
+        graph = self._geometry.graph_index[atoms]
+        return self._row_of_graph[graph], atoms - self._geometry.ptr[graph]
+
+    def pad(self, values: Tensor) -> Tensor:
+        """(n_atoms, ...) of the batch -> (G, n_max, ...), zeros elsewhere."""
+        empty = values.new_zeros((*self.shape, *values.shape[1:]))
+        return empty.index_put((self.row, self.column), values[self.atoms])
+
+
+@torch.no_grad()
+def charge_matrix(
+    width: Tensor, geometry: Geometry, chosen: Tensor, solver: ReferenceSolver
+) -> Tensor:
+    """(G, n_max, n_max) matrices A of the chosen graphs in eV/e^2, zeros where padded.
+
+    Parameters
+    ----------
+    width : Tensor
+        (n_atoms,) Gaussian standard deviations, A, float64.
+    geometry : Geometry
+        May mix FFF, TTF and TTT; its edges reach at least ``solver.ewald.cutoff``.
+    chosen : Tensor
+        (n_graphs,) of bool.
+    solver : ReferenceSolver
+        Built for these widths.
+    """
+    padded = PaddedGraphs(geometry, chosen)
+    matrix = width.new_zeros((*padded.shape, padded.shape[1]))
+    opened = geometry.open_graphs[padded.graphs].nonzero()[:, 0]
+    if len(opened):
+        positions, widths = padded.pad(geometry.positions)[opened], padded.pad(width)[opened]
+        present = padded.present[opened]
+        pairs = gaussian_rows(positions, widths, positions, widths)
+        matrix[opened] = pairs * (present[:, :, None] & present[:, None, :])
+    lattice = chosen & ~geometry.open_graphs
+    if bool(lattice.any()):
+        rows = lattice[padded.graphs].nonzero()[:, 0]
+        matrix[rows] += _waves(width, geometry, lattice, solver, padded.shape[1])
+        if solver.ewald.cutoff > 0:
+            _add_edges(matrix, padded, width, geometry, lattice, solver)
+    return COULOMB_CONSTANT * matrix
+
+
+def gaussian_rows(positions: Tensor, width: Tensor, others: Tensor, other_width: Tensor) -> Tensor:
+    """(..., n, m) erf(r / sqrt(2 s^2)) / r, s^2 = sigma^2 + sigma'^2, in 1/A; 0 where r is 0.
+
+    Parameters
+    ----------
+    positions, others : Tensor
+        (..., n, 3) and (..., m, 3) in A.
+    width, other_width : Tensor
+        (..., n) and (..., m) in A.
+    """
+    squared = sum(
+        (positions[..., :, None, axis] - others[..., None, :, axis]).square_() for axis in range(3)
+    )
+    assert isinstance(squared, Tensor)
+    inverse = torch.where(squared > 0, squared, torch.inf).rsqrt_()
+    variance = width.square()[..., :, None] + other_width.square()[..., None, :]
+    scaled = squared.div_(variance.clamp_(min=POINT_VARIANCE).mul_(2)).sqrt_()
+    return inverse.mul_(torch.erf(scaled))
+
+
+def _add_pairs(
+    matrix: Tensor, padded: PaddedGraphs, first: Tensor, second: Tensor, values: Tensor
+) -> None:
+    row, i = padded.place(first)
+    _, j = padded.place(second)
+    matrix.index_put_((row, i, j), values, accumulate=True)
+
+
+def _add_edges(
+    matrix: Tensor,
+    padded: PaddedGraphs,
+    width: Tensor,
+    geometry: Geometry,
+    lattice: Tensor,
+    solver: ReferenceSolver,
+) -> None:
+    """The real-space part; the list has each pair twice."""
+    sender, receiver = geometry.edge_index
+    near = geometry.edge_lengths < solver.ewald.cutoff
+    edges = (near & lattice[geometry.graph_index[receiver]]).nonzero()[:, 0]
+    sender, receiver = sender[edges], receiver[edges]
+    distance = geometry.edge_lengths[edges]
+    variance = width[sender] ** 2 + width[receiver] ** 2
+    kernel = short_range_kernel(distance, variance, solver.ewald.splitting)
+    kernel = kernel * switch_off(distance, REAL_TAPER * solver.ewald.cutoff, solver.ewald.cutoff)
+    _add_pairs(matrix, padded, receiver, sender, kernel)
+
+
+def _waves(
+    width: Tensor, geometry: Geometry, lattice: Tensor, solver: ReferenceSolver, size: int
+) -> Tensor:
+    """(G, size, size) the reciprocal part and what stands for k = 0, in 1/A."""
+    splitting = solver.ewald.splitting
+    cells = lattice_cells(geometry, lattice, splitting)
+    space = ReciprocalSpace(cells, geometry, lattice, solver.ewald.reciprocal_cutoff, width.dtype)
+    weights = space.weights(splitting).clamp(min=0)  # the window ends in round-off
+    padded = PaddedGraphs(geometry, lattice)
+    count, largest = padded.shape
+    matrix = width.new_zeros((count, largest, largest))
+    used = (weights > 0).any(0).nonzero()[:, 0]
+    for chosen in used.split(max(1, CHUNK // max(1, count * largest))):
+        phases = torch.view_as_real(space.phases(chosen))
+        phases = phases * (2 * weights[:, chosen]).sqrt()[:, None, :, None]
+        phases = phases.flatten(2)
+        matrix += phases @ phases.mT
+    matrix.diagonal(dim1=1, dim2=2).sub_(1 / (math.sqrt(math.pi) * splitting))
+    matrix += _wave_zero(width, geometry, padded, cells, splitting)
+    matrix *= padded.present[:, :, None] & padded.present[:, None, :]
+    return torch.nn.functional.pad(matrix, (0, size - largest, 0, size - largest))
+
+
+def _wave_zero(
+    width: Tensor,
+    geometry: Geometry,
+    padded: PaddedGraphs,
+    cells: LatticeCells,
+    splitting: float,
+) -> Tensor:
+    """(G, n, n) background of crystals and slab term of slabs, in 1/A."""
+    spread = padded.pad(width**2)
+    crystal = spread[:, :, None] + spread[:, None, :] - 2 * splitting**2
+    normal = cells.normal[padded.row]
+    along = (geometry.positions[padded.atoms] * normal).sum(1)
+    z = along.new_zeros(padded.shape).index_put((padded.row, padded.column), along)
+    tail = cells.height**2 / 6 + 2 * splitting**2
+    slab = -((z[:, :, None] - z[:, None, :]) ** 2) - tail[:, None, None]
+    volume = torch.where(cells.slab, cells.area * cells.height, cells.volume)
+    term = torch.where(cells.slab[:, None, None], slab, crystal)
+    return 2 * math.pi / volume[:, None, None] * term

@@ -1,0 +1,209 @@
+r"""The potential of many sets of charges in one large structure, for iterative solvers.
+
+What depends on the geometry alone is done once: the interactions of a molecule as a matrix, those
+of a lattice as a sparse matrix in real space and as B-splines on the mesh of
+:mod:`muse_lr.electrostatics.mesh.pme`. The potential is the derivative of the energy of that
+solver, with all its conventions, but carries no graph.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.electrostatics.ewald.lattice import lattice_cells
+from muse_lr.electrostatics.kernels import short_range_kernel
+from muse_lr.electrostatics.mesh.mesh import mesh_sizes, mesh_spacings
+from muse_lr.electrostatics.mesh.mesh_sums import mesh_energy
+from muse_lr.electrostatics.mesh.pme import PMESolver, wave_weights
+from muse_lr.electrostatics.mesh.splines import spline_weights
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.geometry import Geometry
+from muse_lr.units import COULOMB_CONSTANT
+
+#: Rows of the matrix of a molecule that are used together: twice from the cache, once from memory.
+ROWS = 64
+#: erfc of this is below round-off.
+FAR = 6.2
+
+
+class MoleculeOperator:
+    """Potentials in an open structure: one triangle of a symmetric matrix, in strips of rows.
+
+    Parameters
+    ----------
+    width : Tensor
+        (n,) Gaussian standard deviations, A.
+    positions : Tensor
+        (n, 3) in A.
+    """
+
+    @torch.no_grad()
+    def __init__(self, width: Tensor, positions: Tensor) -> None:
+        self._count = len(width)
+        # Beyond, Gaussians are points.
+        reach = 2 * FAR * float(width.max())
+        self._strips = [
+            _strip(positions, width, start, reach) for start in range(0, self._count, ROWS)
+        ]
+
+    def __call__(self, charges: Tensor) -> Tensor:
+        """(n,) potentials in V."""
+        potential = torch.zeros_like(charges)
+        for number, strip in enumerate(self._strips):
+            start, end = number * ROWS, number * ROWS + len(strip)
+            potential[start:end] += strip @ charges[start:]
+            potential[end:] += charges[start:end] @ strip[:, len(strip) :]
+        return potential
+
+    def upper(self) -> Tensor:
+        """(n, n) interactions in eV/e^2, the upper triangle only, for direct solves."""
+        matrix = self._strips[0].new_zeros((self._count, self._count))
+        for number, strip in enumerate(self._strips):
+            start = number * ROWS
+            matrix[start : start + len(strip), start:] = strip
+        return matrix
+
+
+def _strip(positions: Tensor, width: Tensor, start: int, reach: float) -> Tensor:
+    """(rows, n - start) interactions of some atoms with themselves and all that follow, eV/e^2."""
+    rows = slice(start, start + ROWS)
+    exact = "donot_use_mm_for_euclid_dist"
+    distance = torch.cdist(positions[rows], positions[start:], compute_mode=exact)
+    i, j = (distance < reach).nonzero().unbind(1)
+    near = distance[i, j]
+    variance = width[rows][i].square() + width[start:][j].square()
+    near = torch.where(i == j, 0.0, torch.erf(near / (2 * variance).sqrt()) / near)
+    return distance.reciprocal_().index_put_((i, j), near).mul_(COULOMB_CONSTANT)
+
+
+class LatticeOperator:
+    """Potentials in a crystal or slab, at a cost of n log n.
+
+    Parameters
+    ----------
+    width : Tensor
+        (n_atoms,) Gaussian standard deviations of the batch, A, float64.
+    geometry : Geometry
+        Of the batch; its edges reach at least ``solver.ewald.cutoff``.
+    graph : int
+        Of the batch.
+    solver : PMESolver
+        Built for these widths.
+    """
+
+    @torch.no_grad()
+    def __init__(self, width: Tensor, geometry: Geometry, graph: int, solver: PMESolver) -> None:
+        self._splitting = solver.ewald.splitting
+        chosen = torch.zeros(geometry.num_graphs, dtype=torch.bool, device=width.device)
+        chosen[graph] = True
+        start, end = (int(end) for end in geometry.ptr[graph : graph + 2])
+        self._variance = width[start:end].square()
+        self._real = None
+        if solver.ewald.cutoff > 0:
+            self._real = _real_space(width, geometry, start, end, solver)
+        cells = lattice_cells(geometry, chosen, self._splitting)
+        self._slab, self._volume = bool(cells.slab), float(cells.volume)
+        self._height = float(cells.height)
+        positions = geometry.positions[start:end]
+        self._along = (positions * cells.normal).sum(1)
+        inverse = torch.linalg.inv(cells.cell)
+        counts = geometry.nodes_per_graph[chosen]
+        spacings = mesh_spacings(
+            solver.mesh_error, solver.accuracy, self._splitting, cells.volume, counts
+        )
+        (self._size,) = mesh_sizes(cells.cell, spacings, solver.order)
+        self._weights = wave_weights(inverse, self._size, solver.order, self._splitting)
+        scaled = positions @ inverse[0] * positions.new_tensor(self._size)
+        points, shares = _splines(scaled, self._size, solver.order)
+        charges = torch.arange(end - start, device=points.device).repeat_interleave(points.shape[1])
+        shape = (end - start, math.prod(self._size))
+        self._gather = compressed(charges, points.flatten(), shares.flatten(), shape)
+        order = points.flatten().argsort()
+        charges, points, shares = charges[order], points.flatten()[order], shares.flatten()[order]
+        self._spread = compressed(points, charges, shares, shape[::-1])
+
+    @torch.no_grad()
+    def __call__(self, charges: Tensor) -> Tensor:
+        """(n,) potentials in V."""
+        potential = 2 * math.pi / self._volume * (self._mesh(charges) + self._mean(charges))
+        potential = potential - charges / (math.sqrt(math.pi) * self._splitting)
+        if self._real is not None:
+            potential = potential + self._real @ charges
+        return COULOMB_CONSTANT * potential
+
+    def _mesh(self, charges: Tensor) -> Tensor:
+        """(n,) derivatives of the sum over the waves."""
+        with torch.enable_grad():
+            mesh = (self._spread @ charges).reshape(1, *self._size).requires_grad_(True)
+            energy = mesh_energy(mesh, self._weights).sum()
+        (potential,) = torch.autograd.grad(energy, mesh)
+        return self._gather @ potential.flatten()
+
+    def _mean(self, charges: Tensor) -> Tensor:
+        """(n,) what stands for k = 0: the background of crystals, the slab term of slabs."""
+        total = charges.sum()
+        background = -2 * total * self._splitting**2
+        if not self._slab:
+            return background + (charges @ self._variance + total * self._variance)
+        z = self._along
+        slab = 2 * (charges @ z) * z - charges @ z.square() - total * z.square()
+        return background + slab - total * self._height**2 / 6
+
+
+def _real_space(
+    width: Tensor, geometry: Geometry, start: int, end: int, solver: PMESolver
+) -> Tensor:
+    """(n, n) sparse, in 1/A."""
+    sender, receiver = geometry.edge_index
+    cutoff = solver.ewald.cutoff
+    own = (receiver >= start) & (receiver < end) & (geometry.edge_lengths < cutoff)
+    edges = own.nonzero()[:, 0]
+    sender, receiver = sender[edges], receiver[edges]
+    distance = geometry.edge_lengths[edges]
+    variance = width[sender].square() + width[receiver].square()
+    kernel = short_range_kernel(distance, variance, solver.ewald.splitting)
+    kernel = kernel * switch_off(distance, REAL_TAPER * cutoff, cutoff)
+    order = torch.argsort(receiver, stable=True)
+    shape = (end - start, end - start)
+    return compressed(receiver[order] - start, sender[order] - start, kernel[order], shape)
+
+
+def compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A sparse matrix of entries whose rows ascend.
+
+    Parameters
+    ----------
+    rows, columns, values : Tensor
+        (entries,) of int64, of int64, of any.
+    shape : tuple of int
+        Rows and columns.
+    """
+    counts = torch.bincount(rows, minlength=shape[0])
+    ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    with warnings.catch_warnings():  # that sparse matrices are new in torch
+        warnings.simplefilter("ignore", UserWarning)
+        # Small indices: the libraries below would convert them in each product.
+        return torch.sparse_csr_tensor(
+            ends.int(), columns.int(), values, shape, check_invariants=False
+        )
+
+
+def _splines(scaled: Tensor, size: tuple[int, int, int], order: int) -> tuple[Tensor, Tensor]:
+    """(n, p^3) points of the flat mesh that each charge goes to, and its shares."""
+    columns = scaled.T.contiguous()
+    below = columns.floor()
+    a, b, c = spline_weights(columns - below, order)[0].mT  # (n, p) each
+    steps = torch.arange(1 - order, 1, device=scaled.device)
+    i, j, k = (
+        torch.remainder(corner.long()[:, None] + steps, limit)
+        for corner, limit in zip(below, size, strict=True)
+    )
+    planes = i[:, :, None] * size[1] + j[:, None, :]
+    points = (planes * size[2])[..., None] + k[:, None, None, :]
+    shares = (a[:, :, None] * b[:, None, :])[..., None] * c[:, None, None, :]
+    return points.flatten(1), shares.flatten(1)

@@ -1,0 +1,144 @@
+"""Two-body D3 with Becke-Johnson damping."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
+from muse_lr.heads.dispersion.d3_data import load_data, load_parameters
+from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
+from muse_lr.math.switching import switch_off
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.neighbors import all_pairs
+
+#: Steepness of the counting function, and of the weights of the references.
+COUNTING, WEIGHTING = 16.0, 4.0
+
+
+class D3Config(HeadConfig):
+    """Keys of D3."""
+
+    kind: Literal["d3"] = "d3"
+    functional: str = Field(
+        "pbe", description="Density functional whose damping parameters are taken."
+    )
+    cutoff: float = Field(
+        12.0,
+        gt=0,
+        le=40,
+        description="Where coordination numbers end, and in periodic structures the damping, A. "
+        "The dispersion itself is not cut.",
+    )
+    accuracy: float = Field(
+        1e-6, ge=1e-12, le=1e-2, description="What the lattice sum may leave out, as a share."
+    )
+
+
+class D3Head(Head):
+    r"""The two-body part of D3(BJ), without parameters of its own.
+
+    .. math:: E = -\sum_{i<j} C_{6,ij} \Bigl[\frac{s_6}{r^6 + f^6}
+              + \frac{3 s_8 Q_i Q_j}{r^8 + f^8}\Bigr], \qquad f = a_1 \sqrt{3 Q_i Q_j} + a_2,
+
+    with C6 interpolated between reference molecules by Gaussian weights of the coordination
+    numbers. S. Grimme, J. Antony, S. Ehrlich, H. Krieg, J. Chem. Phys. 132, 154104 (2010);
+    S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011). All pairs of open systems;
+    in periodic ones both terms are summed to infinity, since C6 is a product of weights. It is
+    meant for labels without dispersion: those of a functional that has it would count it twice.
+    """
+
+    Config: ClassVar[type[HeadConfig]] = D3Config
+    long_range: ClassVar[bool] = True
+
+    def __init__(self, config: D3Config, context: HeadContext) -> None:
+        super().__init__()
+        self.cutoff = config.cutoff
+        self.splits = (
+            PowerSplit.within(config.cutoff, config.accuracy, 6),
+            PowerSplit.within(config.cutoff, config.accuracy, 8),
+        )
+        self.data = load_data(context.elements)
+        self.damping = load_parameters(config.functional)
+
+    def forward(self, inputs: HeadInputs) -> Tensor:
+        """See :meth:`Head.forward`."""
+        geometry, composition = inputs.geometry, inputs.composition.double()
+        weights = self._weights(geometry, composition)
+        root = composition @ self.data.c8_root.to(composition.device)
+        coupling = self.data.c6.to(composition.device)
+        atoms = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
+        vectors = geometry.positions[atoms[0]] - geometry.positions[atoms[1]]
+        distance = torch.linalg.vector_norm(vectors, dim=1)
+        c6 = ((weights @ coupling)[atoms[0]] * weights[atoms[1]]).sum(1)
+        pairs = -c6 * self._damped(distance, root[atoms[0]] * root[atoms[1]])
+        energy = sum_nodes(pairs, geometry.graph_index[atoms[0]], geometry.num_graphs)
+        periodic = ~geometry.open_graphs
+        if not bool(periodic.any()):
+            return energy
+        near = self._near(geometry, periodic, weights, coupling, root)
+        sixth, eighth = self.splits
+        tail = smooth_energy(weights, coupling, geometry, periodic, sixth)
+        energy = energy + near + self.damping.s6 * tail
+        tail = smooth_energy(weights * root[:, None], coupling, geometry, periodic, eighth)
+        return energy + 3 * self.damping.s8 * tail
+
+    def coordination_numbers(self, geometry: Geometry, composition: Tensor) -> Tensor:
+        """(n_atoms,) smooth count of neighbours; ``composition`` (n_atoms, n_elements)."""
+        sender, receiver = geometry.edge_index
+        near = geometry.edge_lengths < self.cutoff
+        sender, receiver = sender[near], receiver[near]
+        distance = geometry.edge_lengths[near]
+        radius = composition @ self.data.covalent_radius.to(composition.device)
+        bond = radius[sender] + radius[receiver]
+        count = torch.sigmoid(COUNTING * (bond / distance - 1)) * self._window(distance)
+        return count.new_zeros(len(geometry.numbers)).index_add(0, receiver, count)
+
+    def _weights(self, geometry: Geometry, composition: Tensor) -> Tensor:
+        """(n_atoms, n_elements references) shares of the reference molecules."""
+        number = self.coordination_numbers(geometry, composition)
+        device = composition.device
+        reference = composition @ self.data.coordination.to(device)
+        valid = (composition @ self.data.valid.to(device, torch.float64)) > 0.5
+        exponent = -WEIGHTING * (number[:, None] - reference).square()
+        shares = torch.softmax(exponent.masked_fill(~valid, -torch.inf), dim=1)
+        return (composition[:, :, None] * shares[:, None]).flatten(1)
+
+    def _damped(self, distance: Tensor, roots: Tensor) -> Tensor:
+        """(p,) the bracket of the energy, A^-6."""
+        damping = self.damping
+        end = damping.a1 * (3 * roots).sqrt() + damping.a2
+        second = damping.s6 / (distance**6 + end**6)
+        return second + 3 * damping.s8 * roots / (distance**8 + end**8)
+
+    def _near(
+        self,
+        geometry: Geometry,
+        periodic: Tensor,
+        weights: Tensor,
+        coupling: Tensor,
+        root: Tensor,
+    ) -> Tensor:
+        """(n_graphs,) of periodic graphs: everything but the smooth parts."""
+        sender, receiver = geometry.edge_index
+        near = (geometry.edge_lengths < self.cutoff) & periodic[geometry.graph_index[receiver]]
+        # The list has each pair twice.
+        near = near & (sender <= receiver)
+        first, second = geometry.edge_index[:, near]
+        distance = geometry.edge_lengths[near]
+        roots = root[first] * root[second]
+        smooth = [(1 - s.short_range(distance)) / distance**s.power for s in self.splits]
+        bracket = self._damped(distance, roots) - self.damping.s6 * smooth[0]
+        bracket = bracket - 3 * self.damping.s8 * roots * smooth[1]
+        c6 = ((weights @ coupling)[first] * weights[second]).sum(1)
+        pairs = -c6 * bracket * self._window(distance)
+        pairs = torch.where(first == second, 0.5, 1.0) * pairs
+        return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+    def _window(self, distance: Tensor) -> Tensor:
+        return switch_off(distance, REAL_TAPER * self.cutoff, self.cutoff)

@@ -1,0 +1,244 @@
+"""Many-body dispersion: quantum oscillators coupled by their dipoles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
+from muse_lr.heads.dispersion.dipoles import (
+    CrystalDipoles,
+    DipolePairs,
+    Padding,
+    gaussian_tensors,
+    near_pairs,
+    open_pairs,
+    open_tensors,
+)
+from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
+from muse_lr.heads.dispersion.volumes import HARTREE, VolumeRatios, free_atoms
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Boundary, Geometry
+
+#: Points of the Gauss-Legendre quadrature over imaginary frequencies, and where half of them are,
+#: Hartree.
+FREQUENCIES, FREQUENCY_SCALE = 15, 0.6
+
+
+class MBDConfig(HeadConfig):
+    """Keys of the many-body dispersion."""
+
+    kind: Literal["mbd"] = "mbd"
+    beta: float = Field(
+        0.83,
+        gt=0,
+        le=3,
+        description="Radius of the damping over the sum of the van der Waals radii; 0.83 was "
+        "fitted to PBE.",
+    )
+    k_grid: tuple[int, int, int] = Field(
+        (2, 2, 2),
+        description="Points along each reciprocal vector of crystals, half a step off the origin; "
+        "energies of other descriptions of a crystal agree when it is fine enough.",
+    )
+    cutoff: float = Field(
+        10.0,
+        gt=0,
+        le=30,
+        description="Where damping and the real-space sum of crystals end, A. The dispersion "
+        "itself is not cut.",
+    )
+    max_atoms: int = Field(
+        400, ge=1, description="Larger structures are refused: the cost grows as N^3."
+    )
+
+
+@dataclass(frozen=True)
+class Oscillators:
+    """One isotropic oscillator for each atom.
+
+    Attributes
+    ----------
+    polarizability : Tensor
+        (n_atoms,) static, A^3.
+    c6 : Tensor
+        (n_atoms,) of like atoms, eV A^6.
+    radius : Tensor
+        (n_atoms,) van der Waals radius, A.
+    """
+
+    polarizability: Tensor
+    c6: Tensor
+    radius: Tensor
+
+    @property
+    def frequency(self) -> Tensor:
+        """(n_atoms,) hbar omega = 4 C6 / 3 alpha^2, eV."""
+        return 4 / 3 * self.c6 / self.polarizability**2
+
+
+class MBDHead(Head):
+    r"""Range-separated, self-consistently screened many-body dispersion, MBD@rsSCS.
+
+    The polarizabilities :math:`\alpha_i(i u)` of atoms with learned volumes are screened by
+    Gaussian dipoles at short range, which gives each atom a frequency :math:`\omega_i`. The zero
+    point energy of the oscillators, coupled by dipoles at long range,
+
+    .. math:: E = \tfrac12 \mathrm{Tr} \sqrt{\omega_i^2 \delta_{ij}
+              + \omega_i \omega_j \sqrt{\alpha_i \alpha_j}\, T_{ij}} - \tfrac32 \sum_i \omega_i,
+
+    holds dispersion between all numbers of atoms. A. Tkatchenko, R. A. DiStasio, R. Car, M.
+    Scheffler, Phys. Rev. Lett. 108, 236402 (2012); A. Ambrosetti, A. M. Reilly, R. A. DiStasio, A.
+    Tkatchenko, J. Chem. Phys. 140, 18A508 (2014). All pairs in open systems, Ewald sums on a grid
+    of wave vectors in crystals. The cost grows as N^3, the memory as N^2 (times 16 frequencies).
+    """
+
+    Config: ClassVar[type[HeadConfig]] = MBDConfig
+    boundaries: ClassVar[frozenset[Boundary]] = frozenset({"FFF", "TTT"})
+    long_range: ClassVar[bool] = True
+
+    def __init__(self, config: MBDConfig, context: HeadContext) -> None:
+        super().__init__()
+        if min(config.k_grid) < 1:
+            raise InputError(f"k_grid of the mbd head needs positive numbers, got {config.k_grid}")
+        self.beta, self.k_grid, self.max_atoms = config.beta, config.k_grid, config.max_atoms
+        self.cutoff = config.cutoff
+        self.volume_ratios = VolumeRatios(context)
+        self._free = free_atoms(context.elements)
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse structures that are too large."""
+        largest = int(batch.nodes_per_graph.max())
+        if largest > self.max_atoms:
+            graph = int(batch.nodes_per_graph.argmax())
+            raise InputError(
+                f"structure {graph} has {largest} atoms; the mbd head, whose cost grows as N^3, "
+                f"stops at {self.max_atoms}: raise its max_atoms, or use c6"
+            )
+
+    def forward(self, inputs: HeadInputs) -> Tensor:
+        """See :meth:`Head.forward`."""
+        ratios = self.volume_ratios(inputs)
+        return self.energy(inputs.geometry, inputs.composition.double(), ratios)
+
+    def energy(self, geometry: Geometry, composition: Tensor, ratios: Tensor) -> Tensor:
+        """Energy of atoms with given volumes; arguments and result as in :meth:`C6Head.energy`."""
+        free = self._free
+        alpha, c6, radius = (
+            composition @ values.to(ratios.device)
+            for values in (free.polarizability, free.c6, free.radius)
+        )
+        atoms = Oscillators(alpha * ratios, c6 * ratios**2, radius * ratios.pow(1 / 3))
+        energy = geometry.positions.new_zeros(geometry.num_graphs)
+        for chosen in (geometry.open_graphs, geometry.periodic_graphs):
+            if bool(chosen.any()):
+                rows = chosen.nonzero()[:, 0]
+                energy = energy.index_copy(0, rows, self._coupled(geometry, chosen, atoms))
+        return energy
+
+    def _coupled(self, geometry: Geometry, chosen: Tensor, atoms: Oscillators) -> Tensor:
+        """(G,) energies of the chosen structures, all open or all crystals."""
+        padding = Padding.of(geometry, chosen)
+        crystal = bool(geometry.pbc[chosen].all())
+        if crystal:
+            pairs = near_pairs(geometry, chosen, padding, self.cutoff)
+        else:
+            pairs = open_pairs(geometry, chosen, padding)
+        screened = self._screened(atoms, padding, pairs)
+        frequency = screened.frequency
+        weight = padding.pad(frequency * screened.polarizability.sqrt(), 0.0)
+        weight = weight.repeat_interleave(3, 1)
+        diagonal = torch.diag_embed(padding.pad(frequency**2, 1.0).repeat_interleave(3, 1))
+        reach = self._damping_radius(screened, pairs)
+        if not crystal:
+            dipoles = padding.matrix(open_tensors(pairs, reach), pairs)
+            zero_point = _half_trace(diagonal + weight[:, :, None] * weight[:, None] * dipoles)
+        else:
+            sums = CrystalDipoles(geometry, chosen, padding, pairs, reach, self.cutoff)
+            zero_point = geometry.positions.new_zeros(len(diagonal))
+            for fraction, share in k_points(self.k_grid):
+                dipoles = sums.at(fraction.to(weight))
+                matrix = diagonal + weight[:, :, None] * weight[:, None] * dipoles
+                zero_point = zero_point + share * _half_trace(matrix)
+        return zero_point - 1.5 * padding.pad(frequency, 1.0).sum(1)
+
+    def _damping_radius(self, atoms: Oscillators, pairs: DipolePairs) -> Tensor:
+        """(p,) where the Fermi function is 1/2, A."""
+        return self.beta * (atoms.radius[pairs.first] + atoms.radius[pairs.second])
+
+    def _screened(self, atoms: Oscillators, padding: Padding, pairs: DipolePairs) -> Oscillators:
+        """The oscillators in the field of their neighbours' short-range dipoles."""
+        frequencies, weights = frequency_grid()
+        reach = self._damping_radius(atoms, pairs)
+        each, everyone = [], torch.ones_like(atoms.radius)
+        sources = padding.pad(everyone, 0.0)[:, :, None, None]
+        sources = sources * torch.eye(3, dtype=reach.dtype, device=reach.device)
+        sources = sources.flatten(1, 2)  # (G, 3n, 3): a uniform field
+        for u in frequencies:
+            alpha = atoms.polarizability / (1 + (u / atoms.frequency) ** 2)
+            width = (math.sqrt(2 / math.pi) * alpha / 3).pow(1 / 3)
+            width = (width[pairs.first] ** 2 + width[pairs.second] ** 2).sqrt()
+            matrix = padding.matrix(gaussian_tensors(pairs, reach, width), pairs)
+            inverse = (1 / padding.pad(alpha, 1.0)).repeat_interleave(3, 1)
+            response = torch.linalg.solve(matrix + torch.diag_embed(inverse), sources)
+            blocks = response.unflatten(1, (-1, 3))[padding.row, padding.column]
+            each.append(blocks.diagonal(dim1=1, dim2=2).sum(1) / 3)
+        screened = torch.stack(each)  # (16, m)
+        if not bool((screened > 0).all()):
+            raise _unstable("screened polarizability")
+        c6 = 3 / math.pi * (weights.to(screened)[:, None] * screened**2).sum(0)
+        growth = (screened[0] / atoms.polarizability[padding.atoms]).pow(1 / 3)
+        radius = atoms.radius[padding.atoms] * growth
+        filled = (
+            everyone.index_copy(0, padding.atoms, values) for values in (screened[0], c6, radius)
+        )
+        return Oscillators(*filled)
+
+
+def _half_trace(matrix: Tensor) -> Tensor:
+    """(G,) Tr sqrt(A) / 2, the zero point energies of coupled oscillators, eV."""
+    try:
+        root = matrix_root(matrix)
+    except NotPositiveError as error:
+        raise _unstable("squared frequency of the coupled oscillators") from error
+    return root.diagonal(dim1=1, dim2=2).real.sum(1) / 2
+
+
+def _unstable(what: str) -> InputError:
+    return InputError(
+        f"mbd: a {what} is negative: atoms this polarizable and this close, for example neutral "
+        "metal atoms in an ionic crystal, polarise each other without bound; use c6 there"
+    )
+
+
+def frequency_grid() -> tuple[list[float], Tensor]:
+    r"""Imaginary frequencies u and weights of :math:`\int_0^\infty du`, in eV.
+
+    Gauss-Legendre points x mapped to u = u_0 (1 + x) / (1 - x), after a point at 0 without weight.
+    """
+    points, weights = np.polynomial.legendre.leggauss(FREQUENCIES)
+    scale = FREQUENCY_SCALE * HARTREE
+    frequencies = scale * (1 + points) / (1 - points)
+    steps = 2 * scale * weights / (1 - points) ** 2
+    return (
+        [0.0, *frequencies.tolist()],
+        torch.tensor([0.0, *steps.tolist()], dtype=torch.float64),
+    )
+
+
+def k_points(grid: tuple[int, int, int]) -> list[tuple[Tensor, float]]:
+    """Points (n + 1/2) / N in reciprocal lattice vectors, one of each pair k, -k, with weights."""
+    axes = [(torch.arange(n).double() + 0.5) / n for n in grid]
+    # Between -1/2 and 1/2, so that few reciprocal vectors are needed.
+    points = torch.cartesian_prod(*(torch.where(axis > 0.5, axis - 1, axis) for axis in axes))
+    count = len(points)
+    # Read backwards, the list holds the opposite points.
+    half = (count + 1) // 2
+    return [(points[i], (1.0 if 2 * i == count - 1 else 2.0) / count) for i in range(half)]

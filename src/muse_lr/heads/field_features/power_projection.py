@@ -1,0 +1,206 @@
+r"""Projections of the potential :math:`\sum_j \hat L_j V(|r - r_j|)` with V = 1/r^6 far away.
+
+V is the smeared potential of :mod:`muse_lr.heads.field_features.power_kernel`, and :math:`\hat L`
+are the multipole operators of :mod:`muse_lr.electrostatics.kernels`: a charge of the density is a
+source of its own sign and size, its dipole the limit of two such sources. With the probes' widths
+nothing sharp is left, so that open systems are a sum over all pairs and lattices a sum over waves
+alone:
+
+.. math:: \frac1V \sum_k \hat B(k)\, S_\mathrm{probe}(k)^* S(k),
+
+k = 0 included, where the transform is finite: no background is needed, and charged cells are like
+others. In slabs the waves along the normal are integrated, which leaves a sum over pairs of
+heights (see :mod:`muse_lr.heads.dispersion.lattice_sum`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from muse_lr.density import ChargeDensity
+from muse_lr.electrostatics.base import ewald_parameters
+from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.kernels import multipole_products, pair_interaction
+from muse_lr.heads.dispersion.lattice_sum import ALONG_NORMAL
+from muse_lr.heads.field_features.power_kernel import SmearedPower
+from muse_lr.math.multipoles import to_cartesian
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.neighbors import all_pairs
+
+
+class PowerProjection:
+    """Projections on probes of one width, of sources of one smearing.
+
+    Parameters
+    ----------
+    width : float
+        Gaussian standard deviation of the probes, A.
+    smearing : float
+        Of the sources, A.
+    l_max : int
+        Highest order of the probes.
+    accuracy : float
+        The waves end where their Gaussian is a tenth of it.
+    """
+
+    def __init__(self, width: float, smearing: float, l_max: int, accuracy: float) -> None:
+        self.width, self.l_max = width, l_max
+        self.kernel = SmearedPower(width, smearing)
+        splitting = (self.kernel.splitting,)
+        self.reciprocal_cutoff = ewald_parameters(splitting, accuracy, 0.0).reciprocal_cutoff
+
+    def __call__(self, sources: ChargeDensity, geometry: Geometry) -> Tensor:
+        """(n_atoms, (l_max + 1)^2) int V phi_lm without the atom's own sources, e A^-(6 + l).
+
+        Parameters
+        ----------
+        sources : ChargeDensity
+            All of the width ``smearing``, or zero.
+        geometry : Geometry
+            May mix FFF, TTF and TTT.
+        """
+        again = torch.is_grad_enabled()
+        with torch.enable_grad():
+            shape = (len(sources.moments), (self.l_max + 1) ** 2)
+            probe = ChargeDensity(
+                sources.moments.new_zeros(shape).requires_grad_(True),
+                torch.full_like(sources.width, self.width),
+                sources.graph_index,
+                sources.num_graphs,
+            )
+            energy = self._open(probe, sources, geometry)
+            energy = energy + self._lattice(probe, sources, geometry, ~geometry.open_graphs)
+            # Linear in the probes, which are zero.
+            (found,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
+        return found
+
+    def _open(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
+        """(n_graphs,) of open graphs."""
+        first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
+        vector = (geometry.positions[first] - geometry.positions[second]).to(source.moments.dtype)
+        kernel = self.kernel.radial(vector.square().sum(1), probe.l_max + source.l_max)
+        probes, sources = to_cartesian(probe.moments), to_cartesian(source.moments)
+        pairs = pair_interaction(probes[first], sources[second], vector, kernel)
+        pairs = pairs + pair_interaction(probes[second], sources[first], -vector, kernel)
+        return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
+    def _lattice(
+        self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
+    ) -> Tensor:
+        """(n_graphs,) of periodic graphs."""
+        if not bool(chosen.any()):
+            return geometry.positions.new_zeros(geometry.num_graphs)
+        cells = lattice_cells(geometry, chosen, self.kernel.splitting)
+        lattice = self._waves(probe, source, geometry, chosen, cells)
+        charges = [
+            sum_nodes(density.charges, geometry.graph_index, geometry.num_graphs)[chosen]
+            for density in (probe, source)
+        ]
+        zero_wave = self.kernel.at_zero_wave * charges[0] * charges[1] / cells.volume
+        lattice = lattice + torch.where(cells.slab, 0.0, zero_wave)
+        rows = chosen.nonzero()[:, 0]
+        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        energy = energy - torch.where(chosen, self._own(probe, source, geometry), 0.0)
+        slab = chosen & ~geometry.pbc.all(1)
+        if bool(slab.any()):
+            normal = geometry.positions.new_zeros((geometry.num_graphs, 3))
+            normal = normal.index_copy(0, rows, cells.normal)
+            area = torch.ones_like(energy).index_copy(0, rows, cells.area)
+            sheets = self._sheets(probe, source, geometry, slab, normal)
+            energy = energy + torch.where(slab, sheets / area, 0.0)
+        return energy
+
+    def _waves(
+        self,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        chosen: Tensor,
+        cells: LatticeCells,
+    ) -> Tensor:
+        """(G,) the sum over waves without k = 0, nor k along the normal of slabs."""
+        dtype = source.moments.dtype
+        space = _Waves(cells, geometry, chosen, self.reciprocal_cutoff, dtype)
+        first, second = space.structure_factor(probe), space.structure_factor(source)
+        power = first.real * second.real + first.imag * second.imag
+        return (space.weights_of(self.kernel) * power.double()).sum(1)
+
+    def _own(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
+        """(n_graphs,) of each probe with the source at its place, which the waves hold."""
+        products = multipole_products(probe.moments, source.moments)
+        at_zero = self.kernel.radial(source.width.new_zeros(1).double(), len(products) - 1)
+        total = torch.zeros_like(products[0])
+        for order, (product, value) in enumerate(zip(products, at_zero, strict=True)):
+            # The operators on B_0 leave B_l(0) / (2l - 1)!! of equal components.
+            total = total + product * (float(value) / math.prod(range(1, 2 * order, 2)))
+        return sum_nodes(total, geometry.graph_index, geometry.num_graphs)
+
+    def _sheets(
+        self,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        slab: Tensor,
+        normal: Tensor,
+    ) -> Tensor:
+        """(n_graphs,) over all ordered pairs of the atoms of slabs, each with itself too, A^-4."""
+        normals = normal[geometry.graph_index]
+        z = (geometry.positions * normals).sum(1).to(source.moments.dtype)
+        probes, sources = _along(probe, normals), _along(source, normals)
+        highest = probe.l_max + source.l_max
+        first, second = all_pairs(geometry.nodes_per_graph, slab)
+        kernel = self.kernel.sheets(z[first] - z[second], highest)
+        pairs = _normal_interaction(
+            [values[first] for values in probes], [values[second] for values in sources], kernel, 1
+        )
+        # The same pairs the other way round: odd derivatives change their sign.
+        pairs = pairs + _normal_interaction(
+            [values[second] for values in probes],
+            [values[first] for values in sources],
+            kernel,
+            -1,
+        )
+        own = _normal_interaction(
+            probes, sources, self.kernel.sheets(torch.zeros_like(z), highest), 1
+        )
+        total = sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+        return total + sum_nodes(own, geometry.graph_index, geometry.num_graphs)
+
+
+class _Waves(ReciprocalSpace):
+    """Structure factors, with the weights of the potential."""
+
+    def weights_of(self, kernel: SmearedPower) -> Tensor:
+        """(G, K) in A^-6; 0 for k = 0 and for waves along the normal of slabs."""
+        along = (self.waves * self.cells.normal[:, None]).sum(2)
+        in_plane = self.waves.square().sum(2) - along.square()
+        sheets = self.cells.slab[:, None] & (in_plane.detach() < ALONG_NORMAL)
+        weights = self._window * kernel.transform(self.squared)
+        return torch.where(sheets, 0.0, weights) / self.cells.volume[:, None]
+
+
+def _along(density: ChargeDensity, normals: Tensor) -> list[Tensor]:
+    """For each order, (n,) coefficients of the operator d^l/dz^l."""
+    moments = to_cartesian(density.moments)
+    normals = normals.to(density.moments.dtype)
+    found = [moments.charges]
+    if moments.dipoles is not None:
+        found.append((moments.dipoles * normals).sum(1))
+    if moments.quadrupoles is not None:
+        found.append(torch.einsum("na,nab,nb->n", normals, moments.quadrupoles, normals) / 3)
+    return found
+
+
+def _normal_interaction(
+    probes: list[Tensor], sources: list[Tensor], kernel: list[Tensor], sign: int
+) -> Tensor:
+    """(p,) sum_ab (-1)^b probe_a source_b g^(a + b)(sign z), kernel at z."""
+    total = torch.zeros_like(kernel[0])
+    for a, probe in enumerate(probes):
+        for b, source in enumerate(sources):
+            total = total + (-1) ** b * sign ** (a + b) * probe * source * kernel[a + b]
+    return total

@@ -1,0 +1,115 @@
+"""The parts of a model, built in the order in which data flows through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muse_lr.backbones.base import Backbone
+from muse_lr.charges.base import ChargeModel, ChargesContext
+from muse_lr.config.registry import lookup
+from muse_lr.errors import InputError
+from muse_lr.heads.base import Head, HeadContext
+from muse_lr.heads.coulomb import CoulombConfig
+from muse_lr.multiscale.base import Multiscale, MultiscaleContext
+from muse_lr.structures.graph import FeatureSize
+from muse_lr.train.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model is composed of; None where the configuration has null."""
+
+    backbone: Backbone | None
+    multiscale: Multiscale | None
+    charges: ChargeModel | None
+    heads: dict[str, Head]
+
+
+def build_parts(config: ModelConfig, elements: tuple[str, ...]) -> Parts:
+    """The parts of a configuration.
+
+    Raises
+    ------
+    InputError
+        If one needs another that is not there.
+    """
+    backbone: Backbone | None = None
+    if config.backbone is not None:
+        backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
+    multiscale = _build_multiscale(config, elements, backbone)
+    local = FeatureSize(0, {}) if backbone is None else backbone.features
+    wide = local if multiscale is None else multiscale.features
+    charges = _build_charges(config, elements, backbone, local, wide)
+    context = HeadContext(
+        elements=elements,
+        cutoff=None if backbone is None else backbone.cutoff,
+        widths=() if charges is None else charges.widths,
+        l_max=0 if charges is None else charges.l_max,
+        levels=0 if multiscale is None else multiscale.level_count,
+        features=wide,
+    )
+    return Parts(backbone, multiscale, charges, _build_heads(config, context))
+
+
+def _build_multiscale(
+    config: ModelConfig, elements: tuple[str, ...], backbone: Backbone | None
+) -> Multiscale | None:
+    if config.multiscale is None:
+        return None
+    if backbone is None:
+        raise InputError(
+            f"multiscale kind {config.multiscale.kind!r} reads features, but model.backbone is "
+            "null: set model.multiscale to null or use a backbone"
+        )
+    context = MultiscaleContext(elements, backbone.config, backbone.features)
+    part: Multiscale = lookup("multiscale", config.multiscale.kind)(config.multiscale, context)
+    return part
+
+
+def _build_charges(
+    config: ModelConfig,
+    elements: tuple[str, ...],
+    backbone: Backbone | None,
+    local: FeatureSize,
+    wide: FeatureSize,
+) -> ChargeModel | None:
+    if config.charges is None:
+        return None
+    kind = lookup("charges", config.charges.kind)
+    if kind.needs_features and backbone is None:
+        raise InputError(
+            f"charges kind {config.charges.kind!r} reads features, but model.backbone is null: "
+            "use kind fixed or a backbone"
+        )
+    size = wide if config.charges.input == "multiscale" else local
+    cutoff = None if backbone is None else backbone.cutoff
+    part: ChargeModel = kind(config.charges, ChargesContext(elements, size, cutoff))
+    return part
+
+
+def _refuse_twice(name: str, config: ModelConfig) -> None:
+    """Refuse to sum charges whose energy the backbone has summed."""
+    if config.charges is not None and lookup("charges", config.charges.kind).needs_charges:
+        raise InputError(
+            f"head {name!r} would add the Coulomb energy of charges that the backbone's energy has "
+            f"already: set model.heads.{name}: null (or omit_within, the range of the backbone's)"
+        )
+
+
+def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
+    heads: dict[str, Head] = {}
+    for name, section in config.heads.items():
+        if section is None:
+            continue
+        head = lookup("head", section.kind)
+        if head.needs_density and config.charges is None:
+            raise InputError(
+                f"head {name!r} needs charges but model.charges is null: set model.charges, "
+                f"or model.heads.{name}: null"
+            )
+        if isinstance(section, CoulombConfig) and section.omit_within is None:
+            _refuse_twice(name, config)
+        if head.needs_features and config.backbone is None:
+            raise InputError(f"head {name!r} needs features but model.backbone is null")
+        heads[name] = head(section, context)
+    return heads

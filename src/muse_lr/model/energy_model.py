@@ -1,0 +1,294 @@
+"""One energy model: the parts composed, their energies named and summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor, nn
+
+from muse_lr.config.registry import lookup
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.errors import InputError, nearest
+from muse_lr.heads.base import Head, HeadInputs
+from muse_lr.model.assembly import build_parts
+from muse_lr.model.derivatives import differentiate
+from muse_lr.model.output import ModelOutput
+from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
+from muse_lr.model.validation import check_batch
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry, strained_geometry
+from muse_lr.structures.graph import Graph, sum_nodes
+from muse_lr.train.config import ModelConfig
+
+COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)
+
+
+class EnergyModel(nn.Module):
+    """E = sum_i E0(Z_i) + E_backbone + E_multiscale + sum over heads E_head[density, geometry].
+
+    Parameters
+    ----------
+    config : ModelConfig
+
+    Attributes
+    ----------
+    config : ModelConfig
+        As built: it rebuilds the same model.
+    cutoff : float
+        Neighbour-list cutoff that the parts need, A.
+    size_consistent : bool
+        Whether every part is.
+
+    Raises
+    ------
+    InputError
+        If parts do not fit together.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        elements = config.elements
+        if elements is None and config.backbone is not None:
+            elements = lookup("backbone", config.backbone.kind).default_elements(config.backbone)
+        if elements is None:
+            raise InputError("model.elements is needed to build a model without data")
+        self.elements = elements
+        parts = build_parts(config, elements)
+        self.backbone, self.multiscale, self.charges = (
+            parts.backbone,
+            parts.multiscale,
+            parts.charges,
+        )
+        # A list: the names of heads may be what a module cannot be called.
+        self.head_names: tuple[str, ...] = ()
+        self.head_list = nn.ModuleList()
+        for name, head in parts.heads.items():
+            self.add_head(name, head)
+        self._freeze_idle_parameters()
+        self._dtype_marker: Tensor
+        # Says the dtype of a model without parameters.
+        self.register_buffer("_dtype_marker", torch.zeros(()), persistent=False)
+        self._element_index: Tensor
+        index = torch.full((len(atomic_numbers) + 1,), -1, dtype=torch.int64)
+        index[[atomic_numbers[element] for element in elements]] = torch.arange(len(elements))
+        self.register_buffer("_element_index", index, persistent=False)
+        effective = {} if self.backbone is None else {"backbone": self.backbone.config}
+        self.config = config.model_copy(update={"elements": elements, **effective})
+        own = None if self.backbone is None else self.backbone.atomic_energies
+        self.set_e0(config.e0 if config.e0 is not None else own)
+        if self.backbone is not None:  # weights from a file bring their precision
+            self.to(next(self.backbone.parameters()).dtype)
+
+    def _freeze_idle_parameters(self) -> None:
+        """Parameters that act on nothing anybody reads are not trained, and say so."""
+        readers = [self.multiscale, self.charges, *self.heads.values()]
+        if self.backbone is None or any(r is not None and r.reads_tensors for r in readers):
+            return
+        for name in self.backbone.tensor_parameters:
+            self.backbone.get_parameter(name).requires_grad_(False)
+
+    def set_e0(self, e0: dict[str, float] | None) -> None:
+        """Set the energies of the isolated atoms, eV; None means zero for all.
+
+        They are kept as Python numbers, so that casting the model does not round them.
+        """
+        if e0 is not None:
+            missing = [element for element in self.elements if element not in e0]
+            if missing:
+                raise InputError(f"model.e0 has no energy for {', '.join(missing)}")
+            e0 = {element: float(e0[element]) for element in self.elements}
+        self.config = self.config.model_copy(update={"e0": e0})
+        self._e0 = tuple((e0 or dict.fromkeys(self.elements, 0.0)).values())
+
+    @property
+    def cutoff(self) -> float:
+        """Neighbour-list cutoff that the parts need, A."""
+        cutoffs = [head.cutoff for head in self.heads.values()]
+        others = (self.backbone, self.multiscale, self.charges)
+        cutoffs += [part.cutoff for part in others if part is not None]
+        return max(cutoffs, default=0.0) or 1.0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the features and charges; energies are always summed in float64."""
+        return self._dtype_marker.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self._dtype_marker.device
+
+    @property
+    def size_consistent(self) -> bool:
+        """Whether far apart copies have the sum of their energies, tails aside."""
+        parts: list[Any] = [
+            p for p in (self.backbone, self.multiscale, self.charges) if p is not None
+        ]
+        return all(part.size_consistent for part in [*parts, *self.heads.values()])
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The heads by name."""
+        return dict(zip(self.head_names, cast("list[Head]", list(self.head_list)), strict=True))
+
+    def add_head(self, name: str, head: Head) -> None:
+        """Add an energy term to a model that is built already."""
+        if name in self.head_names:
+            raise InputError(f"the model has a head {name!r} already")
+        self.head_names += (name,)
+        self.head_list.append(head)
+
+    def forward(
+        self,
+        batch: AtomsBatch,
+        compute: Sequence[str] = (),
+        create_graph: bool | None = None,
+    ) -> ModelOutput:
+        """Energies, and what is asked for.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            With neighbour lists of at least :attr:`cutoff`.
+        compute : sequence of str
+            Any of forces, stress, parts (these of each named energy too), charges, dipole,
+            quadrupole, polarization, potential, bec (Born effective charges), polarizability,
+            dielectric (the electronic dielectric tensor).
+        create_graph : bool, optional
+            Whether the derivatives can be differentiated again; default: in training mode.
+
+        Raises
+        ------
+        InputError
+            For elements or boundaries that the model cannot describe, or an unknown quantity.
+        """
+        self._check_compute(compute)
+        self.check(batch)
+        forces, stress = "forces" in compute, "stress" in compute
+        responses = set(compute).intersection(RESPONSES)
+        by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
+        positions = batch.positions
+        if (forces or by_positions) and not positions.requires_grad:
+            positions = positions.detach().requires_grad_(True)
+        strain = None
+        if stress:
+            strain = positions.new_zeros((batch.num_graphs, 3, 3)).requires_grad_(True)
+        derived = forces or stress or by_positions or by_field or "potential" in responses
+        with torch.set_grad_enabled(torch.is_grad_enabled() or derived):
+            geometry = strained_geometry(batch, positions, strain)
+            if by_field:
+                geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
+            keep = self.training if create_graph is None else create_graph
+            derivatives = self._derivatives(batch, compute, keep)
+            output = self._energies(batch, geometry, derivatives, "potential" in responses)
+            if responses and self.charges is not None:
+                fill_responses(
+                    output, self.charges, self.heads, geometry, positions, responses, keep
+                )
+            if forces or stress:
+                leaf = positions if forces else None
+                differentiate(output, geometry, leaf, strain, keep, "parts" in compute)
+        if "charges" in compute and output.density is not None:
+            output.charges = output.density.charges
+        return output
+
+    def _derivatives(
+        self, batch: AtomsBatch, compute: Sequence[str], keep: bool
+    ) -> frozenset[Derivative]:
+        """What the energies will be differentiated for: it decides which solvers may be used."""
+        own_leaves = batch.positions.requires_grad or batch.cell.requires_grad
+        # The potential is a derivative by the charges, which few solvers have twice.
+        if own_leaves or (keep and (not self.training or "potential" in compute)):
+            return EVERY_DERIVATIVE
+        asked: set[Derivative] = {"forces"}
+        if "stress" in compute:
+            asked.add("stress")
+        if keep and "forces" in compute:
+            asked.add("force_loss")
+        if keep and "stress" in compute:
+            asked.add("stress_loss")
+        return frozenset(asked)
+
+    def _energies(
+        self,
+        batch: AtomsBatch,
+        geometry: Geometry,
+        derivatives: frozenset[Derivative],
+        by_charges: bool,
+    ) -> ModelOutput:
+        species = self._element_index[batch.numbers]
+        composition = nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
+        e0 = torch.tensor(self._e0, dtype=torch.float64, device=self.device)[species]
+        parts = {"e0": sum_nodes(e0, batch.batch, batch.num_graphs)}
+        features = local_features = None
+        levels: tuple[Any, ...] = ()
+        if self.backbone is not None:
+            graph = self._graph(batch, geometry, composition)
+            local_features, local = self.backbone.by_name(graph)
+            features = local_features
+            for name, energies in local.items():
+                parts[name] = sum_nodes(energies, batch.batch, batch.num_graphs)
+            if self.multiscale is not None:
+                wide = self.multiscale(local_features, graph, geometry)
+                features, levels = wide.features, wide.levels
+                parts["multiscale"] = wide.energy
+        density = None
+        if self.charges is not None:
+            source = local_features if self.charges.input == "backbone" else features
+            density = self.charges(source, composition, geometry, batch)
+            density.check()
+            if by_charges and not density.moments.requires_grad:
+                density = replace(density, moments=density.moments.detach().requires_grad_(True))
+            if density.energy is not None:
+                parts["charges"] = density.energy
+        inputs = HeadInputs(geometry, density, features, composition, derivatives, levels)
+        for name, head in self.heads.items():
+            parts[name] = head(inputs)
+        energy = torch.stack(list(parts.values())).sum(0)
+        return ModelOutput(
+            energy,
+            parts,
+            density=density,
+            features=features,
+            levels=levels,
+            total_charge=self._total_charge(batch),
+        )
+
+    def _total_charge(self, batch: AtomsBatch) -> Tensor:
+        """(n_graphs,) total charge, e: as stated, or what the charge model takes it to be."""
+        return batch.total_charge if self.charges is None else self.charges.total_charge(batch)
+
+    def _graph(self, batch: AtomsBatch, geometry: Geometry, composition: Tensor) -> Graph:
+        return Graph(
+            composition=composition,
+            edge_index=geometry.edge_index,
+            edge_vectors=geometry.edge_vectors.to(self.dtype),
+            edge_lengths=geometry.edge_lengths.to(self.dtype),
+            graph_index=geometry.graph_index,
+            num_graphs=geometry.num_graphs,
+            total_charge=self._total_charge(batch),
+            spin=batch.spin,
+        )
+
+    def _check_compute(self, compute: Sequence[str]) -> None:
+        for name in compute:
+            if name not in COMPUTE:
+                raise InputError(
+                    f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
+                )
+            if name == "parts" and not {"forces", "stress"} & set(compute):
+                raise InputError("parts are of forces or stress: compute one of them too")
+            if name in ("charges", *RESPONSES) and self.charges is None:
+                raise InputError(f"cannot compute {name!r}: the model has no charges")
+
+    def check(self, batch: AtomsBatch) -> None:
+        """Refuse, with an InputError, structures that the model cannot describe rightly."""
+        check_batch(self, batch)
+
+    def knows(self, numbers: Tensor) -> Tensor:
+        """(n,) of bool: whether the model describes these atomic numbers."""
+        return self._element_index[numbers] >= 0

@@ -1,0 +1,123 @@
+r"""Messages between coarse nodes, with tensors up to l = 2 whatever the backbone's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.multiscale.muse.tensors import (
+    RadialGaussians,
+    TensorFeatures,
+    bounded,
+    dense,
+    gather,
+    inner,
+    matrices_from_standard,
+    matrices_to_standard,
+    matrix_of,
+    message,
+    soft_norm,
+    unit_linear,
+)
+
+#: Radial functions of the coarse edges.
+RADIAL = 12
+
+
+@dataclass(frozen=True)
+class CoarseEdges:
+    """Edges between nodes, all images, both ways.
+
+    Attributes
+    ----------
+    edge_index : Tensor
+        (2, n_edges): sender, receiver, among the nodes.
+    vectors : Tensor
+        (n_edges, 3) from the receiver to the sender's image, A.
+    lengths : Tensor
+        (n_edges,) in A.
+    weights : Tensor
+        (n_edges,) mass of the sender times the window of the distance.
+    """
+
+    edge_index: Tensor
+    vectors: Tensor
+    lengths: Tensor
+    weights: Tensor
+
+
+class CoarseLayer(nn.Module):
+    r"""One round of messages and a gated update.
+
+    .. math::
+       (\mu_0 .. \mu_4)_{KL} = \phi(H_L) W(R_{KL}) w(R_{KL}) m_L, \quad
+       H_K \mathrel{+}= \sum_L \mu_0, \quad
+       V_K \mathrel{+}= \sum_L \mu_1 \hat u + \mu_2 V_L, \quad
+       T_K \mathrel{+}= \sum_L \mu_3 Y_2(\hat u) + \mu_4 T_L
+
+    then H, V and T are updated by gates of the invariants V.V', |V|, T:T', |T| and Y2(V):T.
+    """
+
+    def __init__(self, channels: int, tensor_channels: int, cutoff: float, l_max: int) -> None:
+        super().__init__()
+        self.l_max, self.tensor_channels = l_max, tensor_channels
+        self.radial = RadialGaussians(RADIAL, cutoff)
+        size = channels + 2 * l_max * tensor_channels
+        self.content = dense(channels, size, channels)
+        self.filter = unit_linear(self.radial.size, size, self.radial.power)
+        self.mixes = nn.ModuleList(
+            unit_linear(tensor_channels, 2 * tensor_channels) for _ in range(l_max)
+        )
+        invariants = (0, 2, 5)[l_max] * tensor_channels
+        self.gates = dense(channels + invariants, channels + l_max * tensor_channels, channels)
+
+    def forward(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
+        """The updated features."""
+        return self._update(bounded(self._exchange(nodes, edges)))
+
+    def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
+        sender, receiver = edges.edge_index
+        count, channels = nodes.scalars.shape
+        radial = self.radial(edges.lengths) * edges.weights[:, None]
+        widths = [channels, *[self.tensor_channels] * 2 * self.l_max]
+        contents = self.content(nodes.scalars).split(widths, dim=-1)
+        # Part by part: slices of one array of all parts would be strided, which is slow.
+        parts = [
+            content.index_select(0, sender) * (radial @ weight.T)
+            for content, weight in zip(contents, self.filter.weight.split(widths), strict=True)
+        ]
+        scalars = nodes.scalars.index_add(0, receiver, parts[0])
+        vectors, matrices = nodes.vectors, nodes.matrices
+        direction = edges.vectors / edges.lengths[:, None]
+        if self.l_max > 0:
+            moved = message(parts[1], direction, parts[2], vectors.index_select(0, sender))
+            vectors = vectors.index_add(0, receiver, moved)
+        if self.l_max > 1:
+            # In five components instead of nine.
+            sent = matrices_to_standard(matrices).index_select(0, sender)
+            turned = message(parts[3], solid_harmonics(2, direction), parts[4], sent)
+            matrices = matrices + matrices_from_standard(gather(turned, receiver, count))
+        return TensorFeatures(scalars, vectors, matrices)
+
+    def _update(self, nodes: TensorFeatures) -> TensorFeatures:
+        invariants = [nodes.scalars]
+        mixed = []
+        tensors = (nodes.vectors, nodes.matrices)[: self.l_max]
+        for mix, values in zip(self.mixes, tensors, strict=True):
+            first, second = mix(values).chunk(2, dim=-1)
+            mixed.append(first)
+            invariants += [inner(first, second), soft_norm(second)]
+        if self.l_max > 1:
+            invariants.append(inner(matrix_of(nodes.vectors), nodes.matrices))
+        gates = self.gates(torch.cat(invariants, dim=-1))
+        channels = nodes.scalars.shape[1]
+        scale = gates.split([channels, *[self.tensor_channels] * self.l_max], dim=-1)
+        vectors, matrices = nodes.vectors, nodes.matrices
+        if self.l_max > 0:
+            vectors = vectors + scale[1][:, None] * mixed[0]
+        if self.l_max > 1:
+            matrices = matrices + scale[2][:, None, None] * mixed[1]
+        return TensorFeatures(nodes.scalars + scale[0], vectors, matrices)

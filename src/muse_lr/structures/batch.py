@@ -1,0 +1,292 @@
+"""Structures as tensors: any number of them, with the boundary of each one explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from muse_lr.errors import InputError
+from muse_lr.structures.neighbor_tables import NeighborTables
+from muse_lr.structures.neighbors import complete_cell, neighbor_list
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Labels that are one row per atom; the others are one row per structure.
+ATOM_LABELS = ("forces", "charges", "potential", "bec")
+LABEL_SHAPES: dict[str, tuple[int, ...]] = {
+    "energy": (),
+    "forces": (3,),
+    "stress": (3, 3),
+    "dipole": (3,),
+    "quadrupole": (3, 3),
+    "charges": (),
+    "potential": (),
+    "bec": (3, 3),
+}
+
+
+#: Two atoms closer than this are at one place, A.
+COINCIDENT = 1e-6
+LAST_ELEMENT = 118
+#: Array of the structures that holds the group of each atom, and the group of those without one.
+COARSE_INDEX, NO_GROUP = "coarse_index", -1
+
+
+class AtomsData(Data):
+    """One structure; the attributes are those of :class:`AtomsBatch`."""
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.num_nodes if key == "edge_index" else 0
+
+    def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return 1 if key == "edge_index" else 0
+
+
+class AtomsBatch(Batch):
+    """Structures in one batch, molecules, slabs and crystals mixed as they come.
+
+    Attributes
+    ----------
+    positions : Tensor
+        (n_atoms, 3) in A, float64.
+    numbers : Tensor
+        (n_atoms,) of int64, atomic numbers.
+    cell : Tensor
+        (n_graphs, 3, 3), rows are cell vectors, A; open directions are filled with vectors normal
+        to the others.
+    pbc : Tensor
+        (n_graphs, 3) of bool: the boundary of each graph.
+    edge_index : Tensor
+        (2, n_edges): sender (neighbour), receiver (centre).
+    edge_shift : Tensor
+        (n_edges, 3) of int64: cell vectors to add to the sender.
+    cutoff : Tensor
+        (n_graphs,) of the neighbour list, A.
+    total_charge : Tensor
+        (n_graphs,) in e, ``atoms.info["total_charge"]`` or 0.
+    charge_stated : Tensor
+        (n_graphs,) of bool: whether the structure said its total charge.
+    spin : Tensor
+        (n_graphs,) multiplicity 2S + 1, ``atoms.info["spin"]`` or the lowest compatible with the
+        number of electrons.
+    coarse_index : Tensor
+        (n_atoms,) of int64, the group of each atom, ``atoms.arrays["coarse_index"]``; -1 for an
+        atom of no group, and for all atoms where the structure says none.
+    field : Tensor
+        (n_graphs, 3) uniform external electric field, V/A, ``atoms.info["electric_field"]`` or 0.
+    batch, ptr : Tensor
+        torch_geometric's: the graph of each atom, and where each graph starts.
+    label_energy, label_forces, ... : Tensor
+        Labels, where :meth:`from_ase` was given any; NaN where a structure lacks one.
+    """
+
+    if TYPE_CHECKING:
+        positions: Tensor
+        numbers: Tensor
+        cell: Tensor
+        pbc: Tensor
+        edge_index: Tensor
+        edge_shift: Tensor
+        cutoff: Tensor
+        total_charge: Tensor
+        charge_stated: Tensor
+        spin: Tensor
+        coarse_index: Tensor
+        field: Tensor
+        batch: Tensor
+        ptr: Tensor
+        num_graphs: int
+
+    @classmethod
+    def from_ase(
+        cls,
+        structures: Sequence[Atoms],
+        cutoff: float,
+        labels: Sequence[Mapping[str, NDArray[np.float64]]] | None = None,
+    ) -> AtomsBatch:
+        """Build a batch with its neighbour lists from ASE structures.
+
+        Parameters
+        ----------
+        structures : sequence of ase.Atoms
+        cutoff : float
+            Neighbour-list cutoff in A, ``model.cutoff``.
+        labels : sequence of mappings, optional
+            Reference values by label name for each structure.
+
+        Raises
+        ------
+        InputError
+            For positions that are not finite, a cell that is missing or singular where it is
+            periodic, a total charge, spin or field that is no number, or a group that is none.
+        """
+        if not isinstance(structures, (list, tuple)):
+            raise InputError(
+                "AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)"
+            )
+        given = labels if labels is not None else [{}] * len(structures)
+        return cls.from_structures(
+            [
+                atoms_to_data(atoms, cutoff, values)
+                for atoms, values in zip(structures, given, strict=True)
+            ]
+        )
+
+    @classmethod
+    def from_structures(
+        cls, structures: Sequence[AtomsData], labels: Sequence[str] = ()
+    ) -> AtomsBatch:
+        """Join single structures.
+
+        The batch has every label of ``labels`` and of any structure, NaN where a structure lacks
+        one.
+        """
+        if not structures:
+            raise InputError("a batch needs at least one structure")
+        keys = {key for data in structures for key in data.keys()}  # noqa: SIM118
+        keys |= {f"label_{label}" for label in labels}
+        names = sorted(key for key in keys if key.startswith("label_"))
+        for data in structures:
+            for key in names:
+                if key not in data:
+                    name = key[6:]
+                    rows = data.num_nodes if name in ATOM_LABELS else 1
+                    data[key] = torch.full((rows, *LABEL_SHAPES[name]), torch.nan).double()
+        return cls.from_data_list(list(structures))
+
+    @property
+    def tables(self) -> NeighborTables:
+        """What follows from the neighbour list alone; kept until ``edge_index`` is replaced."""
+        kept: NeighborTables | None = self.__dict__.get("_tables")
+        # What is made in inference mode could not be used outside of it.
+        passing = torch.is_inference_mode_enabled()
+        if kept is None or kept.edge_index is not self.edge_index or passing:
+            kept = NeighborTables(self.edge_index, self.edge_shift, self.batch, self.num_graphs)
+            if not passing:
+                self.__dict__["_tables"] = kept
+        return kept
+
+    def take_neighbors(self, other: AtomsBatch) -> None:
+        """Use the neighbour list of another batch of the same atoms, and what was made of it."""
+        tables = other.tables
+        self.edge_index, self.edge_shift, self.cutoff = (
+            tables.edge_index,
+            tables.edge_shift,
+            other.cutoff,
+        )
+        self.__dict__["_tables"] = tables
+
+    @property
+    def nodes_per_graph(self) -> Tensor:
+        """(n_graphs,) number of atoms of each graph."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+
+def atoms_to_data(
+    atoms: Atoms, cutoff: float | None, labels: Mapping[str, NDArray[np.float64]] | None = None
+) -> AtomsData:
+    """One structure of :meth:`AtomsBatch.from_ase`; without edges if ``cutoff`` is None."""
+    positions = atoms.get_positions()
+    if not np.isfinite(positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
+        raise InputError(f"the position of atom {atom} is not finite")
+    cell = complete_cell(atoms.cell.array, atoms.pbc)
+    edge_index, edge_shift = np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)
+    if cutoff is not None:
+        edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
+        _refuse_coincidence(positions, cell, edge_index, edge_shift)
+    numbers = atoms.get_atomic_numbers()
+    if len(numbers) and not 0 < numbers.min() <= numbers.max() <= LAST_ELEMENT:
+        atom = int(np.flatnonzero((numbers < 1) | (numbers > LAST_ELEMENT))[0])
+        raise InputError(f"atom {atom} has the atomic number {numbers[atom]}: no element")
+    stated = atoms.info.get("total_charge")
+    charge = _number(stated, "total_charge") if stated is not None else 0.0
+    data = AtomsData(
+        num_nodes=len(atoms),
+        positions=torch.from_numpy(positions),
+        numbers=torch.from_numpy(numbers.astype(np.int64)),
+        cell=torch.from_numpy(cell)[None],
+        pbc=torch.from_numpy(atoms.pbc.copy())[None],
+        edge_index=torch.from_numpy(edge_index),
+        edge_shift=torch.from_numpy(edge_shift),
+        cutoff=torch.tensor([cutoff or 0.0], dtype=torch.float64),
+        total_charge=torch.tensor([charge], dtype=torch.float64),
+        charge_stated=torch.tensor([stated is not None]),
+        spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
+        coarse_index=torch.from_numpy(_coarse_index(atoms)),
+        field=torch.from_numpy(_field(atoms))[None],
+    )
+    for name, value in (labels or {}).items():
+        rows = len(atoms) if name in ATOM_LABELS else 1
+        shape = (rows, *LABEL_SHAPES[name])
+        data[f"label_{name}"] = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
+    return data
+
+
+def _refuse_coincidence(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    edge_index: NDArray[np.int64],
+    edge_shift: NDArray[np.int64],
+) -> None:
+    sender, receiver = edge_index
+    vectors = positions[sender] - positions[receiver] + edge_shift @ cell
+    same = np.flatnonzero(np.square(vectors).sum(1) < COINCIDENT**2)
+    if len(same):
+        first, second = sorted((int(sender[same[0]]), int(receiver[same[0]])))
+        raise InputError(f"atoms {first} and {second} are at one place")
+
+
+def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
+    if atoms.info.get("spin") is not None:
+        return _number(atoms.info["spin"], "spin")
+    electrons = int(numbers.sum()) - round(charge)
+    return 1.0 + electrons % 2
+
+
+def _coarse_index(atoms: Atoms) -> NDArray[np.int64]:
+    """(n_atoms,) groups of the atoms, -1 for none."""
+    stated = atoms.arrays.get(COARSE_INDEX)
+    if stated is None:
+        return np.full(len(atoms), NO_GROUP, dtype=np.int64)
+    if stated.ndim != 1 or stated.dtype.kind not in "iuf":
+        raise InputError(f"{COARSE_INDEX} must be one whole number for each atom")
+    wrong = np.flatnonzero((stated < NO_GROUP) | (stated != np.round(stated)))
+    if len(wrong):
+        raise InputError(
+            f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: the group of an atom is a "
+            f"whole number from 0 on, or {NO_GROUP} for none"
+        )
+    index: NDArray[np.int64] = stated.astype(np.int64)
+    return index
+
+
+def _field(atoms: Atoms) -> NDArray[np.float64]:
+    """(3,) external electric field, V/A."""
+    stated = atoms.info.get("electric_field")
+    if stated is None:
+        return np.zeros(3)
+    try:
+        field = np.array(stated, dtype=np.float64)
+    except (TypeError, ValueError):
+        field = np.zeros(0)
+    if field.shape != (3,) or not np.isfinite(field).all():
+        raise InputError(f"electric_field is {stated!r}: three finite numbers in V/A are needed")
+    return field
+
+
+def _number(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InputError(f"{name} is {value!r}: a finite number is needed")
+    return number

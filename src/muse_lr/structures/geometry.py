@@ -1,0 +1,130 @@
+"""The geometry that every part of the model sees, strained once, before any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables
+
+#: Directions in which a structure repeats; the open one of a slab may be any cell vector.
+Boundary = Literal["FFF", "TTF", "TTT"]
+ALL_BOUNDARIES: frozenset[Boundary] = frozenset({"FFF", "TTF", "TTT"})
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Strained positions, cells and edges of a batch, differentiable, in float64.
+
+    Attributes
+    ----------
+    positions : Tensor
+        (n_atoms, 3) in A.
+    cell : Tensor
+        (n_graphs, 3, 3) in A.
+    edge_index, edge_shift, numbers, pbc, graph_index, ptr, num_graphs, field, coarse_index :
+        As in :class:`~muse_lr.structures.batch.AtomsBatch`.
+    batch_tables : NeighborTables
+        What follows from the edges of the batch alone, and is kept with it.
+    """
+
+    positions: Tensor
+    cell: Tensor
+    edge_index: Tensor
+    edge_shift: Tensor
+    numbers: Tensor
+    pbc: Tensor
+    graph_index: Tensor
+    ptr: Tensor
+    num_graphs: int
+    field: Tensor
+    coarse_index: Tensor
+    batch_tables: NeighborTables
+
+    @cached_property
+    def tables(self) -> NeighborTables:
+        """What follows from the edges alone."""
+        if self.batch_tables.edge_index is self.edge_index:
+            return self.batch_tables
+        return NeighborTables(self.edge_index, self.edge_shift, self.graph_index, self.num_graphs)
+
+    @property
+    def edge_images(self) -> ImageTable:
+        """The lattice shifts of the edges, each once."""
+        return self.tables.images
+
+    @cached_property
+    def edge_vectors(self) -> Tensor:
+        """(n_edges, 3) in A, from the receiver to the sender's image."""
+        # Whoever asks first may do so without gradients; the next one may need them.
+        with torch.set_grad_enabled(self.positions.requires_grad or self.cell.requires_grad):
+            sender, receiver = self.edge_index
+            vectors = self.positions.index_select(0, sender)
+            vectors = vectors - self.positions.index_select(0, receiver)
+            images = self.edge_images
+            return vectors + images.vectors(self.cell).index_select(0, images.row_of_edge)
+
+    @cached_property
+    def edge_lengths(self) -> Tensor:
+        """(n_edges,) in A."""
+        with torch.set_grad_enabled(self.edge_vectors.requires_grad):
+            return torch.linalg.vector_norm(self.edge_vectors, dim=1)
+
+    @property
+    def open_graphs(self) -> Tensor:
+        """(n_graphs,) of bool: graphs without any periodic direction."""
+        return ~self.pbc.any(1)
+
+    @property
+    def periodic_graphs(self) -> Tensor:
+        """(n_graphs,) of bool: graphs that are periodic in all three directions."""
+        return self.pbc.all(1)
+
+    @property
+    def nodes_per_graph(self) -> Tensor:
+        """(n_graphs,) number of atoms of each graph."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+    @property
+    def volume(self) -> Tensor:
+        """(n_graphs,) |det cell| in A^3."""
+        return torch.linalg.det(self.cell).abs()
+
+
+def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | None) -> Geometry:
+    """Apply a strain to positions and cells together.
+
+    r' = r + r.e and C' = C + C.e with the symmetric part e of ``strain``.
+
+    Parameters
+    ----------
+    batch : AtomsBatch
+    positions : Tensor
+        (n_atoms, 3), A; the leaf to differentiate.
+    strain : Tensor or None
+        (n_graphs, 3, 3), usually zeros that require a gradient.
+    """
+    cell = batch.cell.to(positions.dtype)
+    if strain is not None:
+        symmetric = (strain + strain.mT) / 2
+        positions = positions + torch.einsum("ia,iab->ib", positions, symmetric[batch.batch])
+        cell = cell + cell @ symmetric
+    return Geometry(
+        positions=positions,
+        cell=cell,
+        edge_index=batch.edge_index,
+        edge_shift=batch.edge_shift,
+        numbers=batch.numbers,
+        pbc=batch.pbc,
+        graph_index=batch.batch,
+        ptr=batch.ptr,
+        num_graphs=batch.num_graphs,
+        field=batch.field,
+        coarse_index=batch.coarse_index,
+        batch_tables=batch.tables,
+    )

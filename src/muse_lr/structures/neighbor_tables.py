@@ -1,0 +1,124 @@
+"""What follows from a neighbour list alone: its lattice shifts and its pairs, each once.
+
+There are few shifts for many edges, and as long as the list lives nothing of this changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Rows of (graph, lattice shift).
+
+    Attributes
+    ----------
+    shifts : Tensor
+        (t, 3) of int64.
+    graph : Tensor
+        (t,) of int64.
+    row_of_edge : Tensor
+        (n_edges,) of int64.
+    """
+
+    shifts: Tensor
+    graph: Tensor
+    row_of_edge: Tensor
+
+    def vectors(self, cell: Tensor) -> Tensor:
+        """(t, 3) shift vectors in (n_graphs, 3, 3) cells, A."""
+        rows = cell.index_select(0, self.graph)
+        return torch.einsum("ta,tab->tb", self.shifts.to(cell.dtype), rows)
+
+    def pull_to_cells(self, slopes: Tensor, n_graphs: int) -> Tensor:
+        """(n_graphs, 3, 3) derivative by the cells from (t, 3) derivatives by the vectors."""
+        outer = self.shifts.to(slopes.dtype)[:, :, None] * slopes[:, None, :]
+        return slopes.new_zeros((n_graphs, 3, 3)).index_add(0, self.graph, outer)
+
+
+@torch.no_grad()
+def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> ImageTable:
+    """The table of a neighbour list.
+
+    Parameters
+    ----------
+    edge_shift : Tensor
+        (n_edges, 3), whole numbers.
+    graph_of_edge : Tensor
+        (n_edges,).
+    num_graphs : int
+    """
+    shifts = edge_shift.long()
+    if len(shifts) == 0:
+        return ImageTable(shifts, graph_of_edge, graph_of_edge)
+    reach = int(shifts.abs().max())
+    n = 2 * reach + 1
+    x, y, z = shifts.unbind(1)
+    row = ((graph_of_edge * n + x) * n + y) * n + z + reach * (n * n + n + 1)
+    codes = torch.arange(num_graphs * n**3, device=row.device)
+    if len(codes) > len(row):  # far images of small cells
+        codes, row = torch.unique(row, return_inverse=True)
+    digits = torch.stack([codes // (n * n) % n, codes // n % n, codes % n], dim=1)
+    return ImageTable(digits - reach, codes // n**3, row)
+
+
+@dataclass(frozen=True)
+class HalfList:
+    """Pairs of atoms, each once; of an atom and its own image both halves.
+
+    Attributes
+    ----------
+    first, second : Tensor
+        (p,) the receiver and the sender of its edge.
+    image : Tensor
+        (p,) row of the shift of the second atom in the table of images.
+    graph : Tensor or None
+        (p,) graph of each pair; None if there is one graph.
+    weight : Tensor or None
+        (p,) float64, 1/2 where both atoms are the same, else 1; None if they never are.
+    """
+
+    first: Tensor
+    second: Tensor
+    image: Tensor
+    graph: Tensor | None
+    weight: Tensor | None
+
+
+@dataclass(frozen=True)
+class NeighborTables:
+    """The tables of one neighbour list, made when they are first asked for.
+
+    Attributes
+    ----------
+    edge_index, edge_shift, graph_index, num_graphs :
+        As in :class:`~muse_lr.structures.batch.AtomsBatch`.
+    """
+
+    edge_index: Tensor
+    edge_shift: Tensor
+    graph_index: Tensor
+    num_graphs: int
+
+    @cached_property
+    def images(self) -> ImageTable:
+        """The lattice shifts of the edges, each once."""
+        graph = self.graph_index.index_select(0, self.edge_index[1])
+        return image_table(self.edge_shift, graph, self.num_graphs)
+
+    @cached_property
+    def half(self) -> HalfList:
+        """The pairs of the edges, each once."""
+        sender, receiver = self.edge_index
+        edge = (receiver <= sender).nonzero()[:, 0]
+        first, second = receiver.index_select(0, edge), sender.index_select(0, edge)
+        graph = self.graph_index.index_select(0, first) if self.num_graphs > 1 else None
+        same = first == second
+        weight = torch.where(same, 0.5, 1.0).double() if bool(same.any()) else None
+        image = self.images.row_of_edge.index_select(0, edge)
+        return HalfList(first, second, image, graph, weight)

@@ -1,0 +1,330 @@
+"""The configuration file: one schema for checking, defaults and documentation.
+
+>>> from muse_lr.train.config import build_model
+>>> charges = {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}
+>>> model = build_model({"elements": ["Na", "Cl"], "backbone": None, "charges": charges})
+>>> model.cutoff
+6.0
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
+
+from muse_lr.backbones.base import BackboneConfig
+from muse_lr.charges.base import ChargesConfig
+from muse_lr.config.overrides import apply_override, parse_assignment
+from muse_lr.config.paths import expand_path
+from muse_lr.config.registry import CHARGES, HEADS, lookup
+from muse_lr.config.schema import PartError, Strict, check_elements, validate, validate_part
+from muse_lr.config.yaml import dump_yaml, format_yaml, load_yaml
+from muse_lr.errors import InputError, nearest
+from muse_lr.heads.base import HeadConfig
+from muse_lr.multiscale.base import MultiscaleConfig
+
+if TYPE_CHECKING:
+    from muse_lr.model.energy_model import EnergyModel
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "TrainingConfig",
+    "apply_override",
+    "build_model",
+    "dump_yaml",
+    "format_yaml",
+    "load_config",
+    "load_yaml",
+    "parse_assignment",
+    "resolve",
+]
+
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+#: Names of energies that are no head's.
+RESERVED_NAMES = ("e0", "backbone", "multiscale", "charges", "energy", "reference")
+Label = Literal["energy", "forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec"]
+DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
+
+
+def check_name(name: str, what: str) -> str:
+    """Refuse names that cannot be a file name or that lead elsewhere."""
+    if not NAME.fullmatch(name) or name in (".", ".."):
+        raise InputError(f"{what} {name!r}: only letters, digits, '_', '.' and '-' are allowed")
+    return name
+
+
+def _part(slot: str, value: Any, default_kind: str | None) -> Any:
+    """The section of a part as an instance of the schema of its kind."""
+    if value is None or isinstance(value, BaseModel):
+        return value
+    if not isinstance(value, Mapping):
+        raise PartError([("", f"a mapping or null is needed, got {value!r}")])
+    kind = value.get("kind", default_kind)
+    if kind is None:
+        raise PartError([("kind", "this key is needed")])
+    try:
+        schema = lookup(slot, kind).Config
+    except InputError as error:
+        raise PartError([("kind", str(error))]) from error
+    return validate_part(schema, {**value, "kind": kind})
+
+
+class ModelConfig(Strict):
+    """The parts of one energy model."""
+
+    elements: tuple[str, ...] | None = Field(
+        None, description="Chemical symbols; default: those of the training data."
+    )
+    e0: dict[str, float] | None = Field(
+        None,
+        description="Energy of each isolated atom, eV; default: least squares over the training "
+        "data, or those of the backbone's file.",
+    )
+    backbone: SerializeAsAny[BackboneConfig] | None = Field(
+        default_factory=lambda: _part("backbone", {}, "painn"),
+        description="Local description of the atoms: mace, painn, so3krates or null.",
+    )
+    multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
+        None,
+        description="What carries information across scales: muse, a baseline, or null.",
+    )
+    charges: SerializeAsAny[ChargesConfig] | None = Field(
+        default_factory=lambda: _part("charges", {}, "conserved"),
+        description=f"Who fills the charge density: {', '.join(CHARGES)} or null.",
+    )
+    heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
+        default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
+        description=f"Name -> energy head: {', '.join(HEADS)}; null switches one off.",
+    )
+
+    @field_validator("backbone", "charges", "multiscale", mode="before")
+    @classmethod
+    def _resolve_part(cls, value: Any, info: Any) -> Any:
+        return _part(info.field_name, value, DEFAULT_KINDS[info.field_name])
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _resolve_heads(cls, value: Any) -> Any:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise PartError([("", "a mapping of names to heads is needed")])
+        heads = {}
+        for name, section in value.items():
+            if name in RESERVED_NAMES or str(name).startswith("backbone."):
+                raise PartError([(str(name), "this name is taken by a part of the energy")])
+            try:
+                check_name(str(name), "head")
+                heads[name] = _part("head", section, name if name in HEADS else None)
+            except PartError as error:
+                inner = [(f"{name}.{p}" if p else name, m) for p, m in error.problems]
+                raise PartError(inner) from error
+            except InputError as error:
+                raise PartError([(str(name), str(error))]) from error
+        return heads
+
+    @field_validator("elements", mode="after")
+    @classmethod
+    def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        check_elements(value or ())
+        if value is not None and (len(set(value)) != len(value) or not value):
+            raise InputError("each element once, and at least one")
+        return value
+
+
+class DataConfig(Strict):
+    """Which files, and under which keys their labels are."""
+
+    train: tuple[str, ...] = Field(..., description="Files to train on.")
+    valid: float | tuple[str, ...] = Field(
+        0.1, description="Share of the training frames to validate on, or files."
+    )
+    test: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Name -> files to test on."
+    )
+    keys: dict[str, str] = Field(
+        default_factory=dict,
+        description="Label -> key in the files, e.g. energy: REF_energy; default: the first usual "
+        "key that is present.",
+    )
+    partial: tuple[str, ...] = Field(
+        (), description="Labels that only some of the training frames carry."
+    )
+
+    @field_validator("train", "valid", mode="before")
+    @classmethod
+    def _one_file(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("test", mode="before")
+    @classmethod
+    def _test_files(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        for name in value:
+            check_name(str(name), "test")
+        return {name: (v,) if isinstance(v, str) else v for name, v in value.items()}
+
+    @field_validator("valid")
+    @classmethod
+    def _share(cls, value: float | tuple[str, ...]) -> float | tuple[str, ...]:
+        if isinstance(value, float) and not 0 < value < 1:
+            raise InputError(f"a share between 0 and 1 or files are needed, got {value}")
+        return value
+
+
+class BatchConfig(Strict):
+    """The global step; the ranks of a parallel run split it."""
+
+    graphs: int = Field(8, ge=1, description="Structures in a batch, at most.")
+    edges: int | None = Field(None, ge=1, description="Edges in a batch, at most; null: no limit.")
+
+
+class ScheduleConfig(Strict):
+    """Learning rate over time."""
+
+    kind: Literal["cosine", "plateau", "constant"] = "cosine"
+    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up.")
+    final: float = Field(0.01, ge=0, le=1, description="Final share of the rate (cosine, plateau).")
+    patience: int = Field(10, ge=1, description="Epochs without gain before a drop (plateau).")
+    factor: float = Field(0.5, gt=0, lt=1, description="Factor of a drop (plateau).")
+
+
+class TrainingConfig(Strict):
+    """How the model is fitted."""
+
+    directory: str | None = Field(
+        None, description="Run directory; default: runs/<name of the configuration>."
+    )
+    epochs: int = Field(100, ge=1, description="Passes over the training data.")
+    batch: BatchConfig = Field(BatchConfig(), description="Size of a step.")
+    loss: dict[Label, float] = Field(
+        {"energy": 1.0, "forces": 10.0},
+        description="Label -> weight. Energies are per atom; see loss_function for the units.",
+    )
+    loss_function: Literal["huber", "mse"] = Field("huber", description="Loss of each residual.")
+    huber_delta: float = Field(
+        0.05, gt=0, description="Where Huber's loss turns linear, in the unit of the label."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="Largest learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    schedule: ScheduleConfig = Field(ScheduleConfig(), description="See below.")
+    ema: float | None = Field(
+        0.99, gt=0, lt=1, description="Decay of the averaged weights that are evaluated and kept."
+    )
+    gradient_clip: float | None = Field(10.0, gt=0, description="Largest norm of the gradient.")
+    early_stopping: int | None = Field(
+        None, ge=1, description="Epochs without gain on the validation data before stopping."
+    )
+    seed: int = Field(0, ge=0, description="Of the initial weights, the split and the data order.")
+    dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the model.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    tensorboard: bool = Field(False, description="Also write TensorBoard's event files.")
+
+    @field_validator("loss")
+    @classmethod
+    def _weights(cls, value: dict[Label, float]) -> dict[Label, float]:
+        if any(weight < 0 for weight in value.values()) or not any(value.values()):
+            raise InputError("weights must not be negative, and one must be positive")
+        return {label: weight for label, weight in value.items() if weight > 0}
+
+
+class Config(Strict):
+    """The whole configuration file."""
+
+    model: ModelConfig = Field(ModelConfig(), description="The energy model.")
+    data: DataConfig = Field(..., description="The data.")
+    training: TrainingConfig = Field(TrainingConfig(), description="The fit.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        return (
+            {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        )
+
+
+def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
+    """The same section, a backbone's file of weights relative to ``base`` made absolute."""
+    file = getattr(model.backbone, "file", None)
+    if model.backbone is None or file is None:
+        return model
+    backbone = model.backbone.model_copy(update={"file": expand_path(file, base)})
+    return model.model_copy(update={"backbone": backbone})
+
+
+def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Config:
+    """A checked configuration with absolute paths and every default filled in."""
+    config = validate(Config, dict(raw), source)
+    data = config.data
+    changes: dict[str, Any] = {
+        "train": tuple(expand_path(p, base) for p in data.train),
+        "test": {k: tuple(expand_path(p, base) for p in v) for k, v in data.test.items()},
+    }
+    if isinstance(data.valid, tuple):
+        changes["valid"] = tuple(expand_path(p, base) for p in data.valid)
+    model = resolve_files(config.model, base)
+    directory = config.training.directory
+    where = expand_path(directory, base) if directory else str(Path("runs", name).resolve())
+    return config.model_copy(
+        update={
+            "model": model,
+            "data": data.model_copy(update=changes),
+            "training": config.training.model_copy(update={"directory": where}),
+        }
+    )
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read, check and resolve a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+    overrides : mapping, optional
+        Dotted keys -> values, applied to the resolved file.
+    """
+    path = Path(path)
+    config = resolve(load_yaml(path), str(path), path.parent, path.stem)
+    if not overrides:
+        return config
+    data = config.model_dump(mode="json")
+    for key, value in overrides.items():
+        data = apply_override(data, key, value)
+    return resolve(data, str(path), path.parent, path.stem)
+
+
+def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyModel:
+    """An untrained model from a configuration.
+
+    Parameters
+    ----------
+    source : path, mapping or ModelConfig
+        A configuration file or its content: the whole, or only the ``model`` section.
+
+    Raises
+    ------
+    InputError
+        For an invalid configuration, or parts that do not fit together.
+    """
+    from muse_lr.model.energy_model import EnergyModel
+
+    if isinstance(source, ModelConfig):
+        return EnergyModel(source)
+    name = "" if isinstance(source, Mapping) else str(source)
+    raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
+    section = raw
+    if set(raw) & set(Config.model_fields):
+        for key in raw:
+            if key not in Config.model_fields:
+                where = f"{name}: " if name else ""
+                raise InputError(f"{where}{key}: unknown key{nearest(key, Config.model_fields)}")
+        section = raw.get("model") or {}
+    base = Path(name).parent if name else Path()
+    return EnergyModel(resolve_files(validate(ModelConfig, section, name), base))
