@@ -15,8 +15,10 @@ from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 
 from muse_lr.cli import data as command
-from muse_lr.data.check import CheckReport, check_file
+from muse_lr.data.check import check_file
+from muse_lr.data.check_text import format_report
 from muse_lr.data.composition import fit_composition
+from muse_lr.data.findings import CheckReport
 from muse_lr.data.units_check import energy_force_slope
 from muse_lr.errors import InputError
 
@@ -59,7 +61,7 @@ def test_good_data_has_no_findings_and_right_statistics(tmp_path: Path) -> None:
     assert report.fit.e0["O"] == pytest.approx(E0["O"], abs=0.3)
     stacked = np.concatenate([a.arrays["REF_forces"] for a in frames])
     assert report.force_rms == pytest.approx(np.sqrt(np.mean(stacked**2)), rel=1e-5)
-    assert "Nothing wrong" in str(report)
+    assert "Nothing wrong" in format_report(report)
 
 
 def _nan_position(a: Atoms) -> None:
@@ -103,7 +105,7 @@ def test_each_error_is_found_where_it_is(tmp_path: Path, kind: str) -> None:
     ERRORS[kind](frames[9])
     report = check(tmp_path, frames)
     assert {(f.kind, f.frame) for f in report.errors} == {(kind, 6), (kind, 9)}
-    assert "frame 6" in str(report)
+    assert "frame 6" in format_report(report)
 
 
 def test_all_errors_are_collected(tmp_path: Path) -> None:

@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 
 from muse_lr import InputError
+from muse_lr.config.overrides import apply_override, parse_assignment
 from muse_lr.config.schema import validate
 from muse_lr.config.yaml import format_yaml, load_yaml, parse_yaml
-from muse_lr.train.config import (
-    Config,
-    apply_override,
-    build_model,
-    load_config,
-    parse_assignment,
-    resolve,
-)
+from muse_lr.model.build import build_model
+from muse_lr.train.config import Config, load_config, resolve
 
 
 def resolved(raw) -> dict:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import muse_lr.train.config
+import muse_lr.model.build
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,7 +20,7 @@ def test_readme_example():
 
 
 def test_module_example():
-    assert doctest.testmod(muse_lr.train.config).failed == 0
+    assert doctest.testmod(muse_lr.model.build).failed == 0
 
 
 def test_generated_pages_are_up_to_date():

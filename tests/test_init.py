@@ -15,7 +15,8 @@ from muse_lr.cli import init as command
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.scaffold import make_configuration, quote
 from muse_lr.errors import InputError
-from muse_lr.train.config import build_model, load_config
+from muse_lr.model.build import build_model
+from muse_lr.train.config import load_config
 
 
 def frames(count: int = 24, stress: bool = False) -> list[Atoms]:

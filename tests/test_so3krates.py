@@ -164,7 +164,7 @@ def own_output(backbone: So3kratesBackbone, atoms: Atoms) -> dict[str, Any]:
     graph = replace(graph, composition=graph.composition.to(dtype))
     graph = replace(graph, edge_vectors=graph.edge_vectors.to(dtype))
     graph = replace(graph, edge_lengths=graph.edge_vectors.norm(dim=-1))
-    output = backbone.describe(graph)
+    output = backbone.features_and_terms(graph)
     energies = torch.stack(list(output.energies.values())).double().sum(0)
     (gradient,) = torch.autograd.grad(energies.sum(), positions)
     assert backbone.atomic_energies is not None

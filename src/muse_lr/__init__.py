@@ -16,7 +16,7 @@ _PUBLIC = {
     "ChargeDensity": "muse_lr.density",
     "EnergyModel": "muse_lr.model.energy_model",
     "InputError": "muse_lr.errors",
-    "build_model": "muse_lr.train.config",
+    "build_model": "muse_lr.model.build",
     "load_model": "muse_lr.model.serialization",
     "save_model": "muse_lr.model.serialization",
     "tune_malloc": "muse_lr.utils.malloc",
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from muse_lr.density import ChargeDensity as ChargeDensity
     from muse_lr.errors import InputError as InputError
     from muse_lr.interfaces.ase import Calculator as Calculator
+    from muse_lr.model.build import build_model as build_model
     from muse_lr.model.energy_model import EnergyModel as EnergyModel
     from muse_lr.model.serialization import load_model as load_model
     from muse_lr.model.serialization import save_model as save_model
     from muse_lr.structures.batch import AtomsBatch as AtomsBatch
-    from muse_lr.train.config import build_model as build_model
     from muse_lr.utils.malloc import tune_malloc as tune_malloc
 
 

@@ -15,10 +15,10 @@ from types import FrameType
 from typing import IO, TextIO
 
 from muse_lr.ablate.study import Run, comparable
+from muse_lr.config.yaml import dump_yaml, load_yaml
 from muse_lr.errors import InputError
 from muse_lr.reporting.runs import flatten, read_curves, read_summary
 from muse_lr.reporting.wording import duration
-from muse_lr.train.config import dump_yaml, load_yaml
 
 TRAIN = (sys.executable, "-m", "muse_lr", "train", "{config}", "--resume")
 POLL_SECONDS = 0.5

@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from muse_lr.config.paths import expand_path
-from muse_lr.config.schema import Strict, validate
+from muse_lr.config.schema import Strict, check_name, validate
+from muse_lr.config.yaml import load_yaml
 from muse_lr.errors import InputError, nearest
-from muse_lr.train.config import Config, build_model, check_name, load_config, load_yaml
+from muse_lr.model.build import build_model
+from muse_lr.train.config import Config, load_config
 
 #: What the study itself sets in every run.
 RESERVED_KEYS = ("training.seed", "training.directory")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
@@ -26,8 +27,22 @@ class BackboneConfig(Strict):
         "spin. Such a model is not size-consistent.",
     )
 
+    @property
+    def weights_file(self) -> str | None:
+        """File that the weights come from, which has its own elements and statistics."""
+        return None
 
-class Backbone(nn.Module, ABC):
+    @property
+    def needs_neighbor_count(self) -> bool:
+        """Whether ``avg_num_neighbors`` must be filled in from the training data."""
+        return False
+
+    def with_weights_file(self, path: str) -> BackboneConfig:
+        """The same section with another path of the file of weights."""
+        return self.model_copy(update={"file": path})
+
+
+class Backbone(Part):
     """Local description of nodes: features and an energy per node.
 
     A backbone knows nothing of charges, cells or boundaries: it sees a
@@ -36,8 +51,6 @@ class Backbone(nn.Module, ABC):
 
     Attributes
     ----------
-    Config : type
-        Schema of the backbone's section in the configuration.
     config : BackboneConfig
         What rebuilds this backbone without any other file.
     atomic_energies : dict of str to float or None
@@ -53,8 +66,6 @@ class Backbone(nn.Module, ABC):
     tensor_parameters : tuple of str
         Names of the parameters that act on the equivariant output features alone, and so are idle
         where nobody reads those.
-    size_consistent : bool
-        Whether far apart copies have the sum of their energies.
     has_charges : bool
         Whether its features have partial charges, whose Coulomb energy is in its energies.
     """
@@ -62,12 +73,10 @@ class Backbone(nn.Module, ABC):
     Config: ClassVar[type[BackboneConfig]]
     config: BackboneConfig
     atomic_energies: dict[str, float] | None = None
-    cutoff: float
     layers: int
     scalar_channels: int
     tensor_channels: dict[int, int]
     tensor_parameters: tuple[str, ...] = ()
-    size_consistent: bool
     has_charges: bool = False
 
     @property
@@ -79,6 +88,11 @@ class Backbone(nn.Module, ABC):
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:
         """Elements where the configuration names none: those of a file of weights, if any."""
         return None
+
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
+        reach = self.layers * self.cutoff
+        return [f"receptive field {self.layers} x {self.cutoff:g} = {reach:g} A"]
 
     @abstractmethod
     def forward(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
@@ -54,13 +55,32 @@ class ChargesContext:
     cutoff: float | None
 
 
-class ChargeModel(nn.Module, ABC):
+@dataclass(frozen=True)
+class ChargeInputs:
+    """What a charge model may read.
+
+    Attributes
+    ----------
+    features : NodeFeatures
+        Of the backbone or the multiscale block; without channels where there is no backbone.
+    composition : Tensor
+        (n_atoms, n_elements), one-hot.
+    geometry : Geometry
+    batch : AtomsBatch
+        For the total charges.
+    """
+
+    features: NodeFeatures
+    composition: Tensor
+    geometry: Geometry
+    batch: AtomsBatch
+
+
+class ChargeModel(Part):
     """Fills the one charge density of the model.
 
     Attributes
     ----------
-    Config : type
-        Schema of its section in the configuration.
     exact_total_charge : bool
         Whether the charges sum to the total charge of the structure.
     size_consistent : bool
@@ -71,18 +91,15 @@ class ChargeModel(nn.Module, ABC):
         Whether it reads charges of the backbone's own.
     has_multipoles : bool
         Whether it fills moments of l > 0.
-    reads_tensors : bool
-        Whether it reads features of l > 0.
-    reads_field : bool
-        Whether its charges respond to the electric field of the structure.
     periodic_response : bool
         Whether its response to a field is defined along periodic directions too: the field must
         move no charge there, only make dipoles.
+    converged_response : bool
+        Whether the charges of a field are at the minimum of their energy, so that a dielectric
+        tensor describes their response.
     has_polarization : bool
         Whether it gives the polarisation of its densities, so that Born charges are exact under
         periodicity.
-    cutoff : float
-        Edges it needs, A; 0 for none.
     l_max : int
         Highest order of the moments that it fills.
     input : str
@@ -97,11 +114,9 @@ class ChargeModel(nn.Module, ABC):
     needs_features: ClassVar[bool] = True
     needs_charges: ClassVar[bool] = False
     has_multipoles: ClassVar[bool] = False
-    reads_field: ClassVar[bool] = False
     periodic_response: bool = False
+    converged_response: ClassVar[bool] = True
     has_polarization: bool = False
-    reads_tensors: bool = False
-    cutoff: float = 0.0
 
     def __init__(self, config: ChargesConfig, context: ChargesContext) -> None:
         super().__init__()
@@ -120,32 +135,18 @@ class ChargeModel(nn.Module, ABC):
         return composition @ composition.new_tensor(self.widths)
 
     @abstractmethod
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
-        """The charge density of the batch.
-
-        Parameters
-        ----------
-        features : NodeFeatures or None
-            None without a backbone.
-        composition : Tensor
-            (n_atoms, n_elements), one-hot.
-        geometry : Geometry
-        batch : AtomsBatch
-            For the total charges.
-        """
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
+        """The charge density of the batch."""
 
     def total_charge(self, batch: AtomsBatch) -> Tensor:
         """(n_graphs,) total charge of each structure, e: 0 where it is not stated."""
         return batch.total_charge
 
-    def check(self, batch: AtomsBatch) -> None:
-        """Refuse structures that the model cannot describe, with an InputError."""
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
+        widths = " ".join(f"{width:g}" for width in sorted(set(self.widths)))
+        total = "exact" if self.exact_total_charge else "free"
+        return [f"l up to {self.l_max}, width {widths} A, total charge {total}"]
 
 
 def _widths(width: float | dict[str, float], elements: tuple[str, ...]) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.charges.learned import element_offsets, initial_charges, scalar_readout
 from muse_lr.charges.solve.interaction import InteractingCharges
 from muse_lr.charges.solve.linear_solve import minimum
@@ -107,15 +107,10 @@ class EquilibratedCharges(ChargeModel):
         hardness = nn.functional.softplus(hardness.double())
         return ELECTRONEGATIVITY_UNIT * chi[:, 0].double(), HARDNESS_UNIT * hardness[:, 0]
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         chi, hardness = self.parameters_of(features, composition)
         width = self.atom_widths(composition.double())
         charges, energy = self.equilibrate(chi, hardness, width, geometry, batch.total_charge)

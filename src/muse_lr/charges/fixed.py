@@ -10,12 +10,10 @@ from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor
 
-from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures
 
 #: A stated total charge may differ from the sum of the fixed charges by this much, e.
 TOLERANCE = 1e-6
@@ -57,14 +55,9 @@ class FixedCharges(ChargeModel):
             self._table = self._table.to(batch.numbers.device)
         return self._table
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
+        composition, geometry, batch = inputs.composition, inputs.geometry, inputs.batch
         moments = self._by_number(batch)[batch.numbers].to(composition.dtype)[:, None]
         width = self.atom_widths(composition)
         density = ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor
 
-from muse_lr.charges.base import ChargeModel, ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures
 
 
 class OwnConfig(ChargesConfig):
@@ -22,7 +18,7 @@ class OwnConfig(ChargesConfig):
     input: Literal["backbone"] = Field("backbone", description="Always the backbone's own.")
 
 
-class OwnCharges(ChargeModel):
+class BackboneCharges(ChargeModel):
     """The partial charges of a backbone with electrostatics of its own, such as an SO3LR.
 
     They fill the charge density, so that ``charges``, ``dipole``, ``quadrupole`` and ``bec`` are
@@ -44,15 +40,9 @@ class OwnCharges(ChargeModel):
                 "kind of charges"
             )
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None
+        features, composition, geometry = inputs.features, inputs.composition, inputs.geometry
         assert features.charges is not None  # the context says so
         width = self.atom_widths(composition)
         moments = features.charges[:, None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spin_totals, spread
 from muse_lr.charges.learned import (
     LearnedCharges,
@@ -16,9 +16,6 @@ from muse_lr.charges.learned import (
     scalar_readout,
 )
 from muse_lr.density import ChargeDensity
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures
 
 
 class FukuiConfig(ChargesConfig):
@@ -57,15 +54,10 @@ class FukuiCharges(LearnedCharges):
         self.weights = scalar_readout(context.features.scalars, channels)
         self.weight_offsets = element_offsets(context.elements, channels)
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         free = self.readout(features.scalars) + composition @ self.offsets  # (N, C)
         weights = self.weights(features.scalars) + composition @ self.weight_offsets
         totals = spin_totals(batch) if self.channels == 2 else batch.total_charge[:, None]

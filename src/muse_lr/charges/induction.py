@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spin_totals
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
 from muse_lr.charges.polarization import (
@@ -165,15 +165,10 @@ class PolarisableCharges(LearnedCharges):
             blocks.append(linear(features.tensors[order]))
         return torch.cat(blocks, dim=1).double()
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         width = self.atom_widths(composition.double())
         reference = self.multipoles_at_rest(features, composition)
         totals = spin_totals(batch) if self.channels == 2 else batch.total_charge[:, None]

@@ -35,6 +35,7 @@ class InducedCharges(PolarisableCharges):
     """
 
     Config: ClassVar[type[ChargesConfig]] = InducedConfig
+    converged_response: ClassVar[bool] = False
 
     def __init__(self, config: InducedConfig, context: ChargesContext) -> None:
         super().__init__(config, context)

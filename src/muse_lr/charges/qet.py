@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import (
     LearnedCharges,
@@ -15,9 +15,6 @@ from muse_lr.charges.learned import (
     scalar_readout,
 )
 from muse_lr.density import ChargeDensity
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures
 
 #: Smallest hardness: an atom may be soft, but not take any charge for nothing.
 MIN_HARDNESS = 0.05
@@ -54,15 +51,10 @@ class QETCharges(LearnedCharges):
         self.hardness = scalar_readout(context.features.scalars)
         self.hardness_offsets = element_offsets(context.elements)
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         chi = self.electronegativity(features.scalars) + composition @ self.offsets  # (N, 1)
         raw = self.hardness(features.scalars) + composition @ self.hardness_offsets
         charges = equilibrated(

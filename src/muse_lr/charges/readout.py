@@ -7,12 +7,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
 from muse_lr.density import ChargeDensity
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures
 
 
@@ -46,15 +44,9 @@ class LatentCharges(LearnedCharges):
         charges: Tensor = self.readout(features.scalars) + composition @ self.offsets
         return charges
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition, geometry = inputs.features, inputs.composition, inputs.geometry
         charges = self.free_charges(features, composition)
         return self.density(charges, features, composition, geometry)
 
@@ -75,15 +67,10 @@ class ConservedCharges(LatentCharges):
     exact_total_charge: ClassVar[bool] = True
     size_consistent = False
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         free = self.free_charges(features, composition)
         totals = batch.total_charge[:, None]
         charges = spread(free, torch.ones_like(free), totals, geometry.graph_index)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from muse_lr.charges.base import ChargesConfig, ChargesContext
+from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import LearnedCharges, initial_charges
 from muse_lr.density import ChargeDensity
@@ -91,15 +91,10 @@ class SplitCharges(LearnedCharges):
         self.transfer = nn.Linear(hidden, 1, bias=False)
         self.offsets = initial_charges(context.elements, scale=INITIAL_SHARE)
 
-    def forward(
-        self,
-        features: NodeFeatures | None,
-        composition: Tensor,
-        geometry: Geometry,
-        batch: AtomsBatch,
-    ) -> ChargeDensity:
+    def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
-        assert features is not None  # guaranteed by needs_features when the model is built
+        features, composition = inputs.features, inputs.composition
+        geometry, batch = inputs.geometry, inputs.batch
         near = geometry.edge_lengths < self.cutoff
         sender, receiver = geometry.edge_index[:, near]
         lengths = geometry.edge_lengths[near].to(composition.dtype)

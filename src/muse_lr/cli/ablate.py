@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when every run is finished, 1 if one failed, 130 when interrupted."""
     from muse_lr.ablate.execute import check_existing, execute
     from muse_lr.ablate.study import identical_variants, load_study, plan, select
-    from muse_lr.train.config import check_name
+    from muse_lr.config.schema import check_name
 
     study = load_study(args.study)
     name = check_name(args.study.stem, "study")

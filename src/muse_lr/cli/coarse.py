@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from muse_lr.reporting.coarse_summary import LevelSummary
 
+from muse_lr.cli.trust import add_trust_argument
+
 HELP = "write and draw the coarse nodes that a model makes of a structure"
 
 
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="structures, e.g. extended XYZ")
     parser.add_argument("--frame", type=int, default=0, metavar="N", help="which one, from 0 (0)")
     parser.add_argument("--out", type=Path, default=Path("coarse"), metavar="DIR", help="where")
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.reporting.coarse_summary import summarise
     from muse_lr.reporting.style import save
 
-    model = load_model(args.model)
+    model = load_model(args.model, trust=args.trust)
     structures = read_atoms(args.file)
     if not 0 <= args.frame < len(structures):
         last = len(structures) - 1

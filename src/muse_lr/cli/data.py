@@ -51,8 +51,9 @@ def parse_pairs(pairs: list[str], option: str) -> dict[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Check each file; 2 if one has errors."""
     from muse_lr.data.check import check_file
+    from muse_lr.data.check_text import format_report
 
     keys = parse_pairs(args.keys, "--keys")
     reports = [check_file(path, keys) for path in args.files]
-    print("\n\n".join(str(report) for report in reports))
+    print("\n\n".join(format_report(report) for report in reports))
     return 2 if any(report.errors for report in reports) else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from muse_lr.cli.trust import add_trust_argument
+
 HELP = "errors and predictions of a model on labelled structures"
 
 
@@ -21,13 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--graphs", type=int, default=16, help="structures in a batch")
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from pathlib import Path
 
-    from muse_lr.config.overrides import unique
+    from muse_lr.config.overrides import parse_assignment, unique
     from muse_lr.config.schema import validate
     from muse_lr.data.dataset import Dataset
     from muse_lr.data.labels import LABELS
@@ -37,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.reporting.plots import parity
     from muse_lr.reporting.predictions import read_predictions
     from muse_lr.reporting.style import save
-    from muse_lr.train.config import BatchConfig, parse_assignment
+    from muse_lr.train.config import BatchConfig
     from muse_lr.train.evaluate import evaluate, write_predictions
     from muse_lr.utils.devices import find_device
     from muse_lr.utils.files import write_json
 
     out = Path(args.out)
     keys = {k: str(v) for k, v in unique(map(parse_assignment, args.keys), "--keys").items()}
-    model = load_model(args.model, device=find_device(args.device))
+    model = load_model(args.model, device=find_device(args.device), trust=args.trust)
     frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
     dataset = Dataset.from_frames(frames, model.cutoff)
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")

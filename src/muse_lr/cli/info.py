@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
+
+from muse_lr.cli.trust import add_trust_argument
 
 HELP = "parts, parameters, receptive field and solvers of a model or a configuration"
 
@@ -14,32 +17,40 @@ HELP = "parts, parameters, receptive field and solvers of a model or a configura
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("source", help="model file (.pt) or configuration (.yaml)")
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    from muse_lr.config.registry import broken_plugins
     from muse_lr.model.describe import describe
     from muse_lr.model.serialization import load_model
 
     if args.source.endswith((".yaml", ".yml")):
         model = _model_of(args.source)
     else:
-        model = load_model(args.source)
+        model = load_model(args.source, trust=args.trust)
     print("\n".join(describe(model)))
+    for line in broken_plugins():
+        print(f"muse-lr: {line}", file=sys.stderr)
     return 0
 
 
 def _model_of(path: str) -> EnergyModel:
     """The untrained model of a configuration; elements it does not name come from the data."""
+    from muse_lr.config.yaml import load_yaml
     from muse_lr.data.dataset import elements_of
     from muse_lr.data.reading import read_frames
-    from muse_lr.train.config import build_model, load_config, load_yaml
+    from muse_lr.model.build import build_model
+    from muse_lr.train.config import load_config
 
     if "data" not in load_yaml(path):
         return build_model(path)
     config = load_config(path)
     section = config.model
-    if section.elements is None and getattr(section.backbone, "file", None) is None:
+    if section.elements is None and (
+        section.backbone is None or section.backbone.weights_file is None
+    ):
         elements = elements_of(read_frames(config.data.train, config.data.keys))
         section = section.model_copy(update={"elements": elements})
     return build_model(section)

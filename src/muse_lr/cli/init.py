@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the configuration, or write it to a file that does not exist yet."""
     from pathlib import Path
 
+    from muse_lr.config.schema import check_name
     from muse_lr.data.scaffold import make_configuration
     from muse_lr.errors import InputError
-    from muse_lr.train.config import check_name
     from muse_lr.utils.files import atomic_write
 
     tests = parse_pairs(args.test, "--test")

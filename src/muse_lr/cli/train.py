@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from muse_lr.config.overrides import unique
-    from muse_lr.train.config import load_config, parse_assignment
+    from muse_lr.config.overrides import parse_assignment, unique
+    from muse_lr.train.config import load_config
     from muse_lr.train.loop import train
 
     overrides = unique(map(parse_assignment, args.set), "--set")

@@ -1,6 +1,8 @@
-"""What can be plugged in, by name. A new part is one file and one line here.
+"""The parts that can be plugged in, by name.
 
-The values are import paths, so that naming a part does not import the others.
+A part of the package is one file and one line here; the values are import paths, so that naming a
+part imports nothing. Parts from outside are named as ``package.module:Class`` or registered by an
+entry point of their distribution (:mod:`muse_lr.config.plugins`).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from muse_lr.config.plugins import find_plugins, load_external
 from muse_lr.errors import InputError, nearest
 
 BACKBONES = {
@@ -21,7 +24,7 @@ MULTISCALE = {
     "virtual_nodes": "muse_lr.multiscale.virtual_nodes:VirtualNodes",
 }
 CHARGES = {
-    "backbone": "muse_lr.charges.from_backbone:OwnCharges",
+    "backbone": "muse_lr.charges.from_backbone:BackboneCharges",
     "conserved": "muse_lr.charges.readout:ConservedCharges",
     "fixed": "muse_lr.charges.fixed:FixedCharges",
     "fukui": "muse_lr.charges.fukui:FukuiCharges",
@@ -57,21 +60,81 @@ SLOTS = {
     "head": HEADS,
     "solver": SOLVERS,
 }
+#: The class that a part from outside must be derived from.
+BASES = {
+    "backbone": "muse_lr.backbones.base:Backbone",
+    "multiscale": "muse_lr.multiscale.base:Multiscale",
+    "charges": "muse_lr.charges.base:ChargeModel",
+    "head": "muse_lr.heads.base:Head",
+}
+
+
+def kinds(slot: str) -> list[str]:
+    """The names that a slot knows, those of installed plugins included."""
+    taken = SLOTS[slot]
+    plugins = [plugin.kind for plugin in find_plugins() if plugin.slot == slot]
+    return sorted({*taken, *plugins})
 
 
 def lookup(slot: str, kind: object) -> Any:
-    """The class registered as ``kind`` in ``slot`` (a key of :data:`SLOTS`).
+    """The class of a ``kind`` in ``slot`` (a key of :data:`SLOTS`).
+
+    Parameters
+    ----------
+    slot : str
+    kind : str
+        A registered name, or ``package.module:Class``.
 
     Raises
     ------
     InputError
-        If nothing of that name is registered.
+        If nothing of that name is registered, or what is named cannot be used as such a part.
     """
     entries = SLOTS[slot]
-    if not isinstance(kind, str) or kind not in entries:
-        known = ", ".join(entries) or "none yet"
-        raise InputError(
-            f"unknown {slot} kind {kind!r}{nearest(str(kind), entries)}; known: {known}"
-        )
-    module, name = entries[kind].split(":")
+    if isinstance(kind, str) and kind in entries:
+        return _load(entries[kind])
+    base = BASES.get(slot)
+    if isinstance(kind, str) and base is not None:
+        if ":" in kind:
+            return load_external(slot, kind, _load(base))
+        for plugin in find_plugins():
+            if (plugin.slot, plugin.kind) == (slot, kind):
+                return plugin.load(_load(base))
+    known = kinds(slot)
+    raise InputError(
+        f"unknown {slot} kind {kind!r}{nearest(str(kind), known)}; known: {', '.join(known)}"
+    )
+
+
+def clashes() -> list[str]:
+    """One line for each name of a plugin that is taken already."""
+    found, seen = [], dict[tuple[str, str], str]()
+    for plugin in find_plugins():
+        key = (plugin.slot, plugin.kind)
+        if plugin.slot not in BASES:
+            slots = ", ".join(BASES)
+            found.append(f"{plugin.name} of {plugin.distribution}: the slots are {slots}")
+        elif plugin.kind in SLOTS[plugin.slot]:
+            found.append(f"{plugin.name} of {plugin.distribution}: muse_lr has this name already")
+        elif key in seen:
+            found.append(f"{plugin.name} of {plugin.distribution}: {seen[key]} has this name too")
+        seen.setdefault(key, plugin.distribution)
+    return found
+
+
+def broken_plugins() -> list[str]:
+    """One line for each installed plugin that cannot be used; all of them are imported."""
+    found = clashes()
+    for plugin in find_plugins():
+        if plugin.slot not in BASES:
+            continue
+        try:
+            plugin.load(_load(BASES[plugin.slot]))
+        except InputError as error:
+            found.append(str(error))
+    return found
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
     return getattr(import_module(module), name)

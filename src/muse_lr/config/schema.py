@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -19,6 +20,14 @@ class Strict(BaseModel):
 
 
 S = TypeVar("S", bound=Strict)
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_name(name: str, what: str) -> str:
+    """Refuse names that cannot be a file name or that lead elsewhere."""
+    if not NAME.fullmatch(name) or name in (".", ".."):
+        raise InputError(f"{what} {name!r}: only letters, digits, '_', '.' and '-' are allowed")
+    return name
 
 
 def check_elements(symbols: Iterable[str]) -> None:

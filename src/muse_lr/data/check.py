@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from muse_lr.data.composition import CompositionFit, fit_composition
+from muse_lr.data.findings import CheckReport, Finding
 from muse_lr.data.formats import Unreadable, scan_file
 from muse_lr.data.labels import (
     LABELS,
@@ -35,91 +34,6 @@ OUTLIER_SCORE = 12.0
 OUTLIER_ENERGY = 0.02
 #: Fewer frames for each determined E0 say nothing about outliers.
 FEWEST_FRAMES = 4
-
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong or suspicious.
-
-    Attributes
-    ----------
-    severity : str
-        "error": the file cannot be trained on as it is; "warning": look at it.
-    kind : str
-        A short name, the same for all findings of one sort.
-    message : str
-    frame, atom : int or None
-        Counted from 0; None if the file, or the frame, as a whole is meant.
-    size : float
-        How bad it is among findings of its kind; the worst is printed first.
-    """
-
-    severity: Severity
-    kind: str
-    message: str
-    frame: int | None = None
-    atom: int | None = None
-    size: float = 0.0
-
-
-@dataclass
-class CheckReport:
-    """Statistics and findings of one file.
-
-    Attributes
-    ----------
-    path : Path
-    n_frames : int
-        That could be parsed.
-    sizes : (int, int)
-        Fewest and most atoms of a frame.
-    elements, boundaries : dict of str to int
-        Atoms by element, frames by boundary (FFF, TTF, TTT).
-    total_charges, spins : dict of str to int
-        Frames by stated value.
-    labels : dict of str to (str, int)
-        Label -> its key and how many frames carry it.
-    keys : dict of str to int
-        All other keys and how many frames carry them.
-    energy_range : (float, float) or None
-        Lowest and highest energy, eV/atom.
-    fit : CompositionFit or None
-    force_rms, force_max : float or None
-        Of the components, and of the vectors, eV/A.
-    findings : list of Finding
-    """
-
-    path: Path
-    n_frames: int = 0
-    sizes: tuple[int, int] = (0, 0)
-    elements: dict[str, int] = field(default_factory=dict)
-    boundaries: dict[str, int] = field(default_factory=dict)
-    total_charges: dict[str, int] = field(default_factory=dict)
-    spins: dict[str, int] = field(default_factory=dict)
-    labels: dict[str, tuple[str, int]] = field(default_factory=dict)
-    keys: dict[str, int] = field(default_factory=dict)
-    energy_range: tuple[float, float] | None = None
-    fit: CompositionFit | None = None
-    force_rms: float | None = None
-    force_max: float | None = None
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def errors(self) -> list[Finding]:
-        """The findings that make the file unusable as it is."""
-        return [finding for finding in self.findings if finding.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Finding]:
-        """The findings that deserve a look."""
-        return [finding for finding in self.findings if finding.severity == "warning"]
-
-    def __str__(self) -> str:
-        from muse_lr.data.check_text import format_report
-
-        return format_report(self)
 
 
 def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> CheckReport:

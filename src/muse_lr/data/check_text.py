@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from muse_lr.data.findings import CheckReport, Finding
 from muse_lr.data.formats import printable
 from muse_lr.data.labels import LABELS
-
-if TYPE_CHECKING:
-    from muse_lr.data.check import CheckReport, Finding
 
 #: How many frames of one kind of finding are named, and how many keys are listed.
 NAMED_FRAMES = 6

@@ -12,7 +12,8 @@ import numpy as np
 from ase import Atoms
 
 from muse_lr.config.registry import lookup
-from muse_lr.data.check import CheckReport, check_file
+from muse_lr.data.check import check_file
+from muse_lr.data.findings import CheckReport
 from muse_lr.data.formats import printable, read_atoms
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.errors import InputError

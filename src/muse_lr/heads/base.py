@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Derivative
 from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary, Geometry
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, NodeFeatures
 
 
@@ -58,7 +58,8 @@ class HeadInputs:
     ----------
     geometry : Geometry
     density : ChargeDensity or None
-    features : NodeFeatures or None
+    features : NodeFeatures
+        Without channels where there is no backbone.
     composition : Tensor
         (n_atoms, n_elements), one-hot.
     derivatives : frozenset of str
@@ -69,46 +70,39 @@ class HeadInputs:
 
     geometry: Geometry
     density: ChargeDensity | None
-    features: NodeFeatures | None
+    features: NodeFeatures
     composition: Tensor
     derivatives: frozenset[Derivative]
     levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
 
 
-class Head(nn.Module, ABC):
+class Head(Part):
     """One energy term.
 
     Attributes
     ----------
-    Config : type
-        Schema of its section in the configuration.
     needs_density, needs_features : bool
         What must be there; checked when the model is built.
-    reads_tensors : bool
-        Whether it reads features of l > 0.
-    boundaries : frozenset of str
-        The boundaries in which it is right; others are refused.
     long_range : bool
-    reads_field : bool
-        Whether it reads the external electric field.
-    size_consistent : bool
-    cutoff : float
-        Edges it needs, A; 0 for none.
+        Whether its energy has no finite range.
+    excludes_near_pairs : bool
+        Whether it leaves out the near pairs, which another part of the energy describes.
+    reads_potential : bool
+        Whether its features contain the potential, so that the non-analytic term of phonons is not
+        that of the Coulomb energy alone.
     """
 
-    Config: ClassVar[type[HeadConfig]]
     needs_density: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
-    reads_tensors: bool = False
-    boundaries: ClassVar[frozenset[Boundary]] = ALL_BOUNDARIES
     long_range: ClassVar[bool] = False
-    reads_field: ClassVar[bool] = False
-    size_consistent: ClassVar[bool] = True
-    cutoff: float
+    excludes_near_pairs: bool = False
+    reads_potential: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, inputs: HeadInputs) -> Tensor:
         """(n_graphs,) energies in eV, float64."""
 
-    def check(self, batch: AtomsBatch) -> None:
-        """Refuse structures that the head cannot describe, with an InputError."""
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
+        reach = "long-ranged" if self.long_range else f"range {self.cutoff:g} A"
+        return [f"{reach}, boundaries {', '.join(sorted(self.boundaries))}"]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity, moved_shares
-from muse_lr.electrostatics.dispatch import Electrostatics
+from muse_lr.electrostatics.dispatch import MESH_SIZE, Electrostatics
 from muse_lr.electrostatics.kernels import pair_interaction, radial_kernel, self_energy
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
@@ -95,6 +95,7 @@ class CoulombHead(Head):
     Config: ClassVar[type[HeadConfig]] = CoulombConfig
     needs_density: ClassVar[bool] = True
     long_range: ClassVar[bool] = True
+    sums_coulomb: ClassVar[bool] = True
 
     def __init__(self, config: CoulombConfig, context: HeadContext) -> None:
         super().__init__()
@@ -106,6 +107,7 @@ class CoulombHead(Head):
                 f"{context.levels} levels of coarse nodes: set model.multiscale.levels"
             )
         self.damping_width, self.omit_within = config.damping_width, config.omit_within
+        self.excludes_near_pairs = config.omit_within is not None
         widths, l_max = context.widths, context.l_max
         if config.level > 0:
             widths, l_max = (config.coarse_width,), MAX_MULTIPOLE
@@ -145,6 +147,16 @@ class CoulombHead(Head):
             broad = math.hypot(self.coarse_width, self.damping_width)
             energy = energy - energy_of_shares(atoms, assignment, broad, self.omit_within)
         return energy
+
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
+        sums = self.electrostatics
+        lines = [f"  accuracy             {sums.accuracy:g}"]
+        lines.append(f"  FFF                  {sums.explain('FFF', 0)}")
+        for boundary in ("TTF", "TTT"):
+            for n_atoms, size in ((0, f"< {MESH_SIZE} atoms"), (MESH_SIZE, "larger")):
+                lines.append(f"  {boundary} {size:<15} {sums.explain(boundary, n_atoms)}")
+        return [*super().describe(), *lines]
 
     def _coarse(
         self,

@@ -44,6 +44,8 @@ class Calculator(ASECalculator):
         Precision of the copy.
     skin : float
         A.
+    trust : bool
+        Whether a model file may name parts as ``package.module:Class``, whose code is then run.
 
     Attributes
     ----------
@@ -73,13 +75,14 @@ class Calculator(ASECalculator):
         device: str = "cpu",
         dtype: str = "float64",
         skin: float = 0.5,
+        trust: bool = False,
     ) -> None:
         super().__init__()
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r}: float32 or float64 is needed")
         if skin < 0:
             raise InputError(f"skin {skin} A: it must not be negative")
-        own = load_model(model) if isinstance(model, (str, Path)) else deepcopy(model)
+        own = load_model(model, trust=trust) if isinstance(model, (str, Path)) else deepcopy(model)
         own = own.to(device=find_device(device), dtype=DTYPES[dtype])
         self.model = own.eval().requires_grad_(False)
         self.skin = skin

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.charges.base import ChargeModel, ChargesContext
+from muse_lr.config.part import Part
 from muse_lr.config.registry import lookup
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadContext
-from muse_lr.heads.coulomb import CoulombConfig
+from muse_lr.model.config import ModelConfig
 from muse_lr.multiscale.base import Multiscale, MultiscaleContext
 from muse_lr.structures.graph import FeatureSize
-from muse_lr.train.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,16 @@ class Parts:
     multiscale: Multiscale | None
     charges: ChargeModel | None
     heads: dict[str, Head]
+
+    def named(self) -> dict[str, Part]:
+        """All parts by name, as messages call them."""
+        slots: dict[str, Part | None] = {
+            "the backbone": self.backbone,
+            "the multiscale block": self.multiscale,
+            "the charge model": self.charges,
+            **{f"head {name!r}": head for name, head in self.heads.items()},
+        }
+        return {name: part for name, part in slots.items() if part is not None}
 
 
 def build_parts(config: ModelConfig, elements: tuple[str, ...]) -> Parts:
@@ -107,9 +117,9 @@ def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
                 f"head {name!r} needs charges but model.charges is null: set model.charges, "
                 f"or model.heads.{name}: null"
             )
-        if isinstance(section, CoulombConfig) and section.omit_within is None:
-            _refuse_twice(name, config)
         if head.needs_features and config.backbone is None:
             raise InputError(f"head {name!r} needs features but model.backbone is null")
         heads[name] = head(section, context)
+        if heads[name].sums_coulomb and not heads[name].excludes_near_pairs:
+            _refuse_twice(name, config)
     return heads

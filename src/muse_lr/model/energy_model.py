@@ -10,19 +10,21 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from muse_lr.charges.base import ChargeInputs
 from muse_lr.config.registry import lookup
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
 from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import Head, HeadInputs
-from muse_lr.model.assembly import build_parts
+from muse_lr.model.assembly import Parts, build_parts
+from muse_lr.model.config import ModelConfig
 from muse_lr.model.derivatives import differentiate
 from muse_lr.model.output import ModelOutput
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
 from muse_lr.model.validation import check_batch
+from muse_lr.multiscale.base import MultiscaleInputs
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry, strained_geometry
-from muse_lr.structures.graph import Graph, sum_nodes
-from muse_lr.train.config import ModelConfig
+from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)
 
@@ -64,10 +66,8 @@ class EnergyModel(nn.Module):
             parts.charges,
         )
         # A list: the names of heads may be what a module cannot be called.
-        self.head_names: tuple[str, ...] = ()
-        self.head_list = nn.ModuleList()
-        for name, head in parts.heads.items():
-            self.add_head(name, head)
+        self.head_names = tuple(parts.heads)
+        self.head_list = nn.ModuleList(parts.heads.values())
         self._freeze_idle_parameters()
         self._dtype_marker: Tensor
         # Says the dtype of a model without parameters.
@@ -85,8 +85,7 @@ class EnergyModel(nn.Module):
 
     def _freeze_idle_parameters(self) -> None:
         """Parameters that act on nothing anybody reads are not trained, and say so."""
-        readers = [self.multiscale, self.charges, *self.heads.values()]
-        if self.backbone is None or any(r is not None and r.reads_tensors for r in readers):
+        if self.backbone is None or any(p.reads_tensors for p in self.parts.named().values()):
             return
         for name in self.backbone.tensor_parameters:
             self.backbone.get_parameter(name).requires_grad_(False)
@@ -107,10 +106,7 @@ class EnergyModel(nn.Module):
     @property
     def cutoff(self) -> float:
         """Neighbour-list cutoff that the parts need, A."""
-        cutoffs = [head.cutoff for head in self.heads.values()]
-        others = (self.backbone, self.multiscale, self.charges)
-        cutoffs += [part.cutoff for part in others if part is not None]
-        return max(cutoffs, default=0.0) or 1.0
+        return max((part.cutoff for part in self.parts.named().values()), default=0.0) or 1.0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -125,22 +121,17 @@ class EnergyModel(nn.Module):
     @property
     def size_consistent(self) -> bool:
         """Whether far apart copies have the sum of their energies, tails aside."""
-        parts: list[Any] = [
-            p for p in (self.backbone, self.multiscale, self.charges) if p is not None
-        ]
-        return all(part.size_consistent for part in [*parts, *self.heads.values()])
+        return all(part.size_consistent for part in self.parts.named().values())
 
     @property
     def heads(self) -> dict[str, Head]:
         """The heads by name."""
         return dict(zip(self.head_names, cast("list[Head]", list(self.head_list)), strict=True))
 
-    def add_head(self, name: str, head: Head) -> None:
-        """Add an energy term to a model that is built already."""
-        if name in self.head_names:
-            raise InputError(f"the model has a head {name!r} already")
-        self.head_names += (name,)
-        self.head_list.append(head)
+    @property
+    def parts(self) -> Parts:
+        """The parts by slot."""
+        return Parts(self.backbone, self.multiscale, self.charges, self.heads)
 
     def forward(
         self,
@@ -191,7 +182,17 @@ class EnergyModel(nn.Module):
                 )
             if forces or stress:
                 leaf = positions if forces else None
-                differentiate(output, geometry, leaf, strain, keep, "parts" in compute)
+                if "parts" in compute:
+                    for name, energies in output.energy_parts.items():
+                        terms = differentiate(energies, geometry, leaf, strain, keep, True)
+                        for kept, term in zip(
+                            (output.force_parts, output.stress_parts), terms, strict=True
+                        ):
+                            if term is not None:
+                                kept[name] = term
+                output.forces, output.stress = differentiate(
+                    output.energy, geometry, leaf, strain, keep
+                )
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output
@@ -233,19 +234,22 @@ class EnergyModel(nn.Module):
             for name, energies in local.items():
                 parts[name] = sum_nodes(energies, batch.batch, batch.num_graphs)
             if self.multiscale is not None:
-                wide = self.multiscale(local_features, graph, geometry)
+                wide = self.multiscale(MultiscaleInputs(local_features, graph, geometry))
                 features, levels = wide.features, wide.levels
                 parts["multiscale"] = wide.energy
         density = None
+        nothing = NodeFeatures(composition.new_zeros((len(composition), 0)))
         if self.charges is not None:
             source = local_features if self.charges.input == "backbone" else features
-            density = self.charges(source, composition, geometry, batch)
+            density = self.charges(ChargeInputs(source or nothing, composition, geometry, batch))
             density.check()
             if by_charges and not density.moments.requires_grad:
                 density = replace(density, moments=density.moments.detach().requires_grad_(True))
             if density.energy is not None:
                 parts["charges"] = density.energy
-        inputs = HeadInputs(geometry, density, features, composition, derivatives, levels)
+        inputs = HeadInputs(
+            geometry, density, features or nothing, composition, derivatives, levels
+        )
         for name, head in self.heads.items():
             parts[name] = head(inputs)
         energy = torch.stack(list(parts.values())).sum(0)
@@ -287,7 +291,7 @@ class EnergyModel(nn.Module):
 
     def check(self, batch: AtomsBatch) -> None:
         """Refuse, with an InputError, structures that the model cannot describe rightly."""
-        check_batch(self, batch)
+        check_batch(batch, self._element_index >= 0, self.cutoff, self.parts)
 
     def knows(self, numbers: Tensor) -> Tensor:
         """(n,) of bool: whether the model describes these atomic numbers."""

@@ -17,7 +17,6 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head
-from muse_lr.heads.coulomb import CoulombHead
 from muse_lr.math.multipoles import to_cartesian
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
@@ -130,7 +129,7 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
 
 def coulomb_heads(heads: Mapping[str, Head]) -> list[str]:
     """Names of the heads that sum the Coulomb energy of the density."""
-    return [name for name, head in heads.items() if isinstance(head, CoulombHead)]
+    return [name for name, head in heads.items() if head.sums_coulomb]
 
 
 def potential(

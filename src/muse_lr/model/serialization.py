@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from muse_lr.config.plugins import external_kinds, origins
 from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
+from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
-from muse_lr.train.config import ModelConfig
 from muse_lr.utils.files import atomic_write
 
 FORMAT = "muse_lr model"
 #: Raised whenever a file of the previous version could be read wrongly.
 FORMAT_VERSION = 1
-#: Raised where models of some configurations began to give other energies; files from before are
-#: refused if theirs is one of those. 1: charges on coarse nodes.
-REVISION = 1
 
 
 def model_state(model: EnergyModel) -> dict[str, Any]:
     """The model as plain data and tensors."""
+    config = model.config.model_dump(mode="json")
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "revision": REVISION,
-        "config": model.config.model_dump(mode="json"),
+        "config": config,
+        "plugins": origins(config),
         "dtype": str(model.dtype).removeprefix("torch."),
         "state": {key: value.detach().cpu() for key, value in model.state_dict().items()},
     }
@@ -47,15 +47,21 @@ def write_tensors(data: dict[str, Any], path: str | Path) -> None:
         handle.write(buffer.getbuffer())
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> EnergyModel:
+def load_model(
+    path: str | Path, device: str | torch.device = "cpu", trust: bool = False
+) -> EnergyModel:
     """Read a model file.
 
-    The file is read with ``weights_only=True``: whatever it contains, no code of it runs.
+    The file is read with ``weights_only=True``, which executes nothing. Parts of installed
+    distributions are found by name; a part that the file names as ``package.module:Class`` runs
+    code that the file chooses, and is loaded only with ``trust``.
 
     Parameters
     ----------
     path : str or Path
     device : str or torch.device
+    trust : bool
+        Whether parts may be named as ``package.module:Class``.
 
     Returns
     -------
@@ -65,20 +71,20 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> EnergyMo
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another version or no model file at all.
+        If the file is missing, damaged, of another version or no model file at all, or if it names
+        a part that is not installed or not trusted.
     """
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
-    return restore_model(data, str(path)).to(device).eval()
+    return restore_model(data, str(path), trust).to(device).eval()
 
 
-def restore_model(data: dict[str, Any], source: str) -> EnergyModel:
-    """The model in what :func:`model_state` gave."""
+def restore_model(data: dict[str, Any], source: str, trust: bool = False) -> EnergyModel:
+    """The model in what :func:`model_state` returned."""
     try:
+        _check_plugins(data, source, trust)
         config = validate(ModelConfig, data["config"], source)
-        if data.get("revision", 0) < REVISION:
-            _refuse_other_energies(config, source)
         dtype, state = getattr(torch, data["dtype"]), data["state"]
-        if getattr(config.backbone, "file", None) is not None:
+        if config.backbone is not None and config.backbone.weights_file is not None:
             raise InputError(f"{source} names another file of weights, which no model file does")
         model = EnergyModel(config).to(dtype)
         model.load_state_dict(state)
@@ -88,13 +94,29 @@ def restore_model(data: dict[str, Any], source: str) -> EnergyModel:
     return model
 
 
-def _refuse_other_energies(config: ModelConfig, source: str) -> None:
-    """Refuse what an older muse_lr trained and this one would evaluate otherwise."""
-    for name, head in config.heads.items():
-        if getattr(head, "kind", None) == "coulomb" and getattr(head, "level", 0) > 0:
+def _check_plugins(data: dict[str, Any], source: str, trust: bool) -> None:
+    """Refuse parts that are not trusted or not installed; warn of other versions."""
+    for slot, kind in external_kinds(data["config"]):
+        if ":" in kind and not trust:
             raise InputError(
-                f"{source}: head {name!r} acts on coarse nodes, on which one atom no longer repels "
-                "itself; the model would give other energies than it was trained to: train it again"
+                f"{source} names the {slot} {kind}, whose code would run: if you trust it, load "
+                "the file with trust=True or --trust"
+            )
+    now = {(item["slot"], item["kind"]): item for item in origins(data["config"])}
+    for then in data.get("plugins", []):
+        found = now.get((then["slot"], then["kind"]))
+        owner = f"{then['distribution']} {then['version']}".strip()
+        if found is None:
+            raise InputError(
+                f"{source} needs the {then['slot']} {then['kind']!r} of {owner}, which is not "
+                "installed"
+            )
+        if (found["distribution"], found["version"]) != (then["distribution"], then["version"]):
+            other = f"{found['distribution']} {found['version']}".strip()
+            warnings.warn(
+                f"{source} was written with the {then['slot']} {then['kind']!r} of "
+                f"{owner or 'a file'}; installed is {other or 'a file'}",
+                stacklevel=4,
             )
 
 

@@ -1,14 +1,13 @@
-"""What a model refuses to describe, in words that say where and what to do."""
+"""Structures that a model cannot describe are refused, with the reason and what to do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from torch import Tensor
 
+from muse_lr.config.part import Part
 from muse_lr.errors import InputError
+from muse_lr.model.assembly import Parts
 from muse_lr.structures.batch import AtomsBatch
-
-if TYPE_CHECKING:
-    from muse_lr.model.energy_model import EnergyModel
 
 #: Slack of the comparison of cutoffs, A.
 CUTOFF_TOLERANCE = 1e-6
@@ -16,45 +15,52 @@ CUTOFF_TOLERANCE = 1e-6
 BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
 
 
-def check_batch(model: EnergyModel, batch: AtomsBatch) -> None:
-    """Refuse structures that the model cannot describe rightly.
+def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -> None:
+    """Refuse structures that a model cannot describe.
+
+    Parameters
+    ----------
+    batch : AtomsBatch
+    known : Tensor
+        (n_atomic_numbers,) of bool: whether the model describes the element.
+    cutoff : float
+        Neighbor-list cutoff that the parts need, A.
+    parts : Parts
 
     Raises
     ------
     InputError
-        For a neighbour list that is too short, unknown elements, boundaries or fields that a part
+        For a neighbor list that is too short, unknown elements, boundaries or fields that a part
         does not support, a total charge that the charges cannot have, or groups that are missing.
     """
-    if float(batch.cutoff.min()) < model.cutoff - CUTOFF_TOLERANCE:
+    if float(batch.cutoff.min()) < cutoff - CUTOFF_TOLERANCE:
         raise InputError(
-            f"the neighbour list ends at {float(batch.cutoff.min()):g} A, the model needs "
-            f"{model.cutoff:g} A: AtomsBatch.from_ase(..., cutoff=model.cutoff)"
+            f"the neighbor list ends at {float(batch.cutoff.min()):g} A, the model needs "
+            f"{cutoff:g} A: AtomsBatch.from_ase(..., cutoff=model.cutoff)"
         )
-    _check_elements(model, batch)
-    _check_boundaries(model, batch)
-    for head in model.heads.values():
-        head.check(batch)
-    _check_field(model, batch)
-    if model.multiscale is not None:
-        model.multiscale.check(batch)
-    if model.charges is not None:
-        model.charges.check(batch)
+    _check_elements(batch, known)
+    named = parts.named()
+    _check_boundaries(batch, named)
+    _check_field(batch, parts)
+    for part in named.values():
+        part.check(batch)
 
 
-def _check_elements(model: EnergyModel, batch: AtomsBatch) -> None:
-    unknown = ~model.knows(batch.numbers)
+def _check_elements(batch: AtomsBatch, known: Tensor) -> None:
+    unknown = ~known[batch.numbers]
     if bool(unknown.any()):
         from ase.data import chemical_symbols
 
         atom = int(unknown.nonzero()[0])
         symbol = chemical_symbols[int(batch.numbers[atom])]
+        elements = ", ".join(chemical_symbols[int(n)] for n in known.nonzero()[:, 0])
         raise InputError(
             f"structure {int(batch.batch[atom])} has the element {symbol}, which the model "
-            f"does not know: it knows {', '.join(model.elements)}"
+            f"does not know: it knows {elements}"
         )
 
 
-def _check_boundaries(model: EnergyModel, batch: AtomsBatch) -> None:
+def _check_boundaries(batch: AtomsBatch, named: dict[str, Part]) -> None:
     directions = batch.pbc.sum(1).cpu()
     present = {int(n) for n in directions.unique()}
     if 1 in present:
@@ -63,10 +69,7 @@ def _check_boundaries(model: EnergyModel, batch: AtomsBatch) -> None:
             f"structure {graph} is periodic along one axis only, which no solver sums: use a "
             "cell with two or three periodic axes, or none"
         )
-    parts: dict[str, Any] = {f"head {name!r}": head for name, head in model.heads.items()}
-    if model.multiscale is not None:
-        parts["the multiscale part"] = model.multiscale
-    for name, part in parts.items():
+    for name, part in named.items():
         refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in part.boundaries]
         if refused:
             graph = int((directions == refused[0]).nonzero()[0])
@@ -76,10 +79,10 @@ def _check_boundaries(model: EnergyModel, batch: AtomsBatch) -> None:
             )
 
 
-def _check_field(model: EnergyModel, batch: AtomsBatch) -> None:
+def _check_field(batch: AtomsBatch, parts: Parts) -> None:
     present = (batch.field != 0).any(1)
     # Charges that respond do not count: without the head the energy would lack -mu.F.
-    if bool(present.any()) and not any(head.reads_field for head in model.heads.values()):
+    if bool(present.any()) and not any(head.reads_field for head in parts.heads.values()):
         raise InputError(
             f"structure {int(present.nonzero()[0])} is in an electric field, which no head of "
             "the model reads: add model.heads.field: {kind: external_field} or remove "

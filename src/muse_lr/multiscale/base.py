@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from muse_lr.backbones.base import BackboneConfig
+from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
-from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary, Geometry
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
 
@@ -59,51 +58,38 @@ class MultiscaleOutput:
     levels: tuple[tuple[CoarseNodes, Assignment], ...] = field(default=())
 
 
-class Multiscale(nn.Module, ABC):
+@dataclass(frozen=True)
+class MultiscaleInputs:
+    """What a multiscale block may read.
+
+    Attributes
+    ----------
+    features : NodeFeatures
+        Of the backbone.
+    graph : Graph
+        Of the atoms, as the backbone reads it.
+    geometry : Geometry
+    """
+
+    features: NodeFeatures
+    graph: Graph
+    geometry: Geometry
+
+
+class Multiscale(Part):
     """Reads the backbone's features of the atoms, and updates them.
 
     Attributes
     ----------
-    Config : type
-        Schema of its section in the configuration.
-    boundaries : frozenset of str
-        The boundaries in which it is right; others are refused.
-    size_consistent : bool
-    reads_tensors : bool
-        Whether it reads the backbone's features of l > 0.
-    cutoff : float
-        Edges it needs, A; 0 for none.
     features : FeatureSize
         Of its output.
     level_count : int
-        Levels of coarse nodes that its output names.
+        Levels of coarse nodes in its output.
     """
 
-    Config: ClassVar[type[MultiscaleConfig]]
-    boundaries: ClassVar[frozenset[Boundary]] = ALL_BOUNDARIES
-    size_consistent: ClassVar[bool]
-    reads_tensors: bool = False
-    cutoff: float
     features: FeatureSize
     level_count: int = 0
 
-    def reach(self) -> str:
-        """How far it reaches, in words."""
-        return f"edges to {self.cutoff:g} A" if self.cutoff else "no edges of its own"
-
-    def check(self, batch: AtomsBatch) -> None:
-        """Refuse, with an InputError, structures that lack what the part reads."""
-        return
-
     @abstractmethod
-    def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
-        """Updated features and an energy.
-
-        Parameters
-        ----------
-        features : NodeFeatures
-            Of the backbone.
-        graph : Graph
-            Of the atoms, as the backbone saw it.
-        geometry : Geometry
-        """
+    def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:
+        """Updated features and an energy."""

@@ -37,12 +37,12 @@ from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
     MultiscaleContext,
+    MultiscaleInputs,
     MultiscaleOutput,
 )
 from muse_lr.multiscale.ewald_sums import FilterBasis, LatticeSum, OpenSum
 from muse_lr.multiscale.muse.tensors import dense
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
+from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 
 class EwaldMPConfig(MultiscaleConfig):
@@ -67,7 +67,7 @@ class EwaldMessagePassing(Multiscale):
     """Ewald message passing; tensors are passed through."""
 
     Config: ClassVar[type[MultiscaleConfig]] = EwaldMPConfig
-    size_consistent: ClassVar[bool] = True
+    size_consistent = True
 
     def __init__(self, config: EwaldMPConfig, context: MultiscaleContext) -> None:
         super().__init__()
@@ -82,8 +82,9 @@ class EwaldMessagePassing(Multiscale):
         )
         self.readout = dense(scalars, 1, scalars)
 
-    def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
+    def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:
         """See :meth:`Multiscale.forward`."""
+        features, geometry = inputs.features, inputs.geometry
         scalars = features.scalars
         open_graphs = geometry.open_graphs
         sums: list[OpenSum | LatticeSum] = []

@@ -41,11 +41,12 @@ from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
     MultiscaleContext,
+    MultiscaleInputs,
     MultiscaleOutput,
 )
 from muse_lr.multiscale.muse.tensors import RadialGaussians, dense, gather
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
+from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 #: Scores lie between plus and minus this.
 SCORE_BOUND = 5.0
@@ -74,7 +75,7 @@ class VirtualNodes(Multiscale):
     """Virtual nodes; tensors are passed through."""
 
     Config: ClassVar[type[MultiscaleConfig]] = VirtualNodesConfig
-    size_consistent: ClassVar[bool] = False
+    size_consistent = False
 
     def __init__(self, config: VirtualNodesConfig, context: MultiscaleContext) -> None:
         super().__init__()
@@ -92,8 +93,9 @@ class VirtualNodes(Multiscale):
         )
         self.readout = dense(scalars, 1, scalars)
 
-    def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
+    def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:
         """See :meth:`Multiscale.forward`."""
+        features, geometry = inputs.features, inputs.geometry
         if self.config.places:
             _refuse_periodic(geometry)
         scalars = features.scalars

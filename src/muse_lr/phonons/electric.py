@@ -23,9 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muse_lr.charges.induction_models import InducedCharges
 from muse_lr.errors import InputError
-from muse_lr.heads.field_features.head import FieldFeaturesHead
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.response import coulomb_heads
 from muse_lr.structures.batch import AtomsBatch
@@ -88,7 +86,7 @@ def check_electric(model: EnergyModel) -> None:
     InputError
     """
     heads = model.heads
-    reading = [name for name, head in heads.items() if isinstance(head, FieldFeaturesHead)]
+    reading = [name for name, head in heads.items() if head.reads_potential]
     if reading:
         raise InputError(
             f"head {reading[0]!r} reads the potential in its own way: the non-analytic term of "
@@ -100,7 +98,7 @@ def check_electric(model: EnergyModel) -> None:
             f"heads {', '.join(summing)} sum the same charges: the non-analytic term is that of "
             "one coulomb head"
         )
-    if summing and isinstance(model.charges, InducedCharges):
+    if summing and model.charges is not None and not model.charges.converged_response:
         raise InputError(
             "charges kind 'induced' stop short of what their field makes of them, so that no "
             "dielectric tensor describes it: use scf with charge_response: false"

@@ -96,7 +96,7 @@ def summarise(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
         If the model has no coarse nodes, or cannot describe the structure.
     """
     hierarchy = model.multiscale
-    if not isinstance(hierarchy, Muse):
+    if hierarchy is None or hierarchy.level_count == 0:
         section = model.config.multiscale
         what = "null" if section is None else f"of the kind {section.kind}"
         raise InputError(
@@ -106,7 +106,7 @@ def summarise(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
     batch = AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
     with torch.no_grad():
         levels = model(batch).levels
-    parts = [cast("Level", level) for level in hierarchy.levels]
+    parts = [cast("Level", level) for level in cast("Muse", hierarchy).levels]
     return [
         _summary(part, nodes, assignment, len(atoms))
         for part, (nodes, assignment) in zip(parts, levels, strict=True)

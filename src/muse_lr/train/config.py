@@ -1,141 +1,21 @@
-"""The configuration file: one schema for checking, defaults and documentation.
-
->>> from muse_lr.train.config import build_model
->>> charges = {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}
->>> model = build_model({"elements": ["Na", "Cl"], "backbone": None, "charges": charges})
->>> model.cutoff
-6.0
-"""
+"""The configuration file: one schema for checking, defaults and documentation."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from muse_lr.backbones.base import BackboneConfig
-from muse_lr.charges.base import ChargesConfig
-from muse_lr.config.overrides import apply_override, parse_assignment
+from muse_lr.config.overrides import apply_override
 from muse_lr.config.paths import expand_path
-from muse_lr.config.registry import CHARGES, HEADS, lookup
-from muse_lr.config.schema import PartError, Strict, check_elements, validate, validate_part
-from muse_lr.config.yaml import dump_yaml, format_yaml, load_yaml
-from muse_lr.errors import InputError, nearest
-from muse_lr.heads.base import HeadConfig
-from muse_lr.multiscale.base import MultiscaleConfig
+from muse_lr.config.schema import Strict, check_name, validate
+from muse_lr.config.yaml import load_yaml
+from muse_lr.errors import InputError
+from muse_lr.model.config import ModelConfig, resolve_files
 
-if TYPE_CHECKING:
-    from muse_lr.model.energy_model import EnergyModel
-
-__all__ = [
-    "Config",
-    "DataConfig",
-    "ModelConfig",
-    "TrainingConfig",
-    "apply_override",
-    "build_model",
-    "dump_yaml",
-    "format_yaml",
-    "load_config",
-    "load_yaml",
-    "parse_assignment",
-    "resolve",
-]
-
-NAME = re.compile(r"[A-Za-z0-9_.-]+")
-#: Names of energies that are no head's.
-RESERVED_NAMES = ("e0", "backbone", "multiscale", "charges", "energy", "reference")
 Label = Literal["energy", "forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec"]
-DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
-
-
-def check_name(name: str, what: str) -> str:
-    """Refuse names that cannot be a file name or that lead elsewhere."""
-    if not NAME.fullmatch(name) or name in (".", ".."):
-        raise InputError(f"{what} {name!r}: only letters, digits, '_', '.' and '-' are allowed")
-    return name
-
-
-def _part(slot: str, value: Any, default_kind: str | None) -> Any:
-    """The section of a part as an instance of the schema of its kind."""
-    if value is None or isinstance(value, BaseModel):
-        return value
-    if not isinstance(value, Mapping):
-        raise PartError([("", f"a mapping or null is needed, got {value!r}")])
-    kind = value.get("kind", default_kind)
-    if kind is None:
-        raise PartError([("kind", "this key is needed")])
-    try:
-        schema = lookup(slot, kind).Config
-    except InputError as error:
-        raise PartError([("kind", str(error))]) from error
-    return validate_part(schema, {**value, "kind": kind})
-
-
-class ModelConfig(Strict):
-    """The parts of one energy model."""
-
-    elements: tuple[str, ...] | None = Field(
-        None, description="Chemical symbols; default: those of the training data."
-    )
-    e0: dict[str, float] | None = Field(
-        None,
-        description="Energy of each isolated atom, eV; default: least squares over the training "
-        "data, or those of the backbone's file.",
-    )
-    backbone: SerializeAsAny[BackboneConfig] | None = Field(
-        default_factory=lambda: _part("backbone", {}, "painn"),
-        description="Local description of the atoms: mace, painn, so3krates or null.",
-    )
-    multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
-        None,
-        description="What carries information across scales: muse, a baseline, or null.",
-    )
-    charges: SerializeAsAny[ChargesConfig] | None = Field(
-        default_factory=lambda: _part("charges", {}, "conserved"),
-        description=f"Who fills the charge density: {', '.join(CHARGES)} or null.",
-    )
-    heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
-        default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
-        description=f"Name -> energy head: {', '.join(HEADS)}; null switches one off.",
-    )
-
-    @field_validator("backbone", "charges", "multiscale", mode="before")
-    @classmethod
-    def _resolve_part(cls, value: Any, info: Any) -> Any:
-        return _part(info.field_name, value, DEFAULT_KINDS[info.field_name])
-
-    @field_validator("heads", mode="before")
-    @classmethod
-    def _resolve_heads(cls, value: Any) -> Any:
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise PartError([("", "a mapping of names to heads is needed")])
-        heads = {}
-        for name, section in value.items():
-            if name in RESERVED_NAMES or str(name).startswith("backbone."):
-                raise PartError([(str(name), "this name is taken by a part of the energy")])
-            try:
-                check_name(str(name), "head")
-                heads[name] = _part("head", section, name if name in HEADS else None)
-            except PartError as error:
-                inner = [(f"{name}.{p}" if p else name, m) for p, m in error.problems]
-                raise PartError(inner) from error
-            except InputError as error:
-                raise PartError([(str(name), str(error))]) from error
-        return heads
-
-    @field_validator("elements", mode="after")
-    @classmethod
-    def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        check_elements(value or ())
-        if value is not None and (len(set(value)) != len(value) or not value):
-            raise InputError("each element once, and at least one")
-        return value
 
 
 class DataConfig(Strict):
@@ -250,15 +130,6 @@ class Config(Strict):
         )
 
 
-def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
-    """The same section, a backbone's file of weights relative to ``base`` made absolute."""
-    file = getattr(model.backbone, "file", None)
-    if model.backbone is None or file is None:
-        return model
-    backbone = model.backbone.model_copy(update={"file": expand_path(file, base)})
-    return model.model_copy(update={"backbone": backbone})
-
-
 def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Config:
     """A checked configuration with absolute paths and every default filled in."""
     config = validate(Config, dict(raw), source)
@@ -298,33 +169,3 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for key, value in overrides.items():
         data = apply_override(data, key, value)
     return resolve(data, str(path), path.parent, path.stem)
-
-
-def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyModel:
-    """An untrained model from a configuration.
-
-    Parameters
-    ----------
-    source : path, mapping or ModelConfig
-        A configuration file or its content: the whole, or only the ``model`` section.
-
-    Raises
-    ------
-    InputError
-        For an invalid configuration, or parts that do not fit together.
-    """
-    from muse_lr.model.energy_model import EnergyModel
-
-    if isinstance(source, ModelConfig):
-        return EnergyModel(source)
-    name = "" if isinstance(source, Mapping) else str(source)
-    raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
-    section = raw
-    if set(raw) & set(Config.model_fields):
-        for key in raw:
-            if key not in Config.model_fields:
-                where = f"{name}: " if name else ""
-                raise InputError(f"{where}{key}: unknown key{nearest(key, Config.model_fields)}")
-        section = raw.get("model") or {}
-    base = Path(name).parent if name else Path()
-    return EnergyModel(resolve_files(validate(ModelConfig, section, name), base))

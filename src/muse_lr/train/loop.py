@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from muse_lr.config.yaml import dump_yaml, load_yaml
 from muse_lr.data.dataset import epoch_order
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
@@ -15,7 +16,7 @@ from muse_lr.model.serialization import save_model
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.average import WeightAverage
 from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
-from muse_lr.train.config import Config, dump_yaml, load_yaml
+from muse_lr.train.config import Config
 from muse_lr.train.evaluate import measure
 from muse_lr.train.finish import finish, read_finished
 from muse_lr.train.losses import computed, label_counts, weighted_loss

@@ -13,9 +13,10 @@ from muse_lr.data.dataset import Dataset, elements_of, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.data.reading import Frame, read_frames
 from muse_lr.errors import InputError
+from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.response import coulomb_heads
-from muse_lr.train.config import Config, ModelConfig
+from muse_lr.train.config import Config
 
 #: Structures that are evaluated to see on which parameters the charges depend.
 PROBED = 8
@@ -113,9 +114,7 @@ def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Fram
 def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
     """Give a backbone that asks for it the average number of neighbours in the data."""
     backbone = section.backbone
-    if backbone is None or getattr(backbone, "avg_num_neighbors", 0.0) is not None:
-        return section
-    if getattr(backbone, "file", None) is not None:  # the file has its own
+    if backbone is None or not backbone.needs_neighbor_count:
         return section
     chosen = np.random.default_rng(0).permutation(len(frames))[:100]
     sample = Dataset.from_frames([frames[i] for i in chosen], backbone.cutoff)

@@ -105,6 +105,16 @@ class MaceConfig(BackboneConfig):
         False, description="Whether mace's ZBL pair repulsion is part of the backbone's energy."
     )
 
+    @property
+    def weights_file(self) -> str | None:
+        """See :attr:`BackboneConfig.weights_file`."""
+        return self.file
+
+    @property
+    def needs_neighbor_count(self) -> bool:
+        """See :attr:`BackboneConfig.needs_neighbor_count`."""
+        return self.avg_num_neighbors is None and self.file is None
+
     @model_validator(mode="after")
     def _orders_can_be_made(self) -> Self:
         if self.max_l > self.max_ell:

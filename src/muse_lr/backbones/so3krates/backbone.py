@@ -152,7 +152,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
 
         Tensors of ``initial`` have as many channels as the Euclidean variables of their order.
         """
-        output = self.describe(graph, initial)
+        output = self.features_and_terms(graph, initial)
         return output.features, torch.stack(list(output.energies.values())).sum(0)
 
     def by_name(
@@ -161,10 +161,12 @@ class So3kratesBackbone(ExactConstants, Backbone):
         """``backbone``, or the parts of an SO3LR: ``backbone.local``, ``backbone.repulsion`` ..."""
         if self.terms is None:
             return super().by_name(graph, initial)
-        output = self.describe(graph, initial)
+        output = self.features_and_terms(graph, initial)
         return output.features, {f"backbone.{k}": v for k, v in output.energies.items()}
 
-    def describe(self, graph: Graph, initial: NodeFeatures | None = None) -> So3kratesOutput:
+    def features_and_terms(
+        self, graph: Graph, initial: NodeFeatures | None = None
+    ) -> So3kratesOutput:
         """The same with each energy by name, and what the physical terms say."""
         scalars, variables = self._features(graph.within(self.config.cutoff), initial)
         scales = graph.composition @ self.element_scales

@@ -92,6 +92,16 @@ class So3kratesConfig(BackboneConfig):
     )
 
     @property
+    def weights_file(self) -> str | None:
+        """See :attr:`BackboneConfig.weights_file`."""
+        return self.file
+
+    @property
+    def needs_neighbor_count(self) -> bool:
+        """See :attr:`BackboneConfig.needs_neighbor_count`."""
+        return self.avg_num_neighbors is None and self.file is None
+
+    @property
     def degrees(self) -> list[int]:
         """The order of each Euclidean variable, ascending."""
         return [order for order in range(1, self.max_l + 1) for _ in range(self.multiplicity)]

@@ -73,6 +73,7 @@ class FieldFeaturesHead(Head):
     """
 
     Config: ClassVar[type[HeadConfig]] = FieldFeaturesConfig
+    reads_potential: ClassVar[bool] = True
     needs_density: ClassVar[bool] = True
     needs_features: ClassVar[bool] = True
     long_range: ClassVar[bool] = True
@@ -123,7 +124,6 @@ class FieldFeaturesHead(Head):
         """See :meth:`Head.forward`."""
         density, features, geometry = inputs.density, inputs.features, inputs.geometry
         assert density is not None  # guaranteed by needs_density when the model is built
-        assert features is not None  # and by needs_features
         projected = self.projection(density, geometry, inputs.composition)
         field = self.field(self.invariants(projected.to(features.scalars.dtype), features))
         local = self.local(features.scalars)

@@ -16,6 +16,7 @@ from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
     MultiscaleContext,
+    MultiscaleInputs,
     MultiscaleOutput,
 )
 from muse_lr.multiscale.muse.level import Level, LevelSize
@@ -30,7 +31,6 @@ from muse_lr.multiscale.muse.thinning import (
     ThinnedNodes,
 )
 from muse_lr.structures.batch import NO_GROUP, AtomsBatch
-from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 
 
@@ -132,7 +132,7 @@ class Muse(Multiscale):
     """
 
     Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
-    size_consistent: ClassVar[bool] = True
+    size_consistent = True
 
     def __init__(self, config: MuseConfig, context: MultiscaleContext) -> None:
         super().__init__()
@@ -179,8 +179,8 @@ class Muse(Multiscale):
             for order in sorted(orders)
         }
 
-    def reach(self) -> str:
-        """See :meth:`Multiscale.reach`."""
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
         parts = []
         for i, level in enumerate(self.levels, start=1):
             assert isinstance(level, Level)
@@ -189,7 +189,7 @@ class Muse(Multiscale):
                 f"level {i}: atoms within {size.radius:g} A of a node, nodes exchange within "
                 f"{size.cutoff:g} A"
             )
-        return "; ".join(parts)
+        return ["; ".join(parts)]
 
     def check(self, batch: AtomsBatch) -> None:
         """See :meth:`Multiscale.check`."""
@@ -204,8 +204,9 @@ class Muse(Multiscale):
                 "number from 0 on for each atom"
             )
 
-    def forward(self, features: NodeFeatures, graph: Graph, geometry: Geometry) -> MultiscaleOutput:
+    def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:
         """See :meth:`Multiscale.forward`."""
+        features, graph, geometry = inputs.features, inputs.graph, inputs.geometry
         atoms = self._atom_tensors(features, graph)
         tensors = {order: [values] for order, values in features.tensors.items()}
         energy = geometry.positions.new_zeros(geometry.num_graphs)

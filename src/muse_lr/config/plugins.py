@@ -1,0 +1,161 @@
+"""Parts from outside the package: entry points and ``package.module:Class``.
+
+A distribution registers a part under the group ``muse_lr.parts`` with the name ``SLOT.KIND``:
+
+    [project.entry-points."muse_lr.parts"]
+    "head.screened" = "own_head:ScreenedCoulomb"
+
+Its kind is then a name like those of the package. Without an entry point, ``kind:
+"own_head:ScreenedCoulomb"`` names the class; the module may also be a file of the working
+directory.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from typing import Any
+
+from muse_lr.config.schema import Strict
+from muse_lr.errors import InputError
+
+GROUP = "muse_lr.parts"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry point of the group ``muse_lr.parts``.
+
+    Attributes
+    ----------
+    slot, kind : str
+        Where it plugs in, and its name there.
+    path : str
+        ``package.module:Class``.
+    distribution, version : str
+        Who registered it.
+    """
+
+    slot: str
+    kind: str
+    path: str
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name of the entry point."""
+        return f"{self.slot}.{self.kind}"
+
+    def load(self, base: type) -> Any:
+        """The class, checked.
+
+        Raises
+        ------
+        InputError
+            If it cannot be imported, or is no such part.
+        """
+        return _checked(self.path, base, f"{self.slot} kind {self.kind!r} of {self.distribution}")
+
+
+@cache
+def find_plugins() -> tuple[Plugin, ...]:
+    """All registered parts; nothing of them is imported."""
+    found = []
+    for entry in metadata.entry_points(group=GROUP):
+        slot, _, kind = entry.name.partition(".")
+        owner = entry.dist
+        name, version = ("an unknown distribution", "") if owner is None else _identity(owner)
+        found.append(Plugin(slot, kind, entry.value.replace(" ", ""), name, version))
+    return tuple(sorted(found, key=lambda plugin: (plugin.slot, plugin.kind, plugin.distribution)))
+
+
+def load_external(slot: str, path: str, base: type) -> Any:
+    """The class that ``package.module:Class`` names, checked.
+
+    Raises
+    ------
+    InputError
+        If it cannot be imported, or is no part of that slot.
+    """
+    return _checked(path, base, f"{slot} kind {path!r}")
+
+
+def external_kinds(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Slot and kind of every part in a ``model`` section, in the order of the slots."""
+    for slot in ("backbone", "multiscale", "charges"):
+        yield from _kind_of(slot, config.get(slot))
+    heads = config.get("heads")
+    for section in heads.values() if isinstance(heads, Mapping) else ():
+        yield from _kind_of("head", section)
+
+
+def origins(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Kind, distribution and version of the parts in a ``model`` section from outside."""
+    by_name = {(plugin.slot, plugin.kind): plugin for plugin in find_plugins()}
+    found = []
+    for slot, kind in external_kinds(config):
+        plugin = by_name.get((slot, kind))
+        if plugin is not None:
+            name, version = plugin.distribution, plugin.version
+        elif ":" in kind:
+            name, version = _owner_of(kind.split(":")[0])
+        else:
+            continue
+        found.append({"slot": slot, "kind": kind, "distribution": name, "version": version})
+    return found
+
+
+def _kind_of(slot: str, section: Any) -> Iterable[tuple[str, str]]:
+    kind = section.get("kind") if isinstance(section, Mapping) else None
+    return [(slot, kind)] if isinstance(kind, str) else []
+
+
+def _identity(owner: metadata.Distribution) -> tuple[str, str]:
+    return str(owner.metadata["Name"]), owner.version
+
+
+def _owner_of(module: str) -> tuple[str, str]:
+    """Distribution and version that a module belongs to; empty for a plain file."""
+    names = metadata.packages_distributions().get(module.split(".")[0], [])
+    return (names[0], metadata.version(names[0])) if names else ("", "")
+
+
+def _checked(path: str, base: type, what: str) -> Any:
+    module_name, _, name = path.partition(":")
+    if not all(word.isidentifier() for word in [*module_name.split("."), name]):
+        raise InputError(f"{what}: package.module:Class is needed")
+    try:
+        module = _imported(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and module_name.startswith(error.name):
+            raise InputError(f"{what}: there is no module {module_name!r}; install it") from error
+        raise InputError(f"{what}: importing {module_name} failed: {error}") from error
+    except Exception as error:  # whatever the code of others raises
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{what}: importing {module_name} failed: {reason}") from error
+    part = getattr(module, name, None)
+    if part is None:
+        raise InputError(f"{what}: module {module_name!r} has no {name!r}")
+    if not (isinstance(part, type) and issubclass(part, base)):
+        raise InputError(f"{what}: {name} is not derived from {base.__module__}.{base.__name__}")
+    schema = getattr(part, "Config", None)
+    if not (isinstance(schema, type) and issubclass(schema, Strict)):
+        raise InputError(f"{what}: {name} has no Config derived from the Config of its base class")
+    return part
+
+
+def _imported(name: str) -> Any:
+    """Import a module that may also be a file of the working directory."""
+    folder = os.getcwd()
+    if folder in sys.path or "" in sys.path:
+        return import_module(name)
+    sys.path.append(folder)
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,51 @@
+"""Models from configurations.
+
+>>> from muse_lr.model.build import build_model
+>>> charges = {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}
+>>> model = build_model({"elements": ["Na", "Cl"], "backbone": None, "charges": charges})
+>>> model.cutoff
+6.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from muse_lr.config.schema import validate
+from muse_lr.config.yaml import load_yaml
+from muse_lr.errors import InputError, nearest
+from muse_lr.model.config import ModelConfig, resolve_files
+from muse_lr.model.energy_model import EnergyModel
+
+#: Sections of a whole configuration file, of which a model needs the first.
+SECTIONS = ("model", "data", "training")
+
+
+def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyModel:
+    """An untrained model from a configuration.
+
+    Parameters
+    ----------
+    source : path, mapping or ModelConfig
+        A configuration file or its content: the whole, or only the ``model`` section.
+
+    Raises
+    ------
+    InputError
+        For an invalid configuration, or parts that do not fit together.
+    """
+    if isinstance(source, ModelConfig):
+        return EnergyModel(source)
+    name = "" if isinstance(source, Mapping) else str(source)
+    raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
+    section = raw
+    if set(raw) & set(SECTIONS):
+        for key in raw:
+            if key not in SECTIONS:
+                where = f"{name}: " if name else ""
+                raise InputError(f"{where}{key}: unknown key{nearest(key, SECTIONS)}")
+        section = raw.get("model") or {}
+    base = Path(name).parent if name else Path()
+    return EnergyModel(resolve_files(validate(ModelConfig, section, name), base))
