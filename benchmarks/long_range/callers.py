@@ -1,6 +1,6 @@
 """The ways of computing one thing: this package and its peers, each as its user would call it.
 
-All work in float64 on the same neighbour list, and all answer two questions: energy, forces and
+All work in float64 on the same neighbor list, and all answer two questions: energy, forces and
 dE/dq; and the gradient of a force loss by the charges, through double backward.
 """
 
@@ -26,13 +26,13 @@ from muse_lr.units import COULOMB_CONSTANT
 
 
 class Structures:
-    """Periodic structures with point charges and one neighbour list that all callers share.
+    """Periodic structures with point charges and one neighbor list that all callers share.
 
     Parameters
     ----------
     atoms : list of ase.Atoms
     cutoff : float
-        Of the neighbour list, A.
+        Of the neighbor list, A.
     device : str
     """
 
@@ -113,7 +113,7 @@ class Ours(Caller):
 
 
 class TorchPME(Caller):
-    """torch-pme, one structure after the other, with a half neighbour list (its default).
+    """torch-pme, one structure after the other, with a half neighbor list (its default).
 
     Parameters
     ----------

@@ -146,7 +146,7 @@ def ours(system: System, accuracy: float = ACCURACY) -> Answer:
 
 
 def pairs(system: System, cutoff: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Full neighbour list sorted by its first atom: (2, n_pairs) i, j and (n_pairs, 3) shifts.
+    """Full neighbor list sorted by its first atom: (2, n_pairs) i, j and (n_pairs, 3) shifts.
 
     The image of j is at ``positions[j] + shift @ cell``.
     """

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/compare_amoeba.py
 
-AmoebaMultipoleForce without polarisability, covalent scaling and local frames (NoAxisType), so that
+AmoebaMultipoleForce without polarizability, covalent scaling and local frames (NoAxisType), so that
 the multipoles are permanent points in the laboratory frame. Its quadrupole is
 Theta / 3 = sum q (r r - r^2 / 3) / 2, which the rows of clusters of charges confirm. Its fields at
 the atoms, torques with them, are differences of its energy by the moments.
