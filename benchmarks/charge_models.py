@@ -132,7 +132,7 @@ class Equilibration:
         return charges
 
     @torch.no_grad()
-    def factorise(self) -> torch.Tensor:
+    def factorize(self) -> torch.Tensor:
         """(n,) charges by Cholesky's factors."""
         geometry = self.geometry()
         if bool(geometry.open_graphs.all()):
@@ -159,7 +159,7 @@ def equilibration_table(sizes: list[int], crystals: list[int], rounds: int) -> l
         atoms.pbc = boundary == "TTT"
         problem = Equilibration(atoms)
         dense = boundary == "FFF" or count in crystals
-        direct = [timed(problem.factorise) for _ in range(rounds)] if dense else []
+        direct = [timed(problem.factorize) for _ in range(rounds)] if dense else []
         for tolerance in TOLERANCES:
             found = [timed(partial(problem.iterate, tolerance)) for _ in range(rounds)]
             own = min(seconds for seconds, _ in found)

@@ -44,8 +44,14 @@ WATER = "water_rpbed3_bec/bec100.xyz.xz"
 #: Of a common size, and those of examples/cumulenes and examples/spice_dipeptides.
 SETTINGS = {
     "painn": {"kind": "painn", "cutoff": 5.0, "channels": 64, "layers": 3},
-    "mace": {"kind": "mace", "cutoff": 5.0, "channels": 64, "layers": 2, "max_l": 1},
-    "painn_cumulenes": {"kind": "painn", "cutoff": 3.0, "channels": 48, "layers": 2, "radial": 12},
+    "mace": {"kind": "mace", "cutoff": 5.0, "channels": 64, "layers": 2, "l_max": 1},
+    "painn_cumulenes": {
+        "kind": "painn",
+        "cutoff": 3.0,
+        "channels": 48,
+        "layers": 2,
+        "num_radial": 12,
+    },
     "painn_dipeptides": {"kind": "painn", "cutoff": 4.5, "channels": 32, "layers": 2},
 }
 

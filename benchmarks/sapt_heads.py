@@ -26,7 +26,7 @@ from tblite.interface import Calculator
 
 import muse_lr
 from muse_lr.data.reading import read_atoms
-from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, save, styled
+from muse_lr.reporting.style import REFERENCE, color, grid, legend_below, save, styled
 from muse_lr.units import BOHR
 from muse_lr.utils.files import atomic_write
 from peers.machine import describe_machine
@@ -116,7 +116,7 @@ def draw(panels: list[Panel]) -> Figure:
         for i, word in enumerate(CLASSES):
             which = classes == word
             axes.scatter(
-                target[which], found[which], s=8, alpha=0.6, color=colour(i), linewidth=0, gid=word
+                target[which], found[which], s=8, alpha=0.6, color=color(i), linewidth=0, gid=word
             )
         axes.set(title=title, xlabel="SAPT (meV)", ylabel="model (meV)")
         axes.set_xscale("symlog", linthresh=10)

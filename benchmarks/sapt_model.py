@@ -13,7 +13,7 @@ from torch import Tensor
 
 import muse_lr
 from muse_lr.charges.induction_models import InducedCharges
-from muse_lr.charges.polarization import PolarisationMap, Response
+from muse_lr.charges.polarization import PolarizationMap, Response
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.ewald.open_sum import open_energy
 from muse_lr.structures.geometry import Geometry, strained_geometry
@@ -115,12 +115,12 @@ class Components:
         apart = strained_geometry(batch.monomers, batch.monomers.positions, None)
         together = strained_geometry(batch.dimers, batch.dimers.positions, None)
         totals = batch.monomers.total_charge[:, None]
-        alone = PolarisationMap(apart, width, self.charges.solver, totals, charges=False)
+        alone = PolarizationMap(apart, width, self.charges.solver, totals, charges=False)
         response = replace(response, reference=alone.at_rest(response))
         totals = batch.dimers.total_charge[:, None]
-        both = PolarisationMap(together, width, self.charges.solver, totals, charges=False)
-        own = self.charges.polarised(alone, response, apart)
-        mutual = self.charges.polarised(both, response, together)
+        both = PolarizationMap(together, width, self.charges.solver, totals, charges=False)
+        own = self.charges.polarized(alone, response, apart)
+        mutual = self.charges.polarized(both, response, together)
         lone = self._coulomb(own, width, apart).view(-1, 2).sum(1)
         electrostatic = self._coulomb(own, width, together) - lone
         lone = lone + alone.work(response, own).view(-1, 2).sum(1)

@@ -42,7 +42,7 @@ Energies = Callable[[list[Atoms]], NDArray[np.float64]]
 
 
 def fragments() -> dict[str, Atoms]:
-    """Small molecules and ions about their centres of mass, in no special orientation.
+    """Small molecules and ions about their centers of mass, in no special orientation.
 
     But for water, whose dipole is nearly along the line: where the dipoles' energy is small by
     their directions, octupoles are felt at 30 A.

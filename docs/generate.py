@@ -151,7 +151,7 @@ def solver_table() -> str:
     for name in SOLVERS:
         solver = lookup("solver", name)
         summary = (solver.__doc__ or "").strip().splitlines()[0]
-        right = ["yes" if one in solver.right else "**no**" for one in asked]
+        right = ["yes" if one in solver.supported_derivatives else "**no**" for one in asked]
         cells = [f"`{name}`", ", ".join(sorted(solver.boundaries)), str(solver.l_max), *right]
         lines.append("| " + " | ".join([*cells, summary]) + " |")
     return "\n".join(lines)

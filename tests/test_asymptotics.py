@@ -67,7 +67,9 @@ def slopes(model, first, second, distances=DISTANCES):
 
 
 @pytest.mark.parametrize("pair", FRAGMENTS)
-@pytest.mark.parametrize("options", [{}, {"damping_width": 1.5}, {"omit_within": 6.0}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"damping_width": 1.5}, {"exclusion_radius": 6.0}], ids=str
+)
 @pytest.mark.parametrize("kind", ["fixed", "split", "split:1"])
 def test_slopes_of_the_coulomb_head(kind, options, pair):
     """Formal charges; transfers of an untrained network, with and without atomic dipoles."""
@@ -90,7 +92,7 @@ def test_field_features_follow_the_potential(source, exponent):
     """
     charges = {"kind": "fixed", "by_element": {**FORMAL, "Cl": 0.0}, "width": 0.8}
     model = build(True, charges, {"field": {"kind": "field_features"}})
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     found = slopes(model, Atoms("Cl"), fragment(model, source), (300.0, 500.0, 1000.0))
     np.testing.assert_allclose(found, exponent, atol=0.01)
 
@@ -107,7 +109,7 @@ def test_field_features_follow_the_sixth_power(source, exponent, distances, tole
     charges = {"kind": "fixed", "by_element": {**FORMAL, "Cl": 0.0}, "width": 0.8}
     head = {"kind": "field_features", "exponent": 6, "widths": [0.5], "l_max": 0}
     model = build(True, charges, {"field": head})
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     with torch.no_grad():
         model.heads["field"].gate.fill_(1e4)
     found = slopes(model, Atoms("Cl"), fragment(model, source), distances)
@@ -115,7 +117,7 @@ def test_field_features_follow_the_sixth_power(source, exponent, distances, tole
 
 
 @pytest.mark.parametrize("kind", ["induced", "scf"])
-def test_an_ion_polarises_an_atom(kind):
+def test_an_ion_polarizes_an_atom(kind):
     """E = -S F^2 / 2 with F = k / R^2, to all digits; the ion feels the dipole at R^-10 only."""
     charges = {"kind": kind, "l_max": 1, "width": 0.8, "charge_response": False}
     model = build(True, charges, {"coulomb": {"kind": "coulomb"}})

@@ -1,4 +1,4 @@
-"""The ASE calculator: results, recomputation, neighbour lists with a skin, files."""
+"""The ASE calculator: results, recomputation, neighbor lists with a skin, files."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LABELS = ("charges", "dipole", "quadrupole", "potential", "bec")
 KEYS = {"quadrupole": "REF_quadrupole"}
 
 
-def labelled_run(directory, **training):
+def labeled_run(directory, **training):
     """A run whose structures carry the charges and responses of a model with other weights."""
     config = write_run(directory, **training)
     torch.manual_seed(11)
@@ -46,7 +46,7 @@ def labelled_run(directory, **training):
 @pytest.mark.parametrize("label", LABELS)
 def test_each_label_trains_alone(tmp_path, label):
     """No energy and no force in the loss: a model of charges."""
-    config = labelled_run(tmp_path, loss={label: 1}, epochs=12, learning_rate=0.01)
+    config = labeled_run(tmp_path, loss={label: 1}, epochs=12, learning_rate=0.01)
     overrides = {"data.keys": KEYS, "model.charges": {"kind": "split"}}
     directory = train(load_config(config, overrides))
     rows = (directory / "metrics.csv").read_text().splitlines()
@@ -64,7 +64,7 @@ def test_each_label_trains_alone(tmp_path, label):
 def test_all_labels_train_together_where_they_are(tmp_path):
     """Beside energies and forces, each label on a part of the structures."""
     weights = {"energy": 1, "forces": 1, **dict.fromkeys(LABELS, 1)}
-    config = labelled_run(tmp_path, loss=weights, batch={"graphs": 2})
+    config = labeled_run(tmp_path, loss=weights, batch={"graphs": 2})
     frames = read(tmp_path / "train.xyz", ":")
     for i, atoms in enumerate(frames):
         key = f"REF_{LABELS[i % 5]}"
@@ -79,20 +79,20 @@ def test_all_labels_train_together_where_they_are(tmp_path):
 
 
 def test_potentials_need_a_coulomb_head(tmp_path):
-    config = labelled_run(tmp_path, loss={"potential": 1})
+    config = labeled_run(tmp_path, loss={"potential": 1})
     with pytest.raises(InputError, match="needs a coulomb head"):
         train(load_config(config, {"model.heads": {}}))
 
 
 def test_labels_of_charges_need_charges(tmp_path):
-    config = labelled_run(tmp_path)
+    config = labeled_run(tmp_path)
     overrides = {"model.charges": None, "model.heads": {}, "training.loss": {"bec": 1.0}}
     with pytest.raises(InputError, match=r"training\.loss\.bec needs charges"):
         train(load_config(config, overrides))
 
 
 def test_fixed_charges_have_nothing_to_train(tmp_path):
-    config = labelled_run(tmp_path, loss={"charges": 1})
+    config = labeled_run(tmp_path, loss={"charges": 1})
     fixed = {"kind": "fixed", "by_element": {"H": 0.4, "O": -0.8, "Na": 1.0, "Cl": -1.0}}
     overrides = {"model.charges": fixed, "model.heads": {}}
     with pytest.raises(InputError, match="depend on no parameter"):
@@ -101,7 +101,7 @@ def test_fixed_charges_have_nothing_to_train(tmp_path):
 
 def test_transposed_born_charges_are_suspected_and_read(tmp_path, capsys):
     """Files may have the displacement first."""
-    labelled_run(tmp_path)
+    labeled_run(tmp_path)
     path = tmp_path / "train.xyz"
     frames = read(path, ":")
     expected = read_label(frames[0], "bec", "REF_bec")

@@ -1,4 +1,4 @@
-"""Charge models against closed forms, direct minimisations and their own promises."""
+"""Charge models against closed forms, direct minimizations and their own promises."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model_of(kind, backbone=None, heads=None, scale=0.2, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = muse_lr.build_model(section).to(torch.float64).eval()
-        testing.randomise_weights(model, seed=1, scale=scale)
+        testing.randomize_weights(model, seed=1, scale=scale)
     return model
 
 
@@ -107,7 +107,7 @@ def test_total_charges_are_exact_in_one_batch(kind):
 
 @pytest.mark.parametrize("kind", ["latent", "split", "fukui", "qet"])
 def test_multipoles_up_to_quadrupoles(kind):
-    mace = {"kind": "mace", "max_l": 2, "channels": 4, "cutoff": 3.0}
+    mace = {"kind": "mace", "l_max": 2, "channels": 4, "cutoff": 3.0}
     model = model_of(kind, mace, l_max=2)
     atoms = fragment("OHHC", 5)
     density = density_of(model, atoms)

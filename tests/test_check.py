@@ -231,7 +231,7 @@ def test_duplicates_warn_and_contradictions_are_errors(tmp_path: Path) -> None:
 
 
 def crystal_frames() -> list[Atoms]:
-    """Neighbouring distortions of one crystal with energies and forces that belong together."""
+    """Neighboring distortions of one crystal with energies and forces that belong together."""
     frames = []
     for seed in range(12):
         atoms = bulk("Ar", "fcc", 5.2, cubic=True) * (2, 1, 1)

@@ -133,10 +133,10 @@ def test_energy_that_depends_on_the_origin(atoms):
 
 
 def test_dipole_of_an_ion_that_ignores_the_origin():
-    centred = lambda a, row: {  # noqa: E731
+    centered = lambda a, row: {  # noqa: E731
         "dipole": row["charges"] @ (a.positions - a.positions.mean(0))
     }
-    caught("translation", centred, MOLECULE)
+    caught("translation", centered, MOLECULE)
 
 
 @EITHER

@@ -19,7 +19,7 @@ from ase.io import write
 import muse_lr
 from muse_lr.cli.main import main
 from muse_lr.config.yaml import dump_yaml, load_yaml
-from training_data import labelled_frames, write_run
+from training_data import labeled_frames, write_run
 
 
 def run(*arguments: object) -> int:
@@ -94,7 +94,7 @@ def test_missing_label(config, capsys):
 
 
 def frames_with(change) -> list[Atoms]:
-    frames = labelled_frames(8)
+    frames = labeled_frames(8)
     change(frames[5])
     return frames
 

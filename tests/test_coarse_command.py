@@ -15,8 +15,8 @@ from muse_lr.cli.main import main
 from muse_lr.math.switching import switch_off
 from muse_lr.model.serialization import save_model
 from muse_lr.multiscale.muse.thinning import coverage_bound
-from muse_lr.reporting.coarse_pictures import coarse_picture, node_colours, views
-from muse_lr.reporting.coarse_summary import summarise
+from muse_lr.reporting.coarse_pictures import coarse_picture, node_colors, views
+from muse_lr.reporting.coarse_summary import summarize
 
 
 def model_of(**multiscale) -> muse_lr.EnergyModel:
@@ -96,15 +96,15 @@ def test_what_is_written(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_coverage_is_the_sum_of_windows(name):
-    """Over the images that another neighbour list finds."""
+    """Over the images that another neighbor list finds."""
     atoms = STRUCTURES[name]()
-    level = summarise(model_of().to(torch.float64), atoms)[0]
+    level = summarize(model_of().to(torch.float64), atoms)[0]
     mass = np.zeros(len(atoms))
     mass[level.atoms] = level.mass
-    centre, other, distance = neighbor_list("ijd", atoms, 4.0)
+    center, other, distance = neighbor_list("ijd", atoms, 4.0)
     window = switch_off(torch.from_numpy(distance), 0.8 * 4.0, 4.0).numpy()
     expected = mass.copy()
-    np.add.at(expected, centre, mass[other] * window)
+    np.add.at(expected, center, mass[other] * window)
     np.testing.assert_allclose(level.coverage, expected, atol=1e-9)
     assert level.bound == coverage_bound(1.5)
     assert level.coverage.min() >= level.bound
@@ -114,24 +114,24 @@ def test_atoms_without_a_node():
     """Chosen nodes may miss atoms, or not exist at all."""
     model = model_of(nodes="species", species=["Na"])
     far = Atoms("NaCl", [[0, 0, 0], [0, 0, 9.0]])
-    level = summarise(model, far)[0]
+    level = summarize(model, far)[0]
     assert level.largest[0].tolist() == [0, -1]
     assert level.bound is None
-    empty = summarise(model, molecule("H2O"))[0]
+    empty = summarize(model, molecule("H2O"))[0]
     assert empty.census == "0 nodes for 3 atoms (0.0 %)"
     for atoms, found in ((far, level), (molecule("H2O"), empty), (Atoms("Na"), None)):
-        levels = summarise(model, atoms) if found is None else [found]
+        levels = summarize(model, atoms) if found is None else [found]
         assert len(coarse_picture(atoms, levels).axes) == 1
 
 
-def test_neighbouring_nodes_have_different_colours():
+def test_neighboring_nodes_have_different_colors():
     box = water_box()
-    level = summarise(model_of(), box)[0]
-    colours = node_colours(box, level)
-    assert len(colours) == len(level.atoms) > 7
+    level = summarize(model_of(), box)[0]
+    colors = node_colors(box, level)
+    assert len(colors) == len(level.atoms) > 7
     distances = box[level.atoms].get_all_distances(mic=True)
     np.fill_diagonal(distances, np.inf)
-    same = np.array(colours)[:, None] == np.array(colours)
+    same = np.array(colors)[:, None] == np.array(colors)
     assert distances[same].min() > 1.3 * distances.min()
 
 

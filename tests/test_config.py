@@ -144,7 +144,7 @@ def test_overrides_that_do():
     assert raw["model"]["heads"]["coulomb"] is not None  # a copy
     switched = apply_override(raw, "model.backbone.kind", "mace")["model"]["backbone"]
     assert switched["cutoff"] == 5.0
-    assert "radial" not in switched
+    assert "num_radial" not in switched
     added = apply_override(raw, "model.heads.zbl", {"kind": "zbl"})
     assert resolved(added)["model"]["heads"]["zbl"]["range"] == 1.0
 

@@ -170,7 +170,7 @@ def new_model(combination: Combination) -> muse_lr.EnergyModel:
 def model_of(combination: Combination) -> muse_lr.EnergyModel:
     """The model with weights that are not the initial ones."""
     model = new_model(combination)
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model
 
 
@@ -402,7 +402,7 @@ def test_charges(combination, data):
 @each_combination
 @fewer_examples
 @given(data=st.data())
-def test_smooth_where_neighbours_come_and_go(combination, data):
+def test_smooth_where_neighbors_come_and_go(combination, data):
     model = model_of(combination)
     atoms = drawn(data, combination, "molecules", min_atoms=2, max_atoms=4)
     path = testing.separation_path(atoms, CUTOFF)

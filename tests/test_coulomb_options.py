@@ -19,8 +19,8 @@ CHARGES = {"Na": 1.0, "Cl": -1.0}
 BOUNDARIES = {"FFF": FFF, "TTF": SLABS[0], "TTT": TTT}
 OPTIONS = {
     "damped": {"damping_width": 1.3},
-    "omitted": {"omit_within": 4.0},
-    "both": {"damping_width": 0.7, "omit_within": 4.5},
+    "omitted": {"exclusion_radius": 4.0},
+    "both": {"damping_width": 0.7, "exclusion_radius": 4.5},
 }
 
 
@@ -46,7 +46,7 @@ def learned_model(**options):
             "heads": {"coulomb": {"kind": "coulomb", **options}},
         }
     )
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model.to(torch.float64).eval()
 
 
@@ -77,7 +77,7 @@ def test_damped_pairs_are_wider_gaussians():
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_damping_changes_near_pairs_only(boundary):
-    """Against a sum over pairs of ASE's neighbour list: erfc is nothing beyond 9 A."""
+    """Against a sum over pairs of ASE's neighbor list: erfc is nothing beyond 9 A."""
     atoms, spread = salt(boundary), np.sqrt(2 * 2 * 1.0**2)
     i, j, r = neighbor_list("ijd", atoms, 14.0)
     q = np.array([CHARGES[symbol] for symbol in atoms.symbols])
@@ -89,21 +89,21 @@ def test_damping_changes_near_pairs_only(boundary):
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_omitted_pairs_are_those_of_the_neighbour_list(boundary):
+def test_omitted_pairs_are_those_of_the_neighbor_list(boundary):
     atoms, end = salt(boundary), 5.5
     i, j, r = neighbor_list("ijd", atoms, end)
     q = np.array([CHARGES[symbol] for symbol in atoms.symbols])
     window = 1 - smoothstep(2 * r / end - 1)
     near = COULOMB_CONSTANT / 2 * (q[i] * q[j] * window / r).sum()
     assert abs(near) > 1
-    model = fixed_model(omit_within=end)
+    model = fixed_model(exclusion_radius=end)
     assert model.cutoff >= end
     expected = energy(fixed_model(), atoms) - near
     assert energy(model, atoms) == pytest.approx(expected, abs=1e-9)
 
 
 def test_pairs_within_half_of_the_range_do_not_act():
-    model, full = learned_model(omit_within=6.0), learned_model()
+    model, full = learned_model(exclusion_radius=6.0), learned_model()
     pair = Atoms("NaCl", [[0, 0, 0], [0.3, 0.4, 2.9]])
     assert abs(energy(full, pair)) > 0.01
     assert energy(model, pair) == pytest.approx(0, abs=1e-12)
@@ -126,7 +126,7 @@ def test_derivatives_and_symmetries(boundary, option):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_smooth_where_pairs_come_into_range(option):
-    end = OPTIONS[option].get("omit_within", 3.0)
+    end = OPTIONS[option].get("exclusion_radius", 3.0)
     path = testing.separation_path(Atoms("NaCl", [[0, 0, 0], [0, 0, 2.0]]), end)
     testing.check_smooth(learned_model(**OPTIONS[option]), path, points=30, look_at=(0.0,))
 
@@ -145,10 +145,10 @@ def test_a_damped_point_has_a_finite_self_interaction():
 
 
 def test_a_madelung_sum_without_its_nearest_shell():
-    """Rock salt: six neighbours at a/2, the next ones beyond the range."""
+    """Rock salt: six neighbors at a/2, the next ones beyond the range."""
     crystal = bulk("NaCl", "rocksalt", a=5.64)
     full = energy(fixed_model(), crystal)
-    without = energy(fixed_model(omit_within=3.9), crystal)
+    without = energy(fixed_model(exclusion_radius=3.9), crystal)
     nearest = 6 * COULOMB_CONSTANT / 2.82 * (1 - smoothstep(2 * 2.82 / 3.9 - 1))
     assert without == pytest.approx(full + nearest, abs=1e-7)
 
@@ -165,7 +165,7 @@ def test_coarse_charges_are_damped_and_omitted_too():
             "heads": {"bare": section, "near": {**section, **OPTIONS["both"]}},
         }
     )
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     model = model.to(torch.float64).eval()
     atoms = salt("TTT", 6)
     testing.check_forces(model, atoms)

@@ -30,7 +30,7 @@ def electrostatics(l_max=0, accuracy=1e-4, solver="auto", widths=(0.0,)):
 def test_what_is_chosen_is_right(derivatives, boundary, n_atoms, l_max, accuracy):
     choice = electrostatics(l_max, accuracy).choose(boundary, n_atoms, derivatives)
     solver = lookup("solver", choice.name)
-    assert derivatives <= solver.right
+    assert derivatives <= solver.supported_derivatives
     assert boundary in solver.boundaries
     assert solver.l_max >= l_max
     assert solver.best_accuracy <= accuracy
@@ -70,7 +70,7 @@ def test_a_mixed_batch_goes_to_several_solvers(monkeypatch):
 @pytest.mark.parametrize("name", [n for n in SOLVERS if not n.startswith("nvalchemi")])
 def test_a_named_solver_is_refused_where_it_is_wrong(name):
     sums = electrostatics(solver=name)
-    right = lookup("solver", name).right
+    right = lookup("solver", name).supported_derivatives
     if right >= EVERY_DERIVATIVE:
         assert sums.choose("TTT", 1, EVERY_DERIVATIVE).name == name
     else:

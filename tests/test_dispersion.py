@@ -21,7 +21,7 @@ from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import BOHR
 
 CUTOFF = 8.0
-#: Lattice sums of 1 / r^n over the nearest-neighbour distance, J. E. Lennard-Jones, A. E. Ingham,
+#: Lattice sums of 1 / r^n over the nearest-neighbor distance, J. E. Lennard-Jones, A. E. Ingham,
 #: Proc. R. Soc. A 107, 636 (1925), to more digits.
 LATTICE_SUMS = {("sc", 6): 8.4019239748, ("sc", 8): 6.9458079272, ("fcc", 6): 14.4539210437}
 #: Vectors of one slab, and of a crystal that is nothing special.
@@ -226,7 +226,7 @@ def test_d3_says_what_is_missing(monkeypatch):
 
 
 def test_unknown_free_atoms_are_refused():
-    with pytest.raises(muse_lr.InputError, match="polarisability is known of U"):
+    with pytest.raises(muse_lr.InputError, match="polarizability is known of U"):
         dispersion_model("c6", ["U"])
 
 

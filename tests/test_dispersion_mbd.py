@@ -149,7 +149,7 @@ def test_learned_volumes_can_be_trained_on_forces():
         "heads": {"mbd": {}},
     }
     model = muse_lr.build_model(section).double()
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     testing.check_training_gradient(model, [MOLECULES[:6], MOLECULES[6:]])
 
 

@@ -30,7 +30,7 @@ def build(heads, **sections):
             **sections,
         }
     )
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model.to(torch.float64).eval()
 
 

@@ -16,7 +16,7 @@ from muse_lr import testing
 from muse_lr.charges import interaction
 from muse_lr.charges.base import ChargesContext
 from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConfig
-from muse_lr.charges.solve.conjugate_gradients import Screened, conjugate_gradients
+from muse_lr.charges.solve.conjugate_gradients import ScreenedPreconditioner, conjugate_gradients
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics import dispatch
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE
@@ -192,7 +192,7 @@ def test_the_preconditioner_is_symmetric_and_positive_definite(hardness):
     problem = Problem([structure(6, TTT, 3), structure(3, FFF, 5)])
     everything = torch.ones(2, dtype=torch.bool)
     diagonal = problem.hardness + hardness
-    screened = Screened(diagonal, problem.width, problem.geometry(), everything)
+    screened = ScreenedPreconditioner(diagonal, problem.width, problem.geometry(), everything)
     matrix = torch.stack([screened(unit) for unit in torch.eye(9)])
     torch.testing.assert_close(matrix, matrix.T)
     assert float(torch.linalg.eigvalsh(matrix * diagonal.outer(diagonal).sqrt())[0]) > 0.04

@@ -215,7 +215,7 @@ def new_model(width=0.0, **head):
 def strong_model(**head):
     """With an energy of the field that is no small correction."""
     model = new_model(**head)
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     with torch.no_grad():
         model.heads["field"].gate.fill_(20.0)
     return model

@@ -30,7 +30,7 @@ def random_rotation(seed: int = 2, determinant: float = 1.0) -> Tensor:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_racah_normalisation(order: int) -> None:
+def test_racah_normalization(order: int) -> None:
     vectors = random_vectors()
     values = solid_harmonics(order, vectors)
     assert values.shape == (20, 2 * order + 1)

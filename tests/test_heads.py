@@ -66,7 +66,7 @@ def test_heads_may_have_any_name(name):
     assert name in out.energy_parts
 
 
-def test_a_short_neighbour_list_is_refused():
+def test_a_short_neighbor_list_is_refused():
     model = muse_lr.build_model({"elements": ["C", "O"]})
     batch = muse_lr.AtomsBatch.from_ase([Atoms("CO", [[0, 0, 0], [0, 0, 0.9]])], cutoff=2.0)
     with pytest.raises(muse_lr.InputError, match="ends at 2 A, the model needs 5 A"):

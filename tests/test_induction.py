@@ -37,17 +37,17 @@ def test_an_untrained_response_is_a_contraction(boundary, seed):
     batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
     seen = {}
 
-    def polarised(polarise, response, geometry):
+    def polarized(polarize, response, geometry):
         tensors = tensors_of(response, geometry)
-        start = polarise.at_rest(response)
+        start = polarize.at_rest(response)
         flat = start.detach().flatten()
         jacobian = torch.autograd.functional.jacobian(
-            lambda x: polarise(x.reshape(start.shape), *tensors).flatten(), flat
+            lambda x: polarize(x.reshape(start.shape), *tensors).flatten(), flat
         )
         seen["radius"] = float(torch.linalg.eigvals(jacobian).abs().max())
         return start
 
-    model.charges.polarised = polarised
+    model.charges.polarized = polarized
     model(batch)
     assert 1e-3 < seen["radius"] < 0.5
 
@@ -121,7 +121,7 @@ def test_crystals_have_a_dielectric_tensor_where_only_dipoles_respond():
 @pytest.mark.parametrize("l_max", [0, 1])
 def test_nonlinear_responses_can_be_trained(kind, l_max):
     model = model_of(kind, l_max=l_max, nonlinear=True)
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     crystal = testing.structures.crystal(["Na", "Cl", "O"], 2, minimum_distance=1.5)
     molecule = testing.structures.molecule(["Na", "Cl", "O", "O"], 3, minimum_distance=1.5)
     testing.check_parameters_receive_gradients(model, [molecule, crystal])
@@ -138,7 +138,7 @@ def test_charges_by_element_keep_the_contract(kind, boundary, l_max, charge_resp
     atoms = getattr(testing.structures, boundary)(["Na", "Cl", "O", "O"], 2, minimum_distance=1.3)
     keys = {"charge_response": charge_response, "charges_at_rest": "elements"}
     model = model_of(kind, l_max=l_max, **keys).eval()
-    testing.randomise_weights(model, seed=1, scale=0.2)
+    testing.randomize_weights(model, seed=1, scale=0.2)
     testing.check_rotation(model, atoms, seed=1)
     testing.check_permutation(model, atoms, seed=1)
     testing.check_forces(model, atoms, seed=1)

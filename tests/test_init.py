@@ -20,7 +20,7 @@ from muse_lr.train.config import load_config
 
 
 def frames(count: int = 24, stress: bool = False) -> list[Atoms]:
-    """Labelled molecules, or crystals with a stress."""
+    """Labeled molecules, or crystals with a stress."""
     rng = np.random.default_rng(0)
     result = []
     for k in range(count):

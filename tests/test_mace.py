@@ -166,7 +166,7 @@ def make_graph(
 
 
 def mace_energy_and_forces(model: Any, atoms: Atoms, head: int = 0) -> tuple[Tensor, Tensor]:
-    """mace-torch's own forward, with a neighbour list made here."""
+    """mace-torch's own forward, with a neighbor list made here."""
     receiver, sender, shift = neighbor_list("ijS", atoms, float(model.r_max))
     numbers = model.atomic_numbers.tolist()
     species = torch.tensor([numbers.index(z) for z in atoms.numbers])
@@ -311,7 +311,7 @@ def test_read_file_exposes_what_it_holds(tmp_path: Path) -> None:
     assert file.elements == ("H", "C", "N", "O", "Na", "Cl")
     assert file.heads == ("a", "b")
     assert file.atomic_energies == dict(zip(ELEMENTS, range(7, 13), strict=True))
-    assert (file.config.layers, file.config.channels, file.config.max_l) == (2, 4, 1)
+    assert (file.config.layers, file.config.channels, file.config.l_max) == (2, 4, 1)
     assert (file.config.cutoff, file.config.avg_num_neighbors) == (4.0, 7.5)
     assert not file.config.last_layer_tensors
     assert mace_file_elements(tmp_path / "saved.model", trust=True) == file.elements
@@ -403,7 +403,7 @@ def test_keys_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         MaceConfig(cut_off=3.0)
     with pytest.raises(ValidationError, match="harmonics up to max_ell = 1"):
-        MaceConfig(max_l=2, max_ell=1)
+        MaceConfig(l_max=2, max_ell=1)
 
 
 @pytest.mark.parametrize("name", ["mp-0-medium", "mh-1"])
@@ -503,12 +503,12 @@ def test_building_keeps_the_default_dtype_and_is_seeded() -> None:
 
 
 def test_constants_are_exact_in_every_dtype() -> None:
-    exact = dict(MaceBackbone(small_config(max_l=2), ELEMENTS).named_buffers())
+    exact = dict(MaceBackbone(small_config(l_max=2), ELEMENTS).named_buffers())
     torch.set_default_dtype(torch.float32)
-    model = MaceBackbone(small_config(max_l=2), ELEMENTS)
+    model = MaceBackbone(small_config(l_max=2), ELEMENTS)
     assert all(b.dtype != torch.float64 for b in model.buffers())
     copies = {"cast": model, "copied": copy.deepcopy(model)}
-    loaded = MaceBackbone(small_config(max_l=2), ELEMENTS)
+    loaded = MaceBackbone(small_config(l_max=2), ELEMENTS)
     loaded.load_state_dict(model.state_dict())
     copies["loaded"] = loaded
     names = [n for n in exact if "U_matrix" in n or "w3j" in n]
@@ -545,7 +545,7 @@ def random_orthogonal(determinant: float) -> Tensor:
 @pytest.mark.parametrize("layers", [1, 2])
 def test_equivariance(layers: int, determinant: float) -> None:
     backbone = MaceBackbone(
-        small_config(max_l=2, layers=layers, correlation=3, max_ell=3), ELEMENTS
+        small_config(l_max=2, layers=layers, correlation=3, max_ell=3), ELEMENTS
     )
     assert backbone.scalar_channels == 4 * layers
     assert backbone.tensor_channels == {1: 4 * layers, 2: 4 * layers}

@@ -26,7 +26,7 @@ def model():
                 "heads": {"coulomb": {}},
             }
         ).to(torch.float64)
-    testing.randomise_weights(model)
+    testing.randomize_weights(model)
     return model.eval()
 
 

@@ -49,7 +49,7 @@ def model_of(**multiscale):
                 "heads": {},
             }
         ).to(torch.float64)
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model.eval()
 
 
@@ -273,7 +273,7 @@ def test_models_whose_coarse_charges_repelled_themselves_are_refused(tmp_path):
     muse_lr.load_model(tmp_path / "new.pt")
 
 
-@pytest.mark.parametrize("head", [{}, {"damping_width": 1.0}, {"omit_within": 6.0}], ids=str)
+@pytest.mark.parametrize("head", [{}, {"damping_width": 1.0}, {"exclusion_radius": 6.0}], ids=str)
 @given(seed=st.integers(0, 2**16))
 def test_an_ion_shared_among_nodes_does_not_repel_itself(head, seed):
     """One ion among neutral atoms has no energy, however its charge is shared out."""

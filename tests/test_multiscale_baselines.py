@@ -35,7 +35,7 @@ def model_of(kind: str, **options) -> muse_lr.EnergyModel:
                 "heads": {},
             }
         ).to(torch.float64)
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model.eval()
 
 
@@ -59,7 +59,7 @@ def transform(basis: FilterBasis, distance: float) -> np.ndarray:
         value = float(basis.reciprocal(torch.tensor(k, dtype=torch.float64))[g])
         return value * k**2 * np.sinc(k * distance / np.pi) / (2 * np.pi**2)
 
-    count = len(basis.centres)
+    count = len(basis.centers)
     options = {"limit": 200, "epsabs": 1e-13}
     return np.array([quad(integrand, 0, basis.cutoff, (g,), **options)[0] for g in range(count)])
 
@@ -128,7 +128,7 @@ def test_waves_sum_what_images_sum(cell, pbc):
 def test_a_molecule_is_a_crystal_in_a_large_box():
     atoms = structures.molecule(ELEMENTS, 3)
     boxed = Atoms(atoms, cell=np.diag([25.0, 26.0, 27.0]), pbc=True)
-    model = model_of("ewald_mp", radial=3, reciprocal_cutoff=4.0)
+    model = model_of("ewald_mp", num_radial=3, reciprocal_cutoff=4.0)
     alone, inside = energies(model, atoms, boxed)
     assert inside == pytest.approx(alone, abs=1e-7)
     slab = Atoms(atoms, cell=np.diag([25.0, 26.0, 1.0]), pbc=(1, 1, 0))

@@ -145,7 +145,7 @@ def small_model():
                 "heads": {},
             }
         ).double()
-    testing.randomise_weights(model, seed=1)
+    testing.randomize_weights(model, seed=1)
     return model.eval().requires_grad_(False)
 
 

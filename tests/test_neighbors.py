@@ -1,4 +1,4 @@
-"""Neighbour lists against ASE's, and the pairs of open systems against loops."""
+"""Neighbor lists against ASE's, and the pairs of open systems against loops."""
 
 from __future__ import annotations
 

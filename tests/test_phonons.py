@@ -43,7 +43,7 @@ def learned(kind, heads=None, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = muse_lr.build_model(section).double().eval()
-        testing.randomise_weights(model, seed=1, scale=0.2)
+        testing.randomize_weights(model, seed=1, scale=0.2)
     return model
 
 

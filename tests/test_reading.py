@@ -30,10 +30,10 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def water(shift: float = 0.0, labelled: bool = True) -> Atoms:
+def water(shift: float = 0.0, labeled: bool = True) -> Atoms:
     """One water molecule with REF_ labels."""
     atoms = Atoms("OHH", [[shift, 0, 0], [shift + 0.96, 0, 0], [shift - 0.24, 0.93, 0]])
-    if labelled:
+    if labeled:
         atoms.info.update(REF_energy=-14.2 + shift, total_charge=0, REF_dipole=[0.1, 0.2, 0.3])
         atoms.arrays["REF_forces"] = np.arange(9.0).reshape(3, 3) - 4
     return atoms
@@ -70,7 +70,7 @@ def test_extended_xyz_compressed_or_not(tmp_path: Path, suffix: str) -> None:
 
 def test_ase_database_and_trajectory(tmp_path: Path) -> None:
     with ase.db.connect(tmp_path / "a.db") as database:
-        atoms = water(labelled=False)
+        atoms = water(labeled=False)
         atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((3, 3)))
         values = {"REF_forces": np.ones((3, 3))}
         database.write(atoms, REF_energy=-2.0, total_charge=1, data=values)
@@ -153,7 +153,7 @@ def test_a_wrong_key_names_the_similar_one(tmp_path: Path) -> None:
 
 
 def test_required_labels(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.xyz", [water(labelled=False)])
+    path = write(tmp_path / "a.xyz", [water(labeled=False)])
     assert read_frames([path])[0].labels == {}
     assert "data.keys.energy" in refusal(path, required=["energy"])
     assert "data.keys.energy" in refusal(path, required=["energy"], partial=["energy"])
@@ -174,7 +174,7 @@ def test_mixed_labels(tmp_path: Path, keys: dict[str, str]) -> None:
 
 def test_mixed_labels_across_files(tmp_path: Path) -> None:
     first = write(tmp_path / "a.xyz", [water()])
-    second = write(tmp_path / "b.xyz", [water(labelled=False)])
+    second = write(tmp_path / "b.xyz", [water(labeled=False)])
     with pytest.raises(InputError, match=r"b\.xyz, frame 0: mixed labels"):
         read_frames([first, second])
 

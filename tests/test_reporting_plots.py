@@ -91,8 +91,8 @@ def test_learning_curves_without_a_finite_value_still_draw(tmp_path):
 def test_binned_medians_leave_out_sparse_bins():
     distance = np.array([0.1, 0.2, 0.3, 1.5, 2.1, 2.2, 2.3])
     error = np.array([1.0, 2.0, 9.0, 5.0, 3.0, 3.0, 3.0])
-    centre, median = binned_median(distance, error, np.array([0.0, 1.0, 2.0, 3.0]))
-    np.testing.assert_allclose(centre, [0.2, 2.2])
+    center, median = binned_median(distance, error, np.array([0.0, 1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(center, [0.2, 2.2])
     np.testing.assert_allclose(median, [2.0, 3.0])
 
 

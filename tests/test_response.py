@@ -18,6 +18,7 @@ import muse_lr
 from muse_lr import testing
 from muse_lr.charges.fixed import FixedCharges
 from muse_lr.config.registry import CHARGES, lookup
+from muse_lr.math.multipoles import to_standard_order
 from muse_lr.model.response import born_charges
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.structures.reciprocal import smallest_waves
@@ -42,7 +43,7 @@ def model_of(kind, cutoff=3.0, layers=1, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = muse_lr.build_model(section).to(torch.float64).eval()
-        testing.randomise_weights(model, seed=1, scale=0.2)
+        testing.randomize_weights(model, seed=1, scale=0.2)
     return model
 
 
@@ -140,11 +141,11 @@ def test_fixed_charges_are_their_own_born_charges(atoms):
 
 
 #: Ions of constant charge whose dipoles answer to the field.
-POLARISABLE = {"charge_response": False, "charges_at_rest": "elements", "tolerance": 1e-12}
+POLARIZABLE = {"charge_response": False, "charges_at_rest": "elements", "tolerance": 1e-12}
 
 
 @pytest.mark.parametrize("atoms", [crystal(), slab()], ids=["crystal", "slab"])
-@pytest.mark.parametrize(("kind", "options"), [("split", {}), ("scf", POLARISABLE)])
+@pytest.mark.parametrize(("kind", "options"), [("split", {}), ("scf", POLARIZABLE)])
 def test_born_charges_of_local_charges_are_exact_under_periodicity(atoms, kind, options):
     model = model_of(kind, **options)
     out = answer(model, atoms, "bec", "polarization")
@@ -311,7 +312,7 @@ class Springs(FixedCharges):
     def forward(self, features, composition, geometry, batch):
         density = super().forward(features, composition, geometry, batch)
         field = self.a * geometry.field[geometry.graph_index]
-        moments = torch.cat([density.moments, field[:, [1, 2, 0]]], dim=1)
+        moments = torch.cat([density.moments, to_standard_order(field)], dim=1)
         return replace(density, moments=moments, polarization=None)
 
 
@@ -372,7 +373,7 @@ def test_dielectric_tensor_of_a_cubic_lattice_is_that_of_clausius_and_mossotti()
 
 
 @pytest.mark.parametrize("options", [{}, {"nonlinear": True}])
-def test_polarisable_ions_do_not_depend_on_the_images_of_atoms(options):
+def test_polarizable_ions_do_not_depend_on_the_images_of_atoms(options):
     """Charged structures of all boundaries in one batch, atoms moved by lattice vectors."""
     structures = [slab(), crystal(), ion()]
     for atoms, charge in zip(structures, (1, 2, -1), strict=True):
@@ -380,7 +381,7 @@ def test_polarisable_ions_do_not_depend_on_the_images_of_atoms(options):
     others = [atoms.copy() for atoms in structures]
     for atoms in others[:2]:
         atoms.positions[1] += atoms.cell.array[list(atoms.pbc).index(True)]
-    model = model_of("scf", **POLARISABLE, **options)
+    model = model_of("scf", **POLARIZABLE, **options)
     names = ("charges", "bec", "polarizability")
     first, second = (answer(model, group, *names) for group in (structures, others))
     for name in names:
@@ -394,7 +395,7 @@ def test_polarisable_ions_do_not_depend_on_the_images_of_atoms(options):
 
 
 def test_charges_by_element_do_not_move_and_share_out_the_total():
-    model = model_of("scf", **POLARISABLE)
+    model = model_of("scf", **POLARIZABLE)
     first, second = crystal(seed=3), crystal(seed=4)
     found = answer(model, [first, second], "charges").charges.reshape(2, -1).detach()
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-14)
@@ -408,9 +409,9 @@ def test_charges_by_element_do_not_move_and_share_out_the_total():
     assert float((moved[0] - moved[1]).abs().max()) > 1e-4
 
 
-def test_born_charges_of_polarisable_ions_are_those_of_born():
+def test_born_charges_of_polarizable_ions_are_those_of_born():
     """Z* = q (eps + 2) / 3 for rigid charges with a polarizability on a cubic lattice."""
-    charges = {"kind": "scf", "l_max": 1, "width": 0.4, **POLARISABLE}
+    charges = {"kind": "scf", "l_max": 1, "width": 0.4, **POLARIZABLE}
     section = {"elements": ["Na", "Cl"], "charges": charges}
     section["backbone"] = {"channels": 8, "layers": 1, "cutoff": 4.0}
     model = muse_lr.build_model(section).to(torch.float64).eval()

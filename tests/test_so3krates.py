@@ -33,6 +33,7 @@ from muse_lr.data.dataset import Dataset
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import rotation_matrix
+from muse_lr.math.multipoles import from_standard_order
 from muse_lr.structures.graph import Graph, NodeFeatures
 from muse_lr.train.config import BatchConfig
 from muse_lr.train.evaluate import evaluate, write_predictions
@@ -135,7 +136,7 @@ def make_graph(
 
 
 def package_output(model: Any, atoms: Atoms, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
-    """so3krates-torch's own forward, with neighbour lists made here."""
+    """so3krates-torch's own forward, with neighbor lists made here."""
     data: dict[str, Any] = {
         "positions": torch.tensor(atoms.positions, dtype=dtype),
         "node_attrs": torch.eye(118, dtype=dtype)[torch.tensor(atoms.numbers) - 1],
@@ -258,7 +259,7 @@ def test_the_weights_of_the_wheel_on_dimers() -> None:
 def small(**keys: Any) -> So3kratesBackbone:
     defaults = {"cutoff": 3.5, "channels": 8, "layers": 2, "num_radial": 5}
     backbone = So3kratesBackbone(So3kratesConfig(**{**defaults, **keys}), ELEMENTS)
-    testing.randomise_weights(backbone)
+    testing.randomize_weights(backbone)
     return backbone
 
 
@@ -398,7 +399,7 @@ def test_charge_and_spin_are_embedded_only_if_asked_for(keys: dict[str, Any]) ->
 
 
 def test_features_turn_with_the_structure() -> None:
-    backbone = small(multiplicity=2, max_l=4)
+    backbone = small(multiplicity=2, l_max=4)
     acid = structures()["acid"]
     rotation, _ = torch.linalg.qr(torch.randn(3, 3))
     if torch.linalg.det(rotation) > 0:
@@ -416,8 +417,8 @@ def test_features_turn_with_the_structure() -> None:
         torch.testing.assert_close(second.tensors[order], expected, atol=1e-11, rtol=1e-11)
         assert expected.abs().max() > 1e-3
     # The first moments of a chiral structure are vectors in x, y, z, here as y, z, x.
-    vectors = first.tensors[1][:, [2, 0, 1]]
-    moved = second.tensors[1][:, [2, 0, 1]]
+    vectors = from_standard_order(first.tensors[1])
+    moved = from_standard_order(second.tensors[1])
     torch.testing.assert_close(moved, torch.einsum("xy,nyc->nxc", rotation, vectors))
 
 
@@ -451,7 +452,7 @@ def test_energies_are_smooth_in_the_composition() -> None:
 
 
 def test_initial_features_are_added() -> None:
-    backbone = small(start="zero", multiplicity=2, max_l=2)
+    backbone = small(start="zero", multiplicity=2, l_max=2)
     graph = make_graph(structures()["acid"], 3.5)
     count = graph.num_nodes
     plain, _ = backbone(graph)
@@ -464,7 +465,7 @@ def test_initial_features_are_added() -> None:
     lonely = replace(lonely, edge_vectors=torch.zeros(0, 3), edge_lengths=torch.zeros(0))
     learned = backbone(lonely, given)[0].tensors
     assert not learned[1].any()
-    # Without neighbours an order is only scaled.
+    # Without neighbors an order is only scaled.
     torch.testing.assert_close(learned[2] / tensor, (learned[2] / tensor)[:, :1].expand(-1, 5, -1))
     with pytest.raises(ValueError, match=r"l = \[3\]"):
         backbone(graph, NodeFeatures(torch.zeros(count, 8), {3: torch.zeros(count, 7, 2)}))
@@ -549,7 +550,7 @@ UNSUPPORTED = {
     "cutoff_fn_name is 'cosine', supported is 'phys'": {"cutoff_fn": "cosine"},
     "message_normalization": {"message_normalization": "sqrt_num_features"},
     "residual_mlp_2 is True": {"residual_mlp_2": True},
-    "one layer normalisation": {"layer_normalization_2": False},
+    "one layer normalization": {"layer_normalization_2": False},
     r"degrees \[0, 1\]": {"degrees": [0, 1]},
     "zbl_repulsion_bool is False": {"zbl_repulsion_bool": False},
     "radial_type": {"radial_basis_fn": "bessel"},
@@ -587,8 +588,8 @@ def test_keys_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
 
 def test_widths_that_cannot_be_split_are_refused() -> None:
     with pytest.raises(ValidationError, match="a multiple of 12"):
-        So3kratesConfig(channels=64, max_l=3)
-    assert So3kratesConfig(channels=48, max_l=3).degrees == [1, 2, 3]
+        So3kratesConfig(channels=64, l_max=3)
+    assert So3kratesConfig(channels=48, l_max=3).degrees == [1, 2, 3]
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_thinning_by_hand():
     assert masses(priority, chain, torch.ones(4).double(), 0.2, 1.0).tolist() == [1, 0, 1]
 
 
-def test_the_rate_of_a_priority_is_what_moving_neighbours_do_to_it():
+def test_the_rate_of_a_priority_is_what_moving_neighbors_do_to_it():
     """Against the derivatives that torch finds, and the thermal velocities of ASE."""
     atoms = molecule("CH3CH2OH")
     geometry = geometry_of([atoms])

@@ -23,7 +23,7 @@ from muse_lr.train.config import ScheduleConfig, TrainingConfig, load_config
 from muse_lr.train.loop import train
 from muse_lr.train.losses import penalty
 from muse_lr.train.schedule import Schedule
-from training_data import labelled_frames, write_run
+from training_data import labeled_frames, write_run
 
 
 def rows_of(directory: Path) -> list[dict[str, str]]:
@@ -228,7 +228,7 @@ def test_two_ranks_give_the_run_of_one(tmp_path):
 
 
 def test_batches_keep_their_limits():
-    frames = labelled_frames(10)
+    frames = labeled_frames(10)
     from muse_lr.data.reading import Frame
 
     data = Dataset.from_frames([Frame(a, {}, str(i)) for i, a in enumerate(frames)], 20.0)
@@ -242,7 +242,7 @@ def test_batches_keep_their_limits():
 
 
 def test_split_is_by_seed(tmp_path):
-    write(tmp_path / "a.xyz", labelled_frames(10), format="extxyz")
+    write(tmp_path / "a.xyz", labeled_frames(10), format="extxyz")
     frames = read_frames([tmp_path / "a.xyz"])
     rest, valid = split_frames(frames, 0.3, 5)
     assert (len(rest), len(valid)) == (7, 3)

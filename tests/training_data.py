@@ -1,4 +1,4 @@
-"""Small labelled data sets and configurations for the tests of training."""
+"""Small labeled data sets and configurations for the tests of training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import muse_lr
 from muse_lr.config.yaml import dump_yaml
 
 
-def labelled_frames(count: int, seed: int = 0) -> list[Atoms]:
-    """Pairs of Na+ or Cl- with water, labelled by a random model with charges."""
+def labeled_frames(count: int, seed: int = 0) -> list[Atoms]:
+    """Pairs of Na+ or Cl- with water, labeled by a random model with charges."""
     torch.manual_seed(7)
     teacher = muse_lr.build_model(
         {"elements": ["H", "O", "Na", "Cl"], "backbone": {"channels": 8, "layers": 1}}
@@ -40,7 +40,7 @@ def labelled_frames(count: int, seed: int = 0) -> list[Atoms]:
 
 def write_run(directory: Path, **training) -> Path:
     """A configuration file with data beside it; its path."""
-    frames = labelled_frames(24)
+    frames = labeled_frames(24)
     directory.mkdir(parents=True, exist_ok=True)
     write(directory / "train.xyz", frames[:16], format="extxyz")
     write(directory / "test.xyz", frames[16:], format="extxyz")

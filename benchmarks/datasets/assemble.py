@@ -100,7 +100,7 @@ def fragment_names(atoms: Atoms) -> list[str]:
     return atoms.info["pair"].split("-")
 
 
-def _centre_distance(atoms: Atoms) -> float:
+def _center_distance(atoms: Atoms) -> float:
     n = atoms.info["size_first"]
     gap = atoms[n:].get_center_of_mass() - atoms[:n].get_center_of_mass()
     return float(np.linalg.norm(gap))
@@ -136,8 +136,8 @@ def check_pair(atoms: Atoms) -> None:
     charge = sum(charges)
     if charge != atoms.info["total_charge"]:
         raise DataError(f"{name}: total charge {atoms.info['total_charge']}, fragments {charge}")
-    if abs(_centre_distance(atoms) - atoms.info["distance"]) > SAME_GEOMETRY:
-        raise DataError(f"{name}: centres of mass are {_centre_distance(atoms):.4f} A apart")
+    if abs(_center_distance(atoms) - atoms.info["distance"]) > SAME_GEOMETRY:
+        raise DataError(f"{name}: centers of mass are {_center_distance(atoms):.4f} A apart")
 
 
 def without_leaks(frames: Sequence[Atoms]) -> tuple[list[Atoms], list[Atoms]]:

@@ -123,7 +123,7 @@ def _rotation(rng: np.random.Generator) -> np.ndarray:
     return q * np.linalg.det(q)
 
 
-def _labelled(atoms: Atoms, name: str, part: str, length: int, torsion: float) -> Atoms:
+def _labeled(atoms: Atoms, name: str, part: str, length: int, torsion: float) -> Atoms:
     """Energy and forces, and how the frame was made."""
     work = atoms.copy()
     work.calc = _calculator()
@@ -140,12 +140,12 @@ def _labelled(atoms: Atoms, name: str, part: str, length: int, torsion: float) -
 
 
 def compute(item: Plan) -> Atoms:
-    """One labelled frame, turned, rattled and in a random orientation."""
+    """One labeled frame, turned, rattled and in a random orientation."""
     rng = np.random.default_rng((*item.seed, 1))
     atoms = _turned(minimum(item.length), item.torsion)
     atoms.positions += AMPLITUDE * rng.standard_normal(atoms.positions.shape)
     atoms.positions = atoms.positions @ _rotation(rng).T
-    return _labelled(atoms, item.name, item.part, item.length, item.torsion)
+    return _labeled(atoms, item.name, item.part, item.length, item.torsion)
 
 
 def scan(kind: str) -> list[Atoms]:
@@ -155,7 +155,7 @@ def scan(kind: str) -> list[Atoms]:
         for torsion in np.arange(0.0, MAX_TORSION + 1, SCAN_STEP):
             atoms = _turned(minimum(length), torsion)
             name = f"{kind}-scan-{length:02d}-{torsion:02.0f}"
-            frames.append(_labelled(atoms, name, "scan", length, float(torsion)))
+            frames.append(_labeled(atoms, name, "scan", length, float(torsion)))
     return frames
 
 

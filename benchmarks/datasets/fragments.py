@@ -40,7 +40,7 @@ class Fragment:
     numbers : numpy.ndarray
         Atomic numbers, shape (n,).
     positions : numpy.ndarray
-        Relaxed positions about the centre of mass, shape (n, 3), A.
+        Relaxed positions about the center of mass, shape (n, 3), A.
     modes : numpy.ndarray
         Displacement amplitudes at 300 K, shape (n_modes, n, 3), A; a thermal sample is a
         standard-normal combination of them.
@@ -56,7 +56,7 @@ class Fragment:
         return CHARGES[self.name]
 
     def sample(self, rng: np.random.Generator, thermal: bool) -> np.ndarray:
-        """Positions about the centre of mass, relaxed or thermally distorted, shape (n, 3), A."""
+        """Positions about the center of mass, relaxed or thermally distorted, shape (n, 3), A."""
         positions = self.positions
         if thermal and len(self.modes):
             amplitudes = rng.standard_normal(len(self.modes))

@@ -75,7 +75,7 @@ def _contact_free(first: Atoms, second: Atoms) -> bool:
 
 
 def _place(pair, distance, thermal, rng) -> Atoms | None:
-    """Two fragments with random orientations, centres of mass ``distance`` apart."""
+    """Two fragments with random orientations, centers of mass ``distance`` apart."""
     parts = [fragment(name) for name in pair]
     first, second = (Atoms(p.numbers, p.sample(rng, thermal) @ _rotation(rng).T) for p in parts)
     second.positions += [0, 0, distance]

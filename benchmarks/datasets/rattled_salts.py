@@ -127,7 +127,7 @@ def single_point(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def compute(item: Plan) -> Atoms:
-    """One labelled frame."""
+    """One labeled frame."""
     energy, forces, stress = single_point(item.atoms)
     atoms = item.atoms.copy()
     atoms.arrays["REF_forces"] = forces

@@ -74,7 +74,7 @@ def recompute(files: list[Path], names: list[str]) -> None:
         )
 
 
-def neutralisation(name: str) -> float:
+def neutralization(name: str) -> float:
     """Energy (eV) of the neutral radical minus that of the ion, both at the ion's geometry."""
     part = fragment(name)
     atoms = Atoms(part.numbers, part.positions)
@@ -90,7 +90,7 @@ def _charged(atoms: Atoms, charge: int) -> Atoms:
 
 def crossings() -> None:
     """Print where -e^2 / (4 pi eps0 r) equals the energy of transferring the electron back."""
-    gains = {name: neutralisation(name) for name, charge in CHARGES.items() if charge}
+    gains = {name: neutralization(name) for name, charge in CHARGES.items() if charge}
     for cation in (name for name in gains if CHARGES[name] > 0):
         for anion in (name for name in gains if CHARGES[name] < 0):
             gain = -(gains[cation] + gains[anion])

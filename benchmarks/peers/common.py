@@ -37,7 +37,7 @@ class System:
     atoms : ase.Atoms
         Positions, cell and periodicity; the elements mean nothing.
     moments : ndarray
-        (n, (l_max + 1)^2) in e A^l, real solid harmonics in Racah normalisation, m = -l..l.
+        (n, (l_max + 1)^2) in e A^l, real solid harmonics in Racah normalization, m = -l..l.
     width : ndarray
         (n,) Gaussian standard deviations, A; 0 for points.
     """

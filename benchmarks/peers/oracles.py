@@ -90,7 +90,7 @@ def point_clusters(system: System, spacing: float) -> tuple[FloatArray, FloatArr
     """
     positions, charges, owner = [], [], []
     sites = zip(system.atoms.positions, *cartesian(system), strict=True)
-    for atom, (centre, charge, dipole, quadrupole) in enumerate(sites):
+    for atom, (center, charge, dipole, quadrupole) in enumerate(sites):
         values, axes = np.linalg.eigh(quadrupole)
         parts = [(np.zeros(3), charge)]
         for axis in range(3):
@@ -98,7 +98,7 @@ def point_clusters(system: System, spacing: float) -> tuple[FloatArray, FloatArr
             parts += [(sign * step, sign * dipole[axis] / (2 * spacing)) for sign in (1, -1)]
             step = spacing * axes[:, axis]
             parts += [(sign * step, values[axis] / (3 * spacing**2)) for sign in (1, -1)]
-        positions += [centre + offset for offset, _ in parts]
+        positions += [center + offset for offset, _ in parts]
         charges += [value for _, value in parts]
         owner += [atom] * len(parts)
     return np.array(positions), np.array(charges), np.array(owner)

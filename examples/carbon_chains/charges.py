@@ -31,9 +31,9 @@ from muse_lr.utils.files import atomic_write
 def groups_along(atoms: Atoms) -> list[np.ndarray]:
     """Indices of each carbon atom with its hydrogens, along the chain; CH2 first in ions."""
     carbons, hydrogens = (np.flatnonzero(atoms.numbers == number) for number in (6, 1))
-    centred = atoms.positions[carbons] - atoms.positions[carbons].mean(axis=0)
-    axis = np.linalg.svd(centred)[2][0]
-    carbons = carbons[np.argsort(centred @ axis)]
+    centered = atoms.positions[carbons] - atoms.positions[carbons].mean(axis=0)
+    axis = np.linalg.svd(centered)[2][0]
+    carbons = carbons[np.argsort(centered @ axis)]
     distances = atoms.get_all_distances()[np.ix_(hydrogens, carbons)]
     owners = carbons[distances.argmin(axis=1)]
     groups = [np.append(hydrogens[owners == carbon], carbon) for carbon in carbons]

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from muse_lr.ablate.statistics import mean_interval
 from muse_lr.config.paths import expand_path
 from muse_lr.data.reading import read_atoms
-from muse_lr.reporting.style import REFERENCE, colour, grid, legend_below, marker, save, styled
+from muse_lr.reporting.style import REFERENCE, color, grid, legend_below, marker, save, styled
 from muse_lr.reporting.wording import number
 from muse_lr.utils.files import atomic_write
 
@@ -171,7 +171,7 @@ def draw(errors: Errors, sizes: dict[str, float]) -> Figure:
                 [i + shift] * len(values),
                 values,
                 s=16,
-                color=colour(row),
+                color=color(row),
                 marker=marker(row),
                 gid=variant,
             )

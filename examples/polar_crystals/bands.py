@@ -30,7 +30,7 @@ import muse_lr
 from muse_lr.phonons import Bands, Phonons, band_structure
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Special points of the face-centred cubic lattice, in units of the primitive reciprocal cell.
+#: Special points of the face-centered cubic lattice, in units of the primitive reciprocal cell.
 POINTS = {"Γ": (0, 0, 0), "X": (0.5, 0, 0.5), "K": (0.375, 0.375, 0.75), "L": (0.5, 0.5, 0.5)}
 PATH = "Γ X | K Γ L"
 #: Cubic cells of 8 atoms along each edge of the supercell.

@@ -42,7 +42,7 @@ class Comparison:
 
 
 def compare(model: EnergyModel, frames: list[Frame]) -> Comparison:
-    """What the model says of the labelled structures."""
+    """What the model says of the labeled structures."""
     bec, dipole = [], []
     for batch, chunk in batches(model, frames):
         out = model(batch, ("bec", "dipole"))
@@ -72,7 +72,7 @@ def rmse(pair: tuple[Array, Array], scale: float) -> float:
     return float(np.sqrt(np.mean((pair[0] - scale * pair[1]) ** 2)))
 
 
-def labelled(path: Path) -> list[Frame]:
+def labeled(path: Path) -> list[Frame]:
     """The structures of a file that have Born charges; theirs have the displacement first."""
     frames = read_frames([path], {"bec": "REF_bec.T"}, partial=tuple(LABELS))
     return [frame for frame in frames if "bec" in frame.labels]
@@ -84,11 +84,11 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, required=True, help="Structures for the factor.")
     parser.add_argument("--test", type=Path, nargs="+", required=True)
     args = parser.parse_args()
-    tests = {path.name.split(".")[0]: labelled(path) for path in args.test}
+    tests = {path.name.split(".")[0]: labeled(path) for path in args.test}
     print("model  test  sqrt(eps_inf)  bec RMSE (e)  unscaled  r  dipole RMSE (e A)  r")
     for path in args.models:
         model = muse_lr.load_model(path).eval()
-        scale = compare(model, labelled(args.fit)).scale()
+        scale = compare(model, labeled(args.fit)).scale()
         for name, frames in tests.items():
             known = [f for f in frames if set(f.atoms.symbols) <= set(model.elements)]
             found = compare(model, known)

@@ -1,10 +1,10 @@
-"""Dipoles of the molecules around an ion: learned charges against Wannier centres.
+"""Dipoles of the molecules around an ion: learned charges against Wannier centers.
 
     python examples/water_ions/dipoles.py STUDY --fit VALID.xyz --test H3O.xyz OH.xyz
 
 A periodic cell with a net charge has no dipole, but its molecules have: each hydrogen belongs to
 its nearest oxygen, about which the dipole of each molecule, the ion's too, is taken. The reference
-has charges +6 and +1 on the nuclei and -8 on the centroid of the four Wannier centres of each
+has charges +6 and +1 on the nuclei and -8 on the centroid of the four Wannier centers of each
 oxygen. What is compared is the sum over the cell and the dipole of each molecule, scaled by one
 factor that is fitted to the molecules of the first file, as charges learned from energies and
 forces are screened (P. Zhong et al., arXiv:2504.05169). The first line has one charge for all
@@ -48,7 +48,7 @@ def molecules(atoms: Atoms, charges: Array | float, extra: Array) -> Array:
 
 
 def reference(frames: list[Atoms]) -> Array:
-    """(n_frames, n_molecules, 3) by Wannier centres."""
+    """(n_frames, n_molecules, 3) by Wannier centers."""
     found = []
     for atoms in frames:
         displaced = atoms.arrays["wannier_disp"][atoms.symbols == "O"]

@@ -6,7 +6,7 @@
 Prints the drift (slope of a straight line through the total energy, times the length of the run)
 with its standard error (from the scatter of the means of ten pieces about a line), the largest
 deviation from the start, the fluctuation about the line, and the steps of the total energy where
-the neighbour list was rebuilt beside those where it was kept; writes the curve as CSV and PNG and
+the neighbor list was rebuilt beside those where it was kept; writes the curve as CSV and PNG and
 the trajectory for ASE.
 """
 
@@ -80,7 +80,7 @@ def slope_error(time_fs: np.ndarray, energy: np.ndarray) -> float:
     return float(np.sqrt((residuals**2).sum() / (PIECES - 2) / spread))
 
 
-def summarise(curve: dict[str, np.ndarray]) -> dict[str, float]:
+def summarize(curve: dict[str, np.ndarray]) -> dict[str, float]:
     """Drift, fluctuation and steps at rebuilds, meV/atom."""
     time_fs, energy = curve["time_fs"], curve["energy_meV"]
     slope, offset = np.polyfit(time_fs, energy, 1)
@@ -127,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     muse_lr.tune_malloc()
     curve = run(args)
-    found = summarise(curve)
+    found = summarize(curve)
     with atomic_write(args.out / "nve.csv") as handle:
         handle.write(",".join(curve) + "\n")
         handle.writelines(

@@ -1,7 +1,7 @@
 """The one charge representation that all long-range heads share.
 
-Atom-centred Gaussian multipoles: ``moments`` of shape (n_atoms, (l_max + 1)^2) in e A^l, real solid
-harmonics in Racah normalisation with m = -l..l and z as the polar axis,
+Atom-centered Gaussian multipoles: ``moments`` of shape (n_atoms, (l_max + 1)^2) in e A^l, real
+solid harmonics in Racah normalization with m = -l..l and z as the polar axis,
 [q, mu_y, mu_z, mu_x, Q_-2 .. Q_2], and a width sigma in A:
 
     rho(r) = sum_i sum_lm M_i,lm phi_lm(r - r_i; sigma),
@@ -78,7 +78,7 @@ class ChargeDensity:
 
     @property
     def e3nn_moments(self) -> Tensor:
-        """(n_atoms, (l_max + 1)^2) in e3nn's frame, l = 1 as (x, y, z); Racah normalisation."""
+        """(n_atoms, (l_max + 1)^2) in e3nn's frame, l = 1 as (x, y, z); Racah normalization."""
         return moments_to_e3nn(self.moments)
 
     def total_charge(self) -> Tensor:

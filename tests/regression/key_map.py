@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 #: kind of a section -> old key -> new key.
-KEYS: dict[str, dict[str, str]] = {}
+KEYS: dict[str, dict[str, str]] = {
+    "painn": {"radial": "num_radial"},
+    "ewald_mp": {"radial": "num_radial"},
+    "mace": {"max_l": "l_max"},
+    "so3krates": {"max_l": "l_max"},
+    "muse": {"inner": "inner_fraction", "crowding": "crowding_fraction"},
+    "coulomb": {"omit_within": "exclusion_radius"},
+}
 #: Old prefix -> new prefix of an entry of the state dict.
 STATE: dict[str, str] = {}
 

@@ -149,7 +149,7 @@ def main() -> None:
         config = {"elements": ELEMENTS, "e0": e0, "multiscale": None, **configuration}
         torch.manual_seed(0)
         model = muse_lr.build_model(config).to(torch.float64).eval()
-        testing.randomise_weights(model, seed=1)
+        testing.randomize_weights(model, seed=1)
         data = [plain(atoms) for atoms in structures(name)]
         content = {
             "config": model.config.model_dump(mode="json"),

@@ -182,7 +182,7 @@ def differences(results: Results, test: str, metric: str) -> dict[str, Differenc
             continue
         pairs = [(r, reference[r.run.seed]) for r in results.of(variant) if r.run.seed in reference]
         if not pairs or not all(
-            _labelled(record, test, metric) for pair in pairs for record in pair
+            _labeled(record, test, metric) for pair in pairs for record in pair
         ):
             continue
         first = pairs[0][1]
@@ -200,7 +200,7 @@ def inconsistencies(results: Results, tolerance: float = 1e-3) -> list[str]:
     for record in results.records:
         for test, metrics in record.summary.get("tests", {}).items():
             for metric, value in metrics.items():
-                if not _labelled(record, test, metric):
+                if not _labeled(record, test, metric):
                     continue
                 errors = _frame_errors([record], test, metric)
                 recomputed = float(errors.metric(np.ones((len(errors.counts), 1)))[0, 0])
@@ -212,7 +212,7 @@ def inconsistencies(results: Results, tolerance: float = 1e-3) -> list[str]:
     return lines
 
 
-def _labelled(record: Record, test: str, metric: str) -> bool:
+def _labeled(record: Record, test: str, metric: str) -> bool:
     label, _, kind = metric.rpartition("_")
     predictions = record.predictions.get(test)
     return kind in ("mae", "rmse") and predictions is not None and label in predictions.quantities

@@ -18,7 +18,7 @@ TOPICS = {
     "training, validation and test data": ("data",),
     "seeds (initial weights, split, data order)": ("training.seed",),
     "E0s and elements": ("model.e0", "model.elements"),
-    "optimiser and schedule": (
+    "optimizer and schedule": (
         "training.learning_rate",
         "training.weight_decay",
         "training.schedule",

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
+from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.graph import Graph, NodeFeatures
@@ -29,8 +30,10 @@ NORM_EPSILON = 1e-2
 class PaiNNConfig(BackboneConfig):
     """Keys of the PaiNN backbone."""
 
+    renamed: ClassVar[dict[str, str]] = {"radial": "num_radial"}
+
     kind: Literal["painn"] = "painn"
-    radial: int = Field(20, ge=1, description="Number of radial Bessel functions.")
+    num_radial: int = Field(20, ge=1, description="Number of radial Bessel functions.")
 
 
 class PaiNN(Backbone):
@@ -58,9 +61,9 @@ class PaiNN(Backbone):
         self.graph_embedding = (
             GraphEmbedding(config.embed, len(elements), channels) if config.embed else None
         )
-        self.radial = BesselBasis(config.radial, config.cutoff)
+        self.radial = BesselBasis(config.num_radial, config.cutoff)
         self.messages = nn.ModuleList(
-            [Message(channels, config.radial) for _ in range(config.layers)]
+            [Message(channels, config.num_radial) for _ in range(config.layers)]
         )
         self.updates = nn.ModuleList([Update(channels) for _ in range(config.layers)])
         self.readout = Readout(channels)
@@ -93,18 +96,8 @@ class PaiNN(Backbone):
         return NodeFeatures(scalars, {1: to_standard_order(vectors)}), energies
 
 
-def to_standard_order(vectors: Tensor) -> Tensor:
-    """(N, 3, F) from x, y, z to m = -1, 0, 1 with z polar: y, z, x."""
-    return vectors[:, [1, 2, 0]]
-
-
-def from_standard_order(vectors: Tensor) -> Tensor:
-    """(N, 3, F) from y, z, x to x, y, z."""
-    return vectors[:, [2, 0, 1]]
-
-
 class Message(nn.Module):
-    """Sums over neighbours of filtered scalars, of directions and of filtered vectors."""
+    """Sums over neighbors of filtered scalars, of directions and of filtered vectors."""
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ class ChargeModel(Part):
         Whether the charges of a field are at the minimum of their energy, so that a dielectric
         tensor describes their response.
     has_polarization : bool
-        Whether it gives the polarisation of its densities, so that Born charges are exact under
+        Whether it gives the polarization of its densities, so that Born charges are exact under
         periodicity.
     l_max : int
         Highest order of the moments that it fills.

@@ -45,7 +45,7 @@ class EquilibrationConfig(ChargesConfig):
 
 
 class EquilibratedCharges(ChargeModel):
-    r"""The charges that minimise a quadratic energy at the total charge Q.
+    r"""The charges that minimize a quadratic energy at the total charge Q.
 
     .. math::
        E(q) = \sum_i \chi_i q_i

@@ -23,7 +23,7 @@ class BackboneCharges(ChargeModel):
 
     They fill the charge density, so that ``charges``, ``dipole``, ``quadrupole`` and ``bec`` are
     those of the backbone, and heads may read them. The Coulomb energy of these charges is in the
-    backbone's energy already: a ``coulomb`` head without ``omit_within`` is refused.
+    backbone's energy already: a ``coulomb`` head without ``exclusion_radius`` is refused.
     """
 
     Config: ClassVar[type[ChargesConfig]] = OwnConfig

@@ -15,7 +15,7 @@ from muse_lr.charges.constraint import spin_totals
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
 from muse_lr.charges.polarization import (
     Modulation,
-    PolarisationMap,
+    PolarizationMap,
     Response,
     largest_susceptibilities,
 )
@@ -35,7 +35,7 @@ STABLE_SHARE = 0.8
 START = (-6.0, -4.0, -4.0)
 
 
-class PolarisableConfig(ChargesConfig):
+class PolarizableConfig(ChargesConfig):
     """Keys that both models of induction share."""
 
     accuracy: float = Field(
@@ -55,7 +55,7 @@ class PolarisableConfig(ChargesConfig):
         "features",
         description="Whether charges at rest, their softness and how they share out the total are "
         "read from features, or are learned numbers of the elements. The latter with "
-        "charge_response: false makes polarisable ions, whose charges depend on composition and "
+        "charge_response: false makes polarizable ions, whose charges depend on composition and "
         "total charge only, not on positions. Not with spin.",
     )
     nonlinear: bool = Field(
@@ -69,7 +69,7 @@ class PolarisableConfig(ChargesConfig):
     )
 
 
-class PolarisableCharges(LearnedCharges):
+class PolarizableCharges(LearnedCharges):
     r"""Multipoles read from features, changed by the field of all multipoles and an external one.
 
     The map is that of :mod:`muse_lr.charges.polarization`; multipoles at rest, susceptibilities of
@@ -79,11 +79,11 @@ class PolarisableCharges(LearnedCharges):
     the map is a contraction.
 
     With ``charges_at_rest: elements`` and ``charge_response: false`` charges do not depend on
-    positions, and dipoles (and quadrupoles) vary by the neighbours that press on an ion and by the
-    field: a polarisable ion model. Its Born charges are exact under periodicity, and no wave piles
+    positions, and dipoles (and quadrupoles) vary by the neighbors that press on an ion and by the
+    field: a polarizable ion model. Its Born charges are exact under periodicity, and no wave piles
     up charge. A total charge is still shared out among all atoms.
 
-    The work of polarisation is an energy that the model adds, ``charges`` among the named
+    The work of polarization is an energy that the model adds, ``charges`` among the named
     energies. The Fukui step couples all atoms of a structure, so that the model is not
     size-consistent. Solutions are in float64, whatever the precision of the model.
 
@@ -98,7 +98,7 @@ class PolarisableCharges(LearnedCharges):
     size_consistent = False
     reads_field: ClassVar[bool] = True
 
-    def __init__(self, config: PolarisableConfig, context: ChargesContext) -> None:
+    def __init__(self, config: PolarizableConfig, context: ChargesContext) -> None:
         channels = 2 if config.spin else 1
         super().__init__(config, context, channels)
         if min(self.widths) == 0:
@@ -178,8 +178,8 @@ class PolarisableCharges(LearnedCharges):
         external = uniform_field(density, geometry, order).moments
         susceptibility = self.susceptibilities(features, composition)
         response = Response(reference, susceptibility, external, modulation)
-        polarise = PolarisationMap(geometry, width, self.solver, totals, self.charge_response)
-        moments = self.polarised(polarise, response, geometry)
+        polarize = PolarizationMap(geometry, width, self.solver, totals, self.charge_response)
+        moments = self.polarized(polarize, response, geometry)
         dtype = composition.dtype
         spin = moments[:, :, 0] - moments[:, :, 1] if self.channels == 2 else None
         density = replace(
@@ -187,15 +187,15 @@ class PolarisableCharges(LearnedCharges):
             moments=moments.sum(2).to(dtype),
             width=width.to(dtype),
             spin_moments=None if spin is None else spin.to(dtype),
-            energy=polarise.work(response, moments),
+            energy=polarize.work(response, moments),
         )
         if self.has_polarization:  # charges do not move with the atoms' positions
             density = replace(density, polarization=density.dipole(geometry.positions))
         return density
 
     @abstractmethod
-    def polarised(
-        self, polarise: PolarisationMap, response: Response, geometry: Geometry
+    def polarized(
+        self, polarize: PolarizationMap, response: Response, geometry: Geometry
     ) -> Tensor:
         """(n_atoms, (l_max + 1)^2, channels) multipoles in their own field."""
 

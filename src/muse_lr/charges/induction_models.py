@@ -8,14 +8,14 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.charges.base import ChargesConfig, ChargesContext
-from muse_lr.charges.induction import PolarisableCharges, PolarisableConfig
-from muse_lr.charges.polarization import PolarisationMap, Response, by_component, tensors_of
+from muse_lr.charges.induction import PolarizableCharges, PolarizableConfig
+from muse_lr.charges.polarization import PolarizationMap, Response, by_component, tensors_of
 from muse_lr.charges.solve.anderson import Iteration
 from muse_lr.charges.solve.fixed_point import fixed_point
 from muse_lr.structures.geometry import Geometry
 
 
-class InducedConfig(PolarisableConfig):
+class InducedConfig(PolarizableConfig):
     """Keys of the multipoles induced in a few steps."""
 
     kind: Literal["induced"] = "induced"
@@ -24,7 +24,7 @@ class InducedConfig(PolarisableConfig):
     )
 
 
-class InducedCharges(PolarisableCharges):
+class InducedCharges(PolarizableCharges):
     r"""Multipoles after a fixed number of answers to their own field.
 
     .. math:: M^{(0)} = M_\mathrm{rest}, \qquad M^{(n + 1)} = F(M^{(n)}), \qquad M = M^{(N)}:
@@ -41,18 +41,18 @@ class InducedCharges(PolarisableCharges):
         super().__init__(config, context)
         self.steps = config.steps
 
-    def polarised(
-        self, polarise: PolarisationMap, response: Response, geometry: Geometry
+    def polarized(
+        self, polarize: PolarizationMap, response: Response, geometry: Geometry
     ) -> Tensor:
-        """See :meth:`PolarisableCharges.polarised`."""
+        """See :meth:`PolarizableCharges.polarized`."""
         tensors = tensors_of(response, geometry)
-        moments = polarise.at_rest(response)
+        moments = polarize.at_rest(response)
         for _ in range(self.steps):
-            moments = polarise(moments, *tensors)
+            moments = polarize(moments, *tensors)
         return moments
 
 
-class SelfConsistentConfig(PolarisableConfig):
+class SelfConsistentConfig(PolarizableConfig):
     """Keys of the self-consistent multipoles."""
 
     kind: Literal["scf"] = "scf"
@@ -63,12 +63,12 @@ class SelfConsistentConfig(PolarisableConfig):
     iterations: int = Field(100, ge=1, description="Steps after which it is an error.")
 
 
-class SelfConsistentCharges(PolarisableCharges):
+class SelfConsistentCharges(PolarizableCharges):
     r"""Multipoles that are what their own field makes of them, :math:`M = F(M)`.
 
     Solved by mixing with Anderson's acceleration. The derivatives of the solution, of any order,
-    are solutions of the linearised equations: exact to the tolerance, and independent of how the
-    iteration went (Baldwin et al., arXiv:2603.14700, for the idea of an atom-centred density as
+    are solutions of the linearized equations: exact to the tolerance, and independent of how the
+    iteration went (Baldwin et al., arXiv:2603.14700, for the idea of an atom-centered density as
     its own fixed point).
 
     Raises
@@ -84,10 +84,10 @@ class SelfConsistentCharges(PolarisableCharges):
         self.mixing, self.tolerance = config.mixing, config.tolerance
         self.iterations = config.iterations
 
-    def polarised(
-        self, polarise: PolarisationMap, response: Response, geometry: Geometry
+    def polarized(
+        self, polarize: PolarizationMap, response: Response, geometry: Geometry
     ) -> Tensor:
-        """See :meth:`PolarisableCharges.polarised`."""
+        """See :meth:`PolarizableCharges.polarized`."""
         options = Iteration(
             geometry.graph_index,
             geometry.num_graphs,
@@ -95,19 +95,19 @@ class SelfConsistentCharges(PolarisableCharges):
             self.tolerance,
             self.iterations,
         )
-        return self_consistent(polarise, response, geometry, options)
+        return self_consistent(polarize, response, geometry, options)
 
 
 def self_consistent(
-    polarise: PolarisationMap, response: Response, geometry: Geometry, options: Iteration
+    polarize: PolarizationMap, response: Response, geometry: Geometry, options: Iteration
 ) -> Tensor:
     """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they make.
 
     Raises
     ------
     InputError
-        If there are none that are stable: beyond the polarisation catastrophe.
+        If there are none that are stable: beyond the polarization catastrophe.
     """
     metric = 1 / by_component(response.susceptibility.detach())
-    start = polarise.at_rest(response)
-    return fixed_point(polarise, start, tensors_of(response, geometry), options, metric)
+    start = polarize.at_rest(response)
+    return fixed_point(polarize, start, tensors_of(response, geometry), options, metric)

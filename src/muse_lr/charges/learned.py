@@ -67,7 +67,7 @@ class LearnedCharges(ChargeModel):
             raise InputError(
                 f"model.charges.l_max {config.l_max} needs features of l = {missing[0]}, which the "
                 f"backbone does not have (its highest is l = {max(features.tensors, default=0)}): "
-                "choose a smaller l_max, or mace with a max_l that has it"
+                "choose a smaller l_max, or mace with a l_max that has it"
             )
         self.channels = channels
         self.multipoles = nn.ModuleList(

@@ -41,7 +41,7 @@ def largest_susceptibilities(width: Tensor, l_max: int) -> Tensor:
     :math:`S_l = 1 / D_l`, where :math:`\tfrac12 D_l |M_l|^2` is the energy of a Gaussian multipole
     with itself: :math:`D_0 = k / \sqrt\pi \sigma` and :math:`D_1 = k / 6 \sqrt\pi \sigma^3`. The
     Coulomb energy with these terms is never negative, so that with all :math:`S_l < 1 / D_l` the
-    linear response is stable in any structure: there is no polarisation catastrophe.
+    linear response is stable in any structure: there is no polarization catastrophe.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Response:
         return order_of(self.external)
 
 
-class PolarisationMap:
+class PolarizationMap:
     """M' of M, in the geometry and boundaries of a batch; a Map of the fixed point.
 
     Its tensors are those that :func:`tensors_of` gives.
@@ -206,7 +206,7 @@ class PolarisationMap:
         return self.respond(still, still.external)
 
     def work(self, response: Response, moments: Tensor) -> Tensor:
-        r"""(n_graphs,) energy that it takes to polarise, :math:`\sum |\Delta M|^2 / 2 S`, eV.
+        r"""(n_graphs,) energy that it takes to polarize, :math:`\sum |\Delta M|^2 / 2 S`, eV.
 
         With it the energy of all multipoles in the field of each other is stationary in the
         self-consistent multipoles of a linear response. S is that without a modulation.
@@ -225,7 +225,7 @@ def by_component(susceptibility: Tensor) -> Tensor:
 
 
 def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
-    """What a :class:`PolarisationMap` depends on."""
+    """What a :class:`PolarizationMap` depends on."""
     parts = [response.reference, response.susceptibility, response.external]
     modulation = response.modulation
     if modulation is not None:

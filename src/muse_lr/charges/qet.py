@@ -27,7 +27,7 @@ class QETConfig(ChargesConfig):
 
 
 class QETCharges(LearnedCharges):
-    r"""The charges that minimise :math:`\sum_i \chi_i q_i + \tfrac12 \eta_i q_i^2` at the total Q.
+    r"""The charges that minimize :math:`\sum_i \chi_i q_i + \tfrac12 \eta_i q_i^2` at the total Q.
 
     .. math::
        q_i = -\frac{\chi_i}{\eta_i}
@@ -36,7 +36,7 @@ class QETCharges(LearnedCharges):
     with learned electronegativities :math:`\chi` and hardnesses :math:`\eta > 0`, at a cost that is
     linear in the number of atoms (the QET layer of matgl). Only the ratios of :math:`\chi` and
     :math:`\eta` matter, so they have no unit; a hardness starts at 1 plus the smallest allowed.
-    The minimised function is no part of the energy. The constraint couples all atoms of a
+    The minimized function is no part of the energy. The constraint couples all atoms of a
     structure, so that the model is not size-consistent.
     """
 

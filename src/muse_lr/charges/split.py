@@ -1,4 +1,4 @@
-"""Split charges: atoms hand charge to their neighbours."""
+"""Split charges: atoms hand charge to their neighbors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SplitConfig(ChargesConfig):
 
 
 class SplitCharges(LearnedCharges):
-    r"""Charges that neighbours hand to each other: conserved exactly, and locally.
+    r"""Charges that neighbors hand to each other: conserved exactly, and locally.
 
     .. math::
        q_i = q^0_i + \sum_j (p_{ij} - p_{ji}), \qquad
@@ -59,7 +59,7 @@ class SplitCharges(LearnedCharges):
     the model is size-consistent; it is declared so with ``net_charge: refuse``.
 
     The dipole of the transfers depends on differences of positions only, so that there is a
-    polarisation in every boundary,
+    polarization in every boundary,
 
     .. math:: P = \sum_i (\mu_i + q^0_i r_i) + \sum_{(i, j)} p_{ij} (r_i - r_j),
 

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.errors import InputError
     from muse_lr.model.serialization import load_model
     from muse_lr.reporting.coarse_pictures import coarse_picture
-    from muse_lr.reporting.coarse_summary import summarise
+    from muse_lr.reporting.coarse_summary import summarize
     from muse_lr.reporting.style import save
 
     model = load_model(args.model, trust=args.trust)
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     atoms, source = structures[args.frame], place(args.file, args.frame)
     try:
         state_charge(atoms)
-        levels = summarise(model, atoms)
+        levels = summarize(model, atoms)
     except InputError as error:
         raise InputError(f"{args.model} on {source}: {error}") from error
     _write(args.out, atoms, levels)

@@ -6,7 +6,7 @@ import argparse
 
 from muse_lr.cli.trust import add_trust_argument
 
-HELP = "errors and predictions of a model on labelled structures"
+HELP = "errors and predictions of a model on labeled structures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from muse_lr.config.registry import SLOTS, lookup
+from muse_lr.config.schema import Strict
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.errors import InputError, nearest
 
@@ -31,7 +32,7 @@ def unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
 def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of a resolved configuration with one dotted key set.
 
-    A new ``kind`` keeps only the keys that the new kind knows.
+    A new ``kind`` keeps the keys that all kinds share, and those that were set and that it has.
 
     Raises
     ------
@@ -62,8 +63,26 @@ def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, An
 
 
 def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """What is kept of a section for another kind.
+
+    Keys that both kinds have from a common base class keep their values. Others that happen to have
+    the same name (the radial basis of two backbones) are kept only where they were set: a default
+    of one kind is none of the other.
+    """
+    before = section.get("kind")
     for slot, entries in SLOTS.items():
-        if section.get("kind") in entries and kind in entries:
-            known = lookup(slot, kind).Config.model_fields
-            return {key: value for key, value in section.items() if key in known}
+        if before in entries and kind in entries:
+            old, new = lookup(slot, before).Config, lookup(slot, kind).Config
+            bases = [c for c in old.__mro__ if issubclass(c, Strict) and c in new.__mro__]
+            shared = {key for base in bases for key in base.model_fields}
+            return {
+                key: value
+                for key, value in section.items()
+                if key in shared or (key in new.model_fields and value != _default(old, key))
+            }
     return dict(section)
+
+
+def _default(schema: type[Strict], key: str) -> Any:
+    field = schema.model_fields[key]
+    return field.get_default(call_default_factory=True) if not field.is_required() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,7 +12,15 @@ from muse_lr.errors import InputError, nearest
 
 
 class Strict(BaseModel):
-    """A configuration section: unknown keys are refused, values are immutable."""
+    """A configuration section: unknown keys are refused, values are immutable.
+
+    Attributes
+    ----------
+    renamed : dict of str to str
+        Former name of a key -> its name, for the message that refuses the former.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
@@ -81,8 +89,7 @@ def _problems(error: ValidationError, schema: type[BaseModel]) -> list[tuple[str
         if isinstance(cause, PartError):
             problems += [(_join(path, inner), message) for inner, message in cause.problems]
         elif item["type"] == "extra_forbidden":
-            known = _fields_at(schema, item["loc"][:-1])
-            problems.append((path, f"unknown key{nearest(str(item['loc'][-1]), known)}"))
+            problems.append((path, _unknown_key(schema, item["loc"])))
         elif item["type"] == "missing":
             problems.append((path, "this key is needed"))
         elif cause is not None:
@@ -90,6 +97,16 @@ def _problems(error: ValidationError, schema: type[BaseModel]) -> list[tuple[str
         else:
             problems.append((path, f"{_lower(item['msg'])}, got {item['input']!r}"))
     return problems
+
+
+def _unknown_key(schema: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What is wrong with a key that the section at ``path`` does not have."""
+    section, key = _schema_at(schema, path[:-1]), str(path[-1])
+    if section is None:
+        return "unknown key"
+    if issubclass(section, Strict) and key in section.renamed:
+        return f"unknown key; it is called {section.renamed[key]!r}"
+    return f"unknown key{nearest(key, section.model_fields)}"
 
 
 def _join(outer: str, inner: str) -> str:
@@ -100,12 +117,13 @@ def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _fields_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+def _schema_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The schema of the section at ``path``, None where it is not known."""
     for key in path:
         field = schema.model_fields.get(str(key))
         if field is None or not isinstance(field.annotation, type):
-            return []
+            return None
         if not issubclass(field.annotation, BaseModel):
-            return []
+            return None
         schema = field.annotation
-    return list(schema.model_fields)
+    return schema

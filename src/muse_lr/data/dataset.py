@@ -1,4 +1,4 @@
-"""Frames as tensors with their neighbour lists, split and batched reproducibly."""
+"""Frames as tensors with their neighbor lists, split and batched reproducibly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Dataset:
     def from_frames(
         cls, frames: Sequence[Frame], cutoff: float, labels: Sequence[str] = ()
     ) -> Dataset:
-        """Build the neighbour lists of frames up to ``cutoff`` (A).
+        """Build the neighbor lists of frames up to ``cutoff`` (A).
 
         ``labels`` are carried by every batch beside those that any frame has.
         """

@@ -65,9 +65,9 @@ def rotation_residuals(
     A rotation of a molecule turns its dipole,
     :math:`\sum_i Z_{i,ab} \epsilon_{bcd} r_{id} = \epsilon_{acd} \mu_d`.
     """
-    centre = atoms.positions.mean(0)
-    positions = atoms.positions - centre
-    dipole = dipole - float(atoms.info.get("total_charge", 0)) * centre
+    center = atoms.positions.mean(0)
+    positions = atoms.positions - center
+    dipole = dipole - float(atoms.info.get("total_charge", 0)) * center
     epsilon = np.cross(np.eye(3)[:, None], np.eye(3)[None])  # (3, 3, 3) Levi-Civita
     expected = np.einsum("acd,d->ac", epsilon, dipole)
     turned = (np.einsum(f"n{order},bcd,nd->ac", bec, epsilon, positions) for order in ("ab", "ba"))

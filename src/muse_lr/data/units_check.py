@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 #: Root mean square forces outside this range are suspicious, eV/A.
 USUAL_FORCES = (1e-3, 30.0)
-#: Neighbouring frames further apart than this say nothing about the forces, A.
+#: Neighboring frames further apart than this say nothing about the forces, A.
 LARGEST_STEP = 0.2
 FEWEST_PAIRS = 8
 LEAST_CORRELATION = 0.95
@@ -70,7 +70,7 @@ def energy_force_slope(
     energies: NDArray[np.float64],
     forces: Sequence[NDArray[np.float64] | None],
 ) -> float | None:
-    """Slope of E2 - E1 against -(F1 + F2)/2 . (r2 - r1) for similar neighbouring frames.
+    """Slope of E2 - E1 against -(F1 + F2)/2 . (r2 - r1) for similar neighboring frames.
 
     One where energies and forces belong together; None if too few frames are similar enough, or
     if the two do not correlate.

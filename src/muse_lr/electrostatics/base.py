@@ -11,14 +11,14 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.geometry import Geometry, PeriodicBoundary
 
 #: The real-space sum is switched off between this share of its cutoff and the cutoff.
 REAL_TAPER = 0.95
 #: The reciprocal sum is switched off between its cutoff and this multiple of it.
 RECIPROCAL_TAPER = 1.05
 
-Lattice = Literal["TTF", "TTT"]
+
 #: Questions that a solver can be asked; moments depend on positions and strain in all of them.
 #: ``forces`` and ``stress``: first derivatives. ``force_loss`` and ``stress_loss``: the gradient of
 #: a function of them by the parameters of the model. ``hessian``: anything else, to any order.
@@ -66,7 +66,7 @@ def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) ->
     accuracy : float
         RMS force error over k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Real-space cutoff that the neighbour list can serve, A.
+        Real-space cutoff that the neighbor list can serve, A.
     """
     decay = math.sqrt(math.log(10 / accuracy))
     splitting = max(REAL_TAPER * cutoff / (2 * decay), *widths)
@@ -86,7 +86,7 @@ class Solver(ABC):
         Lattices that it sums.
     l_max : int
         Highest order of the multipoles that it knows.
-    right : frozenset of str
+    supported_derivatives : frozenset of str
         Derivatives that were checked against finite differences and the reference solver; it is
         never used for others.
     best_accuracy : float
@@ -101,13 +101,13 @@ class Solver(ABC):
     accuracy : float
         RMS force error over k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Cutoff that the neighbour list serves anyway, A; what the solver needs is
+        Cutoff that the neighbor list serves anyway, A; what the solver needs is
         ``ewald.cutoff``.
     """
 
-    boundaries: ClassVar[frozenset[Lattice]]
+    boundaries: ClassVar[frozenset[PeriodicBoundary]]
     l_max: ClassVar[int]
-    right: ClassVar[frozenset[Derivative]]
+    supported_derivatives: ClassVar[frozenset[Derivative]]
     best_accuracy: ClassVar[float] = 0.0
     mesh: ClassVar[bool] = False
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from muse_lr.config.registry import lookup
 from muse_lr.density import ChargeDensity
-from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative, Lattice, Solver
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative, Solver
 from muse_lr.electrostatics.ewald.open_sum import open_energy
 from muse_lr.errors import InputError
-from muse_lr.structures.geometry import Boundary, Geometry
+from muse_lr.structures.geometry import Boundary, Geometry, PeriodicBoundary
 
 #: Lattices of at least this many atoms go to the mesh. It is the faster one from some 200 atoms on,
 #: but makes steps, below the accuracy, where the cell changes its size.
@@ -44,7 +44,7 @@ class Electrostatics:
     accuracy : float
         RMS force error over k q_rms^2 (N/V)^(2/3) of periodic graphs.
     cutoff : float
-        Cutoff that the neighbour list serves anyway, A.
+        Cutoff that the neighbor list serves anyway, A.
     solver : str
         ``auto``, or the name of a solver that sums all periodic graphs.
 
@@ -105,7 +105,7 @@ class Electrostatics:
         slab = lattice & ~geometry.periodic_graphs
         large = lattice & (geometry.nodes_per_graph >= MESH_SIZE)
         plans: dict[str, Tensor] = {}
-        boundary: Lattice
+        boundary: PeriodicBoundary
         for boundary, graphs in (("TTF", slab), ("TTT", geometry.periodic_graphs)):
             for n_atoms, chosen in ((0, graphs & ~large), (MESH_SIZE, graphs & large)):
                 if bool(chosen.any()):
@@ -115,7 +115,9 @@ class Electrostatics:
             energy = energy + self._named(name).energy(density, geometry, chosen)
         return energy
 
-    def choose(self, boundary: Lattice, n_atoms: int, derivatives: frozenset[Derivative]) -> Choice:
+    def choose(
+        self, boundary: PeriodicBoundary, n_atoms: int, derivatives: frozenset[Derivative]
+    ) -> Choice:
         """The solver for a structure of this boundary and size, and why.
 
         Raises
@@ -129,19 +131,19 @@ class Electrostatics:
         if n_atoms < MESH_SIZE:
             return Choice("reference", f"the fastest below {MESH_SIZE} atoms")
         mesh = lookup("solver", MESH)
-        fits = boundary in mesh.boundaries and derivatives <= mesh.right
+        fits = boundary in mesh.boundaries and derivatives <= mesh.supported_derivatives
         if fits and self.l_max <= mesh.l_max and self.accuracy >= mesh.best_accuracy:
             return Choice(MESH, f"a mesh, from {MESH_SIZE} atoms on")
         return Choice("reference", "the mesh cannot do what is asked")
 
-    def _refuse(self, boundary: Lattice, derivatives: frozenset[Derivative]) -> None:
+    def _refuse(self, boundary: PeriodicBoundary, derivatives: frozenset[Derivative]) -> None:
         solver = self._named(self.solver)
         if boundary not in solver.boundaries:
             raise InputError(
                 f"solver {self.solver} does not sum the boundary {boundary}: set solver to auto "
                 "or reference"
             )
-        wrong = sorted(derivatives - solver.right)
+        wrong = sorted(derivatives - solver.supported_derivatives)
         if wrong:
             words = ", ".join(name.replace("_", " ") for name in wrong)
             raise InputError(
@@ -178,7 +180,7 @@ class Electrostatics:
         return ", ".join(parts)
 
     def choose_name(
-        self, boundary: Lattice, n_atoms: int, derivatives: frozenset[Derivative]
+        self, boundary: PeriodicBoundary, n_atoms: int, derivatives: frozenset[Derivative]
     ) -> str | None:
         """The name of the solver, or None where what is asked would be refused."""
         try:

@@ -11,7 +11,7 @@ from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.ewald.open_sum import open_interaction
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.errors import InputError
-from muse_lr.math.multipoles import to_cartesian
+from muse_lr.math.multipoles import to_cartesian, to_standard_order
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 
@@ -178,5 +178,5 @@ def uniform_field(density: ChargeDensity, geometry: Geometry, l_max: int = 1) ->
     field = geometry.field[geometry.graph_index]
     moments[:, 0] = -(field * geometry.positions).sum(1).to(moments.dtype)
     if l_max > 0:
-        moments[:, 1:4] = -field[:, [1, 2, 0]].to(moments.dtype)
+        moments[:, 1:4] = -to_standard_order(field).to(moments.dtype)
     return Fields(moments)

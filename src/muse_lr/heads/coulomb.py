@@ -26,12 +26,14 @@ from muse_lr.units import COULOMB_CONSTANT
 
 #: Real-space cutoff where no backbone sets one, A.
 DEFAULT_CUTOFF = 6.0
-#: Pairs closer than this share of ``omit_within`` are left out altogether.
-OMIT_TAPER = 0.5
+#: Pairs closer than this share of ``exclusion_radius`` are left out altogether.
+EXCLUSION_TAPER = 0.5
 
 
 class CoulombConfig(HeadConfig):
     """Keys of the Coulomb head."""
+
+    renamed: ClassVar[dict[str, str]] = {"omit_within": "exclusion_radius"}
 
     kind: Literal["coulomb"] = "coulomb"
     accuracy: float = Field(
@@ -57,7 +59,7 @@ class CoulombConfig(HeadConfig):
         description="Gaussian standard deviation, A, that is added in quadrature to the width of "
         "every charge in this head: it damps what is near and leaves what is far.",
     )
-    omit_within: float | None = Field(
+    exclusion_radius: float | None = Field(
         None,
         gt=0,
         le=30,
@@ -88,7 +90,7 @@ class CoulombHead(Head):
 
     What a backbone sees anyway can be damped or left out, in every boundary and for multipoles of
     every order: with ``damping_width`` w the charges are Gaussians of width
-    :math:`\sqrt{\sigma^2 + w^2}`, and with ``omit_within`` R each pair counts
+    :math:`\sqrt{\sigma^2 + w^2}`, and with ``exclusion_radius`` R each pair counts
     :math:`S((r - R/2) / (R/2))`, S the quintic smoothstep.
     """
 
@@ -106,8 +108,8 @@ class CoulombHead(Head):
                 f"the coulomb head acts on level {config.level}, but the model has "
                 f"{context.levels} levels of coarse nodes: set model.multiscale.levels"
             )
-        self.damping_width, self.omit_within = config.damping_width, config.omit_within
-        self.excludes_near_pairs = config.omit_within is not None
+        self.damping_width, self.exclusion_radius = config.damping_width, config.exclusion_radius
+        self.excludes_near_pairs = config.exclusion_radius is not None
         widths, l_max = context.widths, context.l_max
         if config.level > 0:
             widths, l_max = (config.coarse_width,), MAX_MULTIPOLE
@@ -125,7 +127,7 @@ class CoulombHead(Head):
             config.cutoff or context.cutoff or DEFAULT_CUTOFF,
             config.solver,
         )
-        self.cutoff = max(self.electrostatics.cutoff, config.omit_within or 0.0)
+        self.cutoff = max(self.electrostatics.cutoff, config.exclusion_radius or 0.0)
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
@@ -139,13 +141,13 @@ class CoulombHead(Head):
             width = (density.width.square() + self.damping_width**2).sqrt()
             density = replace(density, width=width)
         energy = self.electrostatics.energy(density, geometry, inputs.derivatives)
-        if self.omit_within is not None:
-            energy = energy - near_energy(density, geometry, self.omit_within)
+        if self.exclusion_radius is not None:
+            energy = energy - near_energy(density, geometry, self.exclusion_radius)
         if self.self_interaction:
             energy = energy + self_energy(density)
         elif assignment is not None:
             broad = math.hypot(self.coarse_width, self.damping_width)
-            energy = energy - energy_of_shares(atoms, assignment, broad, self.omit_within)
+            energy = energy - energy_of_shares(atoms, assignment, broad, self.exclusion_radius)
         return energy
 
     def describe(self) -> list[str]:
@@ -191,7 +193,7 @@ def near_energy(density: ChargeDensity, geometry: Geometry, end: float) -> Tenso
     kernel = radial_kernel(vector.square().sum(1), variance, 2 * density.l_max)
     moments = to_cartesian(density.moments)
     pair = pair_interaction(moments[sender], moments[receiver], vector, kernel)
-    window = switch_off(geometry.edge_lengths[near].to(pair.dtype), OMIT_TAPER * end, end)
+    window = switch_off(geometry.edge_lengths[near].to(pair.dtype), EXCLUSION_TAPER * end, end)
     graph = geometry.graph_index[receiver]
     return COULOMB_CONSTANT / 2 * sum_nodes(pair * window, graph, geometry.num_graphs)
 
@@ -229,6 +231,6 @@ def energy_of_shares(
     pair = pair_interaction(own[first], own[second], vector, kernel)
     if omitted is not None:
         length = vector.square().sum(1).sqrt()
-        pair = pair * (1 - switch_off(length, OMIT_TAPER * omitted, omitted))
+        pair = pair * (1 - switch_off(length, EXCLUSION_TAPER * omitted, omitted))
     graph = density.graph_index[assignment.atom[first]]
     return COULOMB_CONSTANT * sum_nodes(pair, graph, density.num_graphs)

@@ -32,7 +32,7 @@ class Calculator(ASECalculator):
 
     ``results`` has ASE's own names (Born effective charges, dP_a/dr_b, and the electronic
     dielectric tensor only where ``get_property`` asks for them) and ``energy_parts``, a dictionary
-    of the named energies in eV. The neighbour list is built with a skin and kept until an atom has
+    of the named energies in eV. The neighbor list is built with a skin and kept until an atom has
     moved half of it; edges in the skin contribute nothing, so rebuilding changes no energy.
 
     Parameters
@@ -50,7 +50,7 @@ class Calculator(ASECalculator):
     Attributes
     ----------
     neighbor_list : AtomsData or None
-        The structure for which the current neighbour list was built.
+        The structure for which the current neighbor list was built.
 
     Notes
     -----
@@ -145,7 +145,7 @@ class Calculator(ASECalculator):
             raise PropertyNotImplementedError("only a crystal has a dielectric_tensor")
 
     def _batch_of(self, atoms: Atoms) -> AtomsBatch:
-        """The structure with a neighbour list that still holds, or a new one."""
+        """The structure with a neighbor list that still holds, or a new one."""
         old, device = self.neighbor_list, self.model.device
         if self._batch is None or old is None or not self._holds(old, atoms):
             self.neighbor_list = atoms_to_data(atoms, self.model.cutoff + self.skin)

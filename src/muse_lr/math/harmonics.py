@@ -1,9 +1,9 @@
 r"""Real solid harmonics, and the frame that e3nn gives them.
 
-Here: components m = -l..l, z is the polar axis, no Condon-Shortley phase, Racah normalisation,
+Here: components m = -l..l, z is the polar axis, no Condon-Shortley phase, Racah normalization,
 so that :math:`\sum_m R_{lm}(\mathbf r)^2 = r^{2l}`; l = 1 is (y, z, x). e3nn takes y as the polar
 axis: its component m at (x, y, z) is the component m here at (z, x, y), so its l = 1 is (x, y, z).
-Its normalisations only scale each l as a whole.
+Its normalizations only scale each l as a whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_ORDER = 3
 
 
 def solid_harmonics(order: int, vectors: Tensor) -> Tensor:
-    """Real solid harmonics of one order in Racah normalisation.
+    """Real solid harmonics of one order in Racah normalization.
 
     Parameters
     ----------

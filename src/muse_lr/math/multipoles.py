@@ -26,6 +26,16 @@ DIPOLE_ORDER = (2, 0, 1)
 MAX_MULTIPOLE = 2
 
 
+def to_standard_order(vectors: Tensor) -> Tensor:
+    """(n, 3, ...) from x, y, z to m = -1, 0, 1 with z as polar axis: y, z, x."""
+    return vectors[:, [1, 2, 0]]
+
+
+def from_standard_order(vectors: Tensor) -> Tensor:
+    """(n, 3, ...) from m = -1, 0, 1, which is y, z, x, to x, y, z."""
+    return vectors[:, DIPOLE_ORDER]
+
+
 def order_of(moments: Tensor) -> int:
     """l_max of moments of shape (..., (l_max + 1)^2)."""
     return round(moments.shape[-1] ** 0.5) - 1
@@ -65,7 +75,7 @@ class CartesianMultipoles:
 def to_cartesian(moments: Tensor) -> CartesianMultipoles:
     """Cartesian tensors of moments of shape (n, (l_max + 1)^2)."""
     l_max = order_of(moments)
-    dipoles = moments[:, 1:4][:, DIPOLE_ORDER] if l_max > 0 else None
+    dipoles = from_standard_order(moments[:, 1:4]) if l_max > 0 else None
     quadrupoles = None
     if l_max > 1:
         quadrupoles = torch.einsum("nm,mab->nab", moments[:, 4:9], _quadrupole_basis(moments))
@@ -76,7 +86,7 @@ def from_cartesian(multipoles: CartesianMultipoles) -> Tensor:
     """(n, (l_max + 1)^2) moments; the inverse of :func:`to_cartesian`."""
     parts = [multipoles.charges[:, None]]
     if multipoles.dipoles is not None:
-        parts.append(multipoles.dipoles[:, [1, 2, 0]])
+        parts.append(to_standard_order(multipoles.dipoles))
     if multipoles.quadrupoles is not None:
         basis = _quadrupole_basis(multipoles.quadrupoles)
         # The basis tensors are orthogonal with squared norm 3/2.
@@ -101,7 +111,7 @@ def _quadrupole_basis(like: Tensor) -> Tensor:
 
 
 def moments_to_e3nn(moments: Tensor) -> Tensor:
-    """Moments in e3nn's frame, l = 1 as (x, y, z), still in Racah normalisation."""
+    """Moments in e3nn's frame, l = 1 as (x, y, z), still in Racah normalization."""
     return _reframe(moments, inverse=True)
 
 

@@ -102,7 +102,8 @@ def _refuse_twice(name: str, config: ModelConfig) -> None:
     if config.charges is not None and lookup("charges", config.charges.kind).needs_charges:
         raise InputError(
             f"head {name!r} would add the Coulomb energy of charges that the backbone's energy has "
-            f"already: set model.heads.{name}: null (or omit_within, the range of the backbone's)"
+            f"already: set model.heads.{name}: null (or exclusion_radius, the range of the "
+            "backbone's charges)"
         )
 
 

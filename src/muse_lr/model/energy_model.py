@@ -41,7 +41,7 @@ class EnergyModel(nn.Module):
     config : ModelConfig
         As built: it rebuilds the same model.
     cutoff : float
-        Neighbour-list cutoff that the parts need, A.
+        Neighbor-list cutoff that the parts need, A.
     size_consistent : bool
         Whether every part is.
 
@@ -105,7 +105,7 @@ class EnergyModel(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Neighbour-list cutoff that the parts need, A."""
+        """Neighbor-list cutoff that the parts need, A."""
         return max((part.cutoff for part in self.parts.named().values()), default=0.0) or 1.0
 
     @property
@@ -144,7 +144,7 @@ class EnergyModel(nn.Module):
         Parameters
         ----------
         batch : AtomsBatch
-            With neighbour lists of at least :attr:`cutoff`.
+            With neighbor lists of at least :attr:`cutoff`.
         compute : sequence of str
             Any of forces, stress, parts (these of each named energy too), charges, dipole,
             quadrupole, polarization, potential, bec (Born effective charges), polarizability,

@@ -70,7 +70,7 @@ def fill_responses(
     Raises
     ------
     InputError
-        For a polarisation or Born charges that are not defined.
+        For a polarization or Born charges that are not defined.
     """
     density = output.density
     assert density is not None  # the model refuses responses without charges
@@ -121,7 +121,7 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
         raise InputError(
             f"structure {graph} is periodic, where only fixed and split charges, and scf or "
             "induced with charges_at_rest: elements and charge_response: false, have a "
-            "polarisation: the dipole of others depends on the images of the atoms; Born charges "
+            "polarization: the dipole of others depends on the images of the atoms; Born charges "
             "(bec) are defined for more"
         )
     return density.dipole(geometry.positions)
@@ -170,7 +170,7 @@ def born_charges(
 ) -> tuple[Tensor, Tensor]:
     r"""Born effective charges, by three backward passes where they are exact.
 
-    Open graphs and charges that have a polarisation: :math:`Z_i = \partial P / \partial r_i`.
+    Open graphs and charges that have a polarization: :math:`Z_i = \partial P / \partial r_i`.
     Otherwise, under periodicity, the charges at finite wave vectors k,
 
     .. math::

@@ -8,11 +8,10 @@ from muse_lr.config.part import Part
 from muse_lr.errors import InputError
 from muse_lr.model.assembly import Parts
 from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import BOUNDARY_NAMES
 
 #: Slack of the comparison of cutoffs, A.
 CUTOFF_TOLERANCE = 1e-6
-#: By the number of periodic directions.
-BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
 
 
 def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -> None:

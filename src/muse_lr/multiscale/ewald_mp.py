@@ -48,6 +48,8 @@ from muse_lr.structures.graph import NodeFeatures, sum_nodes
 class EwaldMPConfig(MultiscaleConfig):
     """Keys of Ewald message passing."""
 
+    renamed: ClassVar[dict[str, str]] = {"radial": "num_radial"}
+
     kind: Literal["ewald_mp"] = "ewald_mp"
     channels: int | None = Field(
         None, ge=1, description="Width of the messages; default the backbone's channels."
@@ -56,7 +58,7 @@ class EwaldMPConfig(MultiscaleConfig):
     reciprocal_cutoff: float = Field(
         1.4, gt=0, le=10, description="Where the filter of |k| ends, 1/A."
     )
-    radial: int = Field(
+    num_radial: int = Field(
         16,
         ge=2,
         description="Gaussians in the filter of |k|; more resolve finer, and reach farther.",
@@ -76,9 +78,9 @@ class EwaldMessagePassing(Multiscale):
         self.features = context.features
         scalars = context.features.scalars
         channels = config.channels or context.backbone.channels
-        self.basis = FilterBasis(config.radial, config.reciprocal_cutoff)
+        self.basis = FilterBasis(config.num_radial, config.reciprocal_cutoff)
         self.layers = nn.ModuleList(
-            EwaldLayer(scalars, channels, config.radial) for _ in range(config.layers)
+            EwaldLayer(scalars, channels, config.num_radial) for _ in range(config.layers)
         )
         self.readout = dense(scalars, 1, scalars)
 

@@ -31,7 +31,7 @@ DENSITY = 0.1
 class FilterBasis:
     r"""Gaussians of the wavenumber, and their Fourier transforms.
 
-    With centres c_g, evenly from 0, of the width s, and the factor n_g below,
+    With centers c_g, evenly from 0, of the width s, and the factor n_g below,
 
     .. math::
        f_g(k) &= n_g [e^{-(k - c_g)^2 / 2 s^2} + e^{-(k + c_g)^2 / 2 s^2}] \\
@@ -53,38 +53,38 @@ class FilterBasis:
     def __init__(self, count: int, cutoff: float) -> None:
         self.cutoff = cutoff
         self.width = TAPER * cutoff / (count - 1 + TAIL)
-        self.centres = [self.width * g for g in range(count)]
-        self.factors = [self._factor(centre) for centre in self.centres]
+        self.centers = [self.width * g for g in range(count)]
+        self.factors = [self._factor(center) for center in self.centers]
 
-    def _factor(self, centre: float) -> float:
+    def _factor(self, center: float) -> float:
         """n_g, from the integral of f_g^2 over k (Parseval)."""
         variance = self.width**2
-        overlap = variance * math.exp(-(centre**2) / variance)
-        square = self.width * math.sqrt(math.pi) * (2 * centre**2 + variance + overlap)
+        overlap = variance * math.exp(-(center**2) / variance)
+        square = self.width * math.sqrt(math.pi) * (2 * center**2 + variance + overlap)
         return 1 / math.sqrt(DENSITY * square / (4 * math.pi**2))
 
     def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return like.new_tensor(self.centres), like.new_tensor(self.factors)
+        return like.new_tensor(self.centers), like.new_tensor(self.factors)
 
     def reciprocal(self, wavenumber: Tensor) -> Tensor:
         """(...) in 1/A -> (..., count) f_g, switched off at the cutoff, A^3."""
-        centres, factors = self._constants(wavenumber)
+        centers, factors = self._constants(wavenumber)
         k = wavenumber[..., None]
         window = switch_off(k, TAPER * self.cutoff, self.cutoff)
         exponent = -0.5 / self.width**2
-        pair = torch.exp(exponent * (k - centres) ** 2) + torch.exp(exponent * (k + centres) ** 2)
+        pair = torch.exp(exponent * (k - centers) ** 2) + torch.exp(exponent * (k + centers) ** 2)
         return factors * window * pair
 
     def real(self, squared: Tensor) -> Tensor:
         """(...) squared distances in A^2 -> (..., count) F_g, without unit; constant at 0."""
-        centres, factors = self._constants(squared)
+        centers, factors = self._constants(squared)
         nowhere = (squared.detach() == 0)[..., None]
         r = torch.where(nowhere, 1.0, squared[..., None]).sqrt()
         variance = self.width**2
-        shape = centres * torch.sin(centres * r) / r + variance * torch.cos(centres * r)
+        shape = centers * torch.sin(centers * r) / r + variance * torch.cos(centers * r)
         decayed = shape * torch.exp(-variance * r.square() / 2)
         scale = self.width * math.sqrt(2 * math.pi) / (2 * math.pi**2)
-        return factors * scale * torch.where(nowhere, centres.square() + variance, decayed)
+        return factors * scale * torch.where(nowhere, centers.square() + variance, decayed)
 
 
 @dataclass(frozen=True)

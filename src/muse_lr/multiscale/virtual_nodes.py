@@ -50,7 +50,7 @@ from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 #: Scores lie between plus and minus this.
 SCORE_BOUND = 5.0
-#: Radial functions of the distance from a node, and where the last is centred, A.
+#: Radial functions of the distance from a node, and where the last is centered, A.
 RADIAL, REACH = 16, 20.0
 
 

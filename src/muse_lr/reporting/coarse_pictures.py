@@ -1,4 +1,4 @@
-"""Pictures of coarse nodes: atoms coloured by node, nodes as large as their mass."""
+"""Pictures of coarse nodes: atoms colored by node, nodes as large as their mass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from muse_lr.reporting.coarse_summary import LevelSummary
-from muse_lr.reporting.style import COLOURS, MUTED, REFERENCE, grid, styled
+from muse_lr.reporting.style import COLORS, MUTED, REFERENCE, grid, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ ATOM_SCALE = 0.5
 BOND = 1.2
 #: Size of the nodes' numbers, points; where less than the second fits into a node it has none.
 LARGEST_NUMBER, SMALLEST_NUMBER = 6.5, 3.5
-#: Colour of an atom of which no node has a share.
+#: Color of an atom of which no node has a share.
 NOBODY = "#bbbbbb"
 #: Width of a panel, and the height of its captions, inch.
 WIDTH, CAPTIONS = 4.6, 0.7
@@ -41,7 +41,7 @@ WIDTH, CAPTIONS = 4.6, 0.7
 MARGIN = 0.4
 EXPLANATION = (
     "Edged circles: nodes, with their number, area by mass.\n"
-    "Atoms: colour of the node that has the largest share of them,\n"
+    "Atoms: color of the node that has the largest share of them,\n"
     "paler where that share is small."
 )
 
@@ -65,13 +65,13 @@ def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = ""
     if title:
         figure.suptitle(title, fontsize=10, fontweight="bold")
     for row, level in enumerate(levels):
-        colours = node_colours(atoms, level)
+        colors = node_colors(atoms, level)
         for column, (view, frame) in enumerate(zip(seen, frames, strict=True)):
             ax = axes[row * len(seen) + column]
             _prepare(ax, frame)
             _draw_lines(ax, atoms, view)
-            _draw_atoms(ax, atoms, level, view, colours)
-            _draw_nodes(ax, atoms, level, view, colours)
+            _draw_atoms(ax, atoms, level, view, colors)
+            _draw_nodes(ax, atoms, level, view, colors)
             ax.set_title(_caption(row + 1, level) if column == 0 else "", loc="left")
             ax.set_xlabel(view.name)
     figure.supxlabel(EXPLANATION, fontsize=8, color=MUTED)
@@ -81,8 +81,8 @@ def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = ""
 def views(atoms: Atoms) -> list[View]:
     """Along the shortest extent of a molecule; of a lattice from above and from its side."""
     if not atoms.pbc.any():
-        centred = atoms.positions - atoms.positions.mean(0)
-        rows = np.linalg.svd(np.vstack([centred, np.zeros((3, 3))]))[2]
+        centered = atoms.positions - atoms.positions.mean(0)
+        rows = np.linalg.svd(np.vstack([centered, np.zeros((3, 3))]))[2]
         return [View("along its shortest extent", _right_handed(rows.T))]
     # The open vector of a slab, or the third one, comes last.
     open_axes = np.flatnonzero(~atoms.pbc)
@@ -104,26 +104,26 @@ def _right_handed(axes: Array) -> Array:
     return axes
 
 
-def node_colours(atoms: Atoms, level: LevelSummary) -> list[str]:
-    """A colour for each node, such that nodes of the same colour are far from each other.
+def node_colors(atoms: Atoms, level: LevelSummary) -> list[str]:
+    """A color for each node, such that nodes of the same color are far from each other.
 
-    From the heaviest on, each takes the colour whose nearest node, periodic images included, is
+    From the heaviest on, each takes the color whose nearest node, periodic images included, is
     farthest.
     """
     order = np.argsort(-level.mass, kind="stable")
     chosen: list[int] = []
     for place, node in enumerate(order):
-        room = np.full(len(COLOURS), np.inf)
+        room = np.full(len(COLORS), np.inf)
         if chosen:
             before = level.atoms[order[:place]]
             np.minimum.at(room, chosen, _distances(atoms, level.atoms[node], before))
         chosen.append(int(room.argmax()))
-    colours = dict(zip(order.tolist(), chosen, strict=True))
-    return [COLOURS[colours[node]] for node in range(len(order))]
+    colors = dict(zip(order.tolist(), chosen, strict=True))
+    return [COLORS[colors[node]] for node in range(len(order))]
 
 
-def _distances(atoms: Atoms, centre: int, others: NDArray[np.int64]) -> Array:
-    distances: Array = atoms.get_distances(centre, others, mic=bool(atoms.pbc.any()))
+def _distances(atoms: Atoms, center: int, others: NDArray[np.int64]) -> Array:
+    distances: Array = atoms.get_distances(center, others, mic=bool(atoms.pbc.any()))
     return distances
 
 
@@ -160,13 +160,13 @@ def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
 
 
 def _draw_atoms(
-    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colours: Sequence[str]
+    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str]
 ) -> None:
     """Circles in units of the axes, the farthest first."""
     placed = atoms.positions @ view.axes
     order = np.argsort(placed[:, 2])
     size = 2 * ATOM_SCALE * covalent_radii[atoms.numbers[order]]
-    faces = _atom_colours(level, colours)
+    faces = _atom_colors(level, colors)
     ax.add_collection(
         EllipseCollection(
             size,
@@ -184,7 +184,7 @@ def _draw_atoms(
 
 
 def _draw_nodes(
-    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colours: Sequence[str]
+    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str]
 ) -> None:
     """Circles with numbers, the farthest first, over all atoms."""
     placed = atoms.positions[level.atoms] @ view.axes
@@ -195,7 +195,7 @@ def _draw_nodes(
         radius = NODE_RADIUS * float(level.mass[node]) ** 0.5
         zorder = 3 + layer / len(placed)
         circle = Circle((x, y), radius, zorder=zorder)
-        circle.set(facecolor=colours[node], edgecolor=REFERENCE, linewidth=1.4)
+        circle.set(facecolor=colors[node], edgecolor=REFERENCE, linewidth=1.4)
         ax.add_patch(circle)
         number = min(LARGEST_NUMBER, radius * scale)
         if number >= SMALLEST_NUMBER:
@@ -203,12 +203,12 @@ def _draw_nodes(
             label.set(ha="center", va="center")
 
 
-def _atom_colours(level: LevelSummary, colours: Sequence[str]) -> list[tuple[float, ...]]:
-    """The colour of each atom's first node, paled towards white where it has little of the atom."""
+def _atom_colors(level: LevelSummary, colors: Sequence[str]) -> list[tuple[float, ...]]:
+    """The color of each atom's first node, paled towards white where it has little of the atom."""
     nodes, shares = level.largest
     found = []
     for node, share in zip(nodes, shares, strict=True):
-        own = np.array(to_rgb(colours[node] if node >= 0 else NOBODY))
+        own = np.array(to_rgb(colors[node] if node >= 0 else NOBODY))
         strength = 0.15 + 0.75 * share if node >= 0 else 0.5
         found.append(tuple(1 - strength * (1 - own)))
     return found

@@ -87,7 +87,7 @@ class LevelSummary:
         return node, share
 
 
-def summarise(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
+def summarize(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
     """The levels of the model's hierarchy in one structure.
 
     Raises

@@ -17,7 +17,7 @@ NEGLIGIBLE = 1e-8
 
 
 def parity_panels(predictions: Predictions) -> list[ParityPanel]:
-    """One panel per labelled quantity; the energy is per atom and less its atomic part."""
+    """One panel per labeled quantity; the energy is per atom and less its atomic part."""
     panels = []
     for label, quantity in predictions.quantities.items():
         about, title = METRIC_UNITS[label], label

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muse_lr.reporting.style import (
     MUTED,
     REFERENCE,
-    colour,
+    color,
     dash,
     grid,
     legend_below,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Above this number of points a parity plot is drawn as hexagons coloured by count.
+#: Above this number of points a parity plot is drawn as hexagons colored by count.
 MANY_POINTS = 3000
 
 
@@ -81,7 +81,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Array]]]) -> Figure
     Parameters
     ----------
     runs
-        Name -> the ``metrics.csv`` columns of its runs (one per seed); one colour a name. With a
+        Name -> the ``metrics.csv`` columns of its runs (one per seed); one color a name. With a
         single name the training loss is drawn beside the validation loss.
     """
     single = sum(len(seeds) for seeds in runs.values()) == 1
@@ -101,10 +101,10 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Array]]]) -> Figure
             for curves in seeds:
                 if single and name == "valid_loss":
                     _learning_curve(ax, curves, "train_loss", "training", MUTED, "-")
-                    _learning_curve(ax, curves, name, "validation", colour(0), "-")
+                    _learning_curve(ax, curves, name, "validation", color(0), "-")
                 else:
                     text = "validation" if single else label
-                    _learning_curve(ax, curves, name, text, colour(i), dash(i), len(seeds))
+                    _learning_curve(ax, curves, name, text, color(i), dash(i), len(seeds))
         _log_axis(ax)
     legend_below(figure, axes)
     return figure
@@ -127,15 +127,15 @@ def error_against_distance(series: Mapping[str, Mapping[str, tuple[Array, Array]
         edges = _edges(np.concatenate([d for d, _ in lines.values()]))
         for i, (name, (distance, error)) in enumerate(lines.items()):
             alpha = 0.45 if len(lines) == 1 else 0.22
-            ax.scatter(distance, error, s=7, color=colour(i), alpha=alpha, linewidths=0)
-            centre, median = binned_median(distance, error, edges)
+            ax.scatter(distance, error, s=7, color=color(i), alpha=alpha, linewidths=0)
+            center, median = binned_median(distance, error, edges)
             style: dict[str, Any] = {
-                "color": colour(i),
+                "color": color(i),
                 "linestyle": dash(i),
                 "marker": marker(i),
                 "gid": name,
             }
-            ax.plot(centre, median, markeredgecolor="white", markeredgewidth=0.6, **style)
+            ax.plot(center, median, markeredgecolor="white", markeredgewidth=0.6, **style)
         _log_axis(ax)
     legend_below(figure, axes)
     return figure
@@ -159,10 +159,10 @@ def interaction_curves(panels: Sequence[InteractionPanel], columns: int = 3) -> 
             i = names.index(name)
             if curve.low is not None and curve.high is not None:
                 ax.fill_between(
-                    curve.x, curve.low, curve.high, color=colour(i), alpha=0.18, linewidth=0
+                    curve.x, curve.low, curve.high, color=color(i), alpha=0.18, linewidth=0
                 )
             style: dict[str, Any] = {
-                "color": colour(i),
+                "color": color(i),
                 "linestyle": dash(i),
                 "marker": marker(i),
                 "gid": name,
@@ -182,9 +182,9 @@ def binned_median(distance: Array, error: Array, edges: Array) -> tuple[Array, A
     which = np.digitize(distance, edges[1:-1])
     bins = [which == i for i in range(len(edges) - 1)]
     kept = [inside for inside in bins if inside.sum() >= 3]
-    centres = [float(np.median(distance[inside])) for inside in kept]
+    centers = [float(np.median(distance[inside])) for inside in kept]
     medians = [float(np.median(error[inside])) for inside in kept]
-    return np.array(centres), np.array(medians)
+    return np.array(centers), np.array(medians)
 
 
 def _edges(distance: Array) -> Array:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetricUnit:
-    """How the errors of one labelled quantity are reported.
+    """How the errors of one labeled quantity are reported.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ PART = "muse_part_"
 
 @dataclass(frozen=True)
 class Quantity:
-    """Components of one quantity over the labelled frames of a test set.
+    """Components of one quantity over the labeled frames of a test set.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Predictions:
     scan
         Label of the scan each frame belongs to, or an empty string.
     quantities
-        Label -> components; only what is both labelled and predicted.
+        Label -> components; only what is both labeled and predicted.
     parts, interaction
         Name -> (n_frames,) in eV, NaN where missing. ``interaction`` holds "reference", "energy"
         (the model's total) and one entry per part.
@@ -201,7 +201,7 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) 
         assert truth is not None
         assert guess is not None
         if label == "dipole":
-            truth, guess = _about_centre(atoms, truth, guess)
+            truth, guess = _about_center(atoms, truth, guess)
         known = np.isfinite(truth.ravel())
         reference.append(truth.ravel()[known])
         predicted.append(guess.ravel()[known])
@@ -211,12 +211,12 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) 
     return Quantity(np.concatenate(reference), np.concatenate(predicted), np.concatenate(frame))
 
 
-def _about_centre(atoms: Atoms, truth: Array, guess: Array) -> tuple[Array, Array]:
-    """Dipoles about the centre of the positions: under a net charge the origin carries weight."""
-    centre = atoms.positions.mean(0)
+def _about_center(atoms: Atoms, truth: Array, guess: Array) -> tuple[Array, Array]:
+    """Dipoles about the center of the positions: under a net charge the origin carries weight."""
+    center = atoms.positions.mean(0)
     charge = float(atoms.info.get("total_charge", 0.0))
     predicted_charge = float(np.sum(atoms.arrays.get("muse_charges", charge / len(atoms))))
-    return truth - charge * centre, guess - predicted_charge * centre
+    return truth - charge * center, guess - predicted_charge * center
 
 
 def _scan(atoms: Atoms) -> str:

@@ -1,4 +1,4 @@
-"""One restrained look for every figure: readable in print, safe for the colour-blind."""
+"""One restrained look for every figure: readable in print, safe for the color-blind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 #: Okabe and Ito's palette without its yellow, which is too faint on white; black is the reference.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A5ACD")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A5ACD")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE = "#111111"
@@ -73,14 +73,14 @@ def _style() -> Iterator[None]:
         yield
 
 
-def colour(index: int) -> str:
-    """The colour of the ``index``-th series; it repeats after seven."""
-    return COLOURS[index % len(COLOURS)]
+def color(index: int) -> str:
+    """The color of the ``index``-th series; it repeats after seven."""
+    return COLORS[index % len(COLORS)]
 
 
 def dash(index: int) -> str:
-    """The line style of the ``index``-th series: it changes when the colours repeat."""
-    return DASHES[(index // len(COLOURS)) % len(DASHES)]
+    """The line style of the ``index``-th series: it changes when the colors repeat."""
+    return DASHES[(index // len(COLORS)) % len(DASHES)]
 
 
 def marker(index: int) -> str:

@@ -64,11 +64,11 @@ class AtomsBatch(Batch):
     pbc : Tensor
         (n_graphs, 3) of bool: the boundary of each graph.
     edge_index : Tensor
-        (2, n_edges): sender (neighbour), receiver (centre).
+        (2, n_edges): sender (neighbor), receiver (center).
     edge_shift : Tensor
         (n_edges, 3) of int64: cell vectors to add to the sender.
     cutoff : Tensor
-        (n_graphs,) of the neighbour list, A.
+        (n_graphs,) of the neighbor list, A.
     total_charge : Tensor
         (n_graphs,) in e, ``atoms.info["total_charge"]`` or 0.
     charge_stated : Tensor
@@ -111,13 +111,13 @@ class AtomsBatch(Batch):
         cutoff: float,
         labels: Sequence[Mapping[str, NDArray[np.float64]]] | None = None,
     ) -> AtomsBatch:
-        """Build a batch with its neighbour lists from ASE structures.
+        """Build a batch with its neighbor lists from ASE structures.
 
         Parameters
         ----------
         structures : sequence of ase.Atoms
         cutoff : float
-            Neighbour-list cutoff in A, ``model.cutoff``.
+            Neighbor-list cutoff in A, ``model.cutoff``.
         labels : sequence of mappings, optional
             Reference values by label name for each structure.
 
@@ -163,7 +163,7 @@ class AtomsBatch(Batch):
 
     @property
     def tables(self) -> NeighborTables:
-        """What follows from the neighbour list alone; kept until ``edge_index`` is replaced."""
+        """What follows from the neighbor list alone; kept until ``edge_index`` is replaced."""
         kept: NeighborTables | None = self.__dict__.get("_tables")
         # What is made in inference mode could not be used outside of it.
         passing = torch.is_inference_mode_enabled()
@@ -174,7 +174,7 @@ class AtomsBatch(Batch):
         return kept
 
     def take_neighbors(self, other: AtomsBatch) -> None:
-        """Use the neighbour list of another batch of the same atoms, and what was made of it."""
+        """Use the neighbor list of another batch of the same atoms, and what was made of it."""
         tables = other.tables
         self.edge_index, self.edge_shift, self.cutoff = (
             tables.edge_index,

@@ -14,7 +14,10 @@ from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables
 
 #: Directions in which a structure repeats; the open one of a slab may be any cell vector.
 Boundary = Literal["FFF", "TTF", "TTT"]
+PeriodicBoundary = Literal["TTF", "TTT"]
 ALL_BOUNDARIES: frozenset[Boundary] = frozenset({"FFF", "TTF", "TTT"})
+#: By the number of periodic directions.
+BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Graph:
         nodes, whose shares come and go with two derivatives that vanish (backbones may leave out
         what is zero, with its derivative).
     edge_index : Tensor
-        (2, n_edges) of int64: sender (the neighbour) and receiver (the centre), as in
+        (2, n_edges) of int64: sender (the neighbor) and receiver (the center), as in
         torch_geometric.
     edge_vectors : Tensor
         (n_edges, 3) in A, from the receiver to the sender's image.

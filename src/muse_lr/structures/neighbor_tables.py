@@ -1,4 +1,4 @@
-"""What follows from a neighbour list alone: its lattice shifts and its pairs, each once.
+"""What follows from a neighbor list alone: its lattice shifts and its pairs, each once.
 
 There are few shifts for many edges, and as long as the list lives nothing of this changes.
 """
@@ -43,7 +43,7 @@ class ImageTable:
 
 @torch.no_grad()
 def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> ImageTable:
-    """The table of a neighbour list.
+    """The table of a neighbor list.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class HalfList:
 
 @dataclass(frozen=True)
 class NeighborTables:
-    """The tables of one neighbour list, made when they are first asked for.
+    """The tables of one neighbor list, made when they are first asked for.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Neighbour lists, and the pairs of atoms of open systems."""
+"""Neighbor lists, and the pairs of atoms of open systems."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from muse_lr.testing.checks import (
     check_translation,
     check_wrapping,
     displacement_path,
-    randomise_weights,
+    randomize_weights,
     separation_path,
     strain_path,
 )
@@ -79,7 +79,7 @@ __all__ = [
     "check_translation",
     "check_wrapping",
     "displacement_path",
-    "randomise_weights",
+    "randomize_weights",
     "separation_path",
     "strain_path",
     "strategies",

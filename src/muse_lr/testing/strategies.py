@@ -98,7 +98,7 @@ def crystals(
 ) -> SearchStrategy[Atoms]:
     """Cells periodic in three directions.
 
-    Cubic, triclinic, skewed, tiny (an atom then neighbours its own images) and left-handed
+    Cubic, triclinic, skewed, tiny (an atom then neighbors its own images) and left-handed
     cells, with atoms inside and outside of them. Parameters as for :func:`molecules`.
     """
     st = _hypothesis()

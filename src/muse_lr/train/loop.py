@@ -90,7 +90,7 @@ def _claim(directory: Path, resume: bool, setup: Setup) -> None:
 
 
 class Run:
-    """One fit: model, optimiser, schedule, averaged weights and what was recorded.
+    """One fit: model, optimizer, schedule, averaged weights and what was recorded.
 
     Parameters
     ----------

@@ -28,20 +28,20 @@ def computed(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
-    """Predicted minus reference of the components that are labelled, flat, float64.
+    """Predicted minus reference of the components that are labeled, flat, float64.
 
-    Dipoles are about the origin; under a net charge they are compared about the centre of
+    Dipoles are about the origin; under a net charge they are compared about the center of
     the positions, so that the choice of origin carries no weight.
     """
     reference = getattr(batch, f"label_{label}")
     predicted = getattr(output, label)
     if label == "dipole":
-        centre = torch.zeros_like(reference).index_add(0, batch.batch, batch.positions)
-        centre = centre / batch.nodes_per_graph[:, None]
+        center = torch.zeros_like(reference).index_add(0, batch.batch, batch.positions)
+        center = center / batch.nodes_per_graph[:, None]
         assert output.density is not None  # the model refuses dipoles without charges
-        predicted = predicted - output.density.total_charge()[:, None] * centre
+        predicted = predicted - output.density.total_charge()[:, None] * center
         assert output.total_charge is not None
-        reference = reference - output.total_charge[:, None] * centre
+        reference = reference - output.total_charge[:, None] * center
     difference = predicted.double() - reference
     if label in PER_ATOM:
         atoms = batch.nodes_per_graph.view(-1, *(1,) * (difference.dim() - 1))
@@ -60,7 +60,7 @@ def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
 
 
 def label_counts(batch: AtomsBatch, labels: Sequence[str]) -> Tensor:
-    """(n_labels,) number of labelled components, float64."""
+    """(n_labels,) number of labeled components, float64."""
     counts = [torch.isfinite(getattr(batch, f"label_{label}")).sum() for label in labels]
     return torch.stack(counts).double()
 

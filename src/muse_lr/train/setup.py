@@ -67,7 +67,7 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
         model.set_e0(_fit_e0(train_frames, model.elements, notes))
     model.to(getattr(torch, training.dtype))
     _check_targets(config, model, notes)
-    report(f"neighbour lists, cutoff {model.cutoff:g} A")
+    report(f"neighbor lists, cutoff {model.cutoff:g} A")
     for name, frames in (("training", train_frames), ("validation", valid_frames)):
         for label in training.loss:
             if not any(label in frame.labels for frame in frames):
@@ -93,16 +93,16 @@ def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Fram
     data, wanted = config.data, tuple(config.training.loss)
     elements = config.model.elements
 
-    def labelled(files: Sequence[str]) -> list[Frame]:
+    def labeled(files: Sequence[str]) -> list[Frame]:
         return read_frames(
             files, data.keys, required=wanted, partial=data.partial, elements=elements
         )
 
-    train = labelled(data.train)
+    train = labeled(data.train)
     if isinstance(data.valid, float):
         train, valid = split_frames(train, data.valid, config.training.seed)
     else:
-        valid = labelled(data.valid)
+        valid = labeled(data.valid)
     # A test set may lack labels: the metric is then left out.
     test = {
         name: read_frames(files, data.keys, partial=tuple(LABELS), elements=elements)
@@ -112,7 +112,7 @@ def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Fram
 
 
 def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
-    """Give a backbone that asks for it the average number of neighbours in the data."""
+    """Give a backbone that asks for it the average number of neighbors in the data."""
     backbone = section.backbone
     if backbone is None or not backbone.needs_neighbor_count:
         return section
@@ -127,9 +127,9 @@ def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfi
 def _fit_e0(
     frames: Sequence[Frame], elements: tuple[str, ...], notes: list[str]
 ) -> dict[str, float]:
-    labelled = [frame for frame in frames if "energy" in frame.labels]
-    energies = np.array([float(frame.labels["energy"]) for frame in labelled])
-    fit = fit_composition([frame.atoms for frame in labelled], energies)
+    labeled = [frame for frame in frames if "energy" in frame.labels]
+    energies = np.array([float(frame.labels["energy"]) for frame in labeled])
+    fit = fit_composition([frame.atoms for frame in labeled], energies)
     if fit is None:
         raise InputError("data.train: no frame has an energy, so no E0s can be fitted")
     if fit.rank < len(fit.e0):

@@ -157,7 +157,7 @@ class MaceBackbone(ExactConstants, Backbone):
         """Features and energies of the nodes, see :class:`Backbone`.
 
         The first layer of a MACE takes invariants only: tensors of ``initial`` join its output,
-        with ``channels`` channels for each l up to ``max_l``.
+        with ``channels`` channels for each l up to ``l_max``.
         """
         graph = graph.within(self.cutoff)
         composition, edge_index = graph.composition, graph.edge_index
@@ -203,7 +203,7 @@ class MaceBackbone(ExactConstants, Backbone):
         if self.distance_transform is not None:
             lengths = self.distance_transform(lengths, graph.composition, graph.edge_index)
         features = basis(lengths)
-        # The blocks multiply messages and their density normalisation by these factors.
+        # The blocks multiply messages and their density normalization by these factors.
         factors = None if graph.edge_weights is None else graph.edge_weights.unsqueeze(-1)
         if self.config.apply_cutoff:
             return features * envelope, factors

@@ -7,7 +7,7 @@ and equal mace-torch's for atoms.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -31,12 +31,14 @@ GATES = {"silu": nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "none
 MIN_RADIUS = 0.2
 
 
-#: Mean number of neighbours where neither a file nor training data says it.
+#: Mean number of neighbors where neither a file nor training data says it.
 DEFAULT_NEIGHBORS = 16.0
 
 
 class MaceConfig(BackboneConfig):
     """MACE from hyperparameters, or from a saved mace-torch model (``file``)."""
+
+    renamed: ClassVar[dict[str, str]] = {"max_l": "l_max"}
 
     kind: Literal["mace"] = "mace"
     layers: int = Field(2, ge=1, description="Number of message-passing layers.")
@@ -50,7 +52,7 @@ class MaceConfig(BackboneConfig):
         description="Whether `file` may be loaded: it is a pickle, and loading it runs its code.",
     )
     head: str | None = Field(None, description="Head of a multi-head `file`; default: the first.")
-    max_l: int = Field(1, ge=0, le=3, description="Highest order of the node features.")
+    l_max: int = Field(1, ge=0, le=3, description="Highest order of the node features.")
     max_ell: int = Field(3, ge=0, le=6, description="Highest spherical harmonic of the edges.")
     correlation: int = Field(3, ge=1, le=4, description="Body order of a layer, minus one.")
     num_radial: int = Field(8, ge=1, description="Number of radial basis functions.")
@@ -82,7 +84,7 @@ class MaceConfig(BackboneConfig):
     avg_num_neighbors: float | None = Field(
         None,
         gt=0,
-        description="Mean number of neighbours, by which messages are divided; default: that of "
+        description="Mean number of neighbors, by which messages are divided; default: that of "
         "the training data, or 16 for a model that is built without data.",
     )
     agnostic_product: bool = Field(
@@ -117,9 +119,9 @@ class MaceConfig(BackboneConfig):
 
     @model_validator(mode="after")
     def _orders_can_be_made(self) -> Self:
-        if self.max_l > self.max_ell:
+        if self.l_max > self.max_ell:
             raise ValueError(
-                f"max_l is {self.max_l}, but edges have harmonics up to max_ell = {self.max_ell}"
+                f"l_max is {self.l_max}, but edges have harmonics up to max_ell = {self.max_ell}"
             )
         return self
 
@@ -127,7 +129,7 @@ class MaceConfig(BackboneConfig):
 def highest_order(config: MaceConfig, layer: int) -> int:
     """Highest l of the node features that a layer makes."""
     last = layer == config.layers - 1
-    return 0 if last and not config.last_layer_tensors else config.max_l
+    return 0 if last and not config.last_layer_tensors else config.l_max
 
 
 def feature_irreps(config: MaceConfig, layer: int) -> Any:

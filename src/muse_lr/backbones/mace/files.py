@@ -35,7 +35,7 @@ REFUSED = {
     "PolarMACE": "take its short-range part from a MACE file and add charges and a coulomb head",
     "MACELES": "take a MACE file and add latent charges and a coulomb head",
     "AtomicDipolesMACE": "it predicts dipoles, not energies",
-    "AtomicDielectricMACE": "it predicts dipoles and polarisabilities, not energies",
+    "AtomicDielectricMACE": "it predicts dipoles and polarizabilities, not energies",
     "EnergyDipolesMACE": "give a MACE that predicts energies only",
     "LAMMPS_MACE": "give the .model file that the LAMMPS file was made from",
 }
@@ -217,8 +217,8 @@ def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
     outputs = [o3.Irreps(str(product.linear.irreps_out)) for product in model.products]
     harmonics = o3.Irreps(str(interactions[0].edge_attrs_irreps))
     channels = outputs[0].count(o3.Irrep(0, 1))
-    max_l = max(irreps.lmax for irreps in outputs)
-    full = o3.Irreps([(channels, (order, (-1) ** order)) for order in range(max_l + 1)])
+    l_max = max(irreps.lmax for irreps in outputs)
+    full = o3.Irreps([(channels, (order, (-1) ** order)) for order in range(l_max + 1)])
     scalar = o3.Irreps([(channels, (0, 1))])
     usual = all(irreps == full for irreps in outputs[:-1]) and outputs[-1] in (full, scalar)
     if not usual or harmonics != o3.Irreps.spherical_harmonics(harmonics.lmax):
@@ -232,7 +232,7 @@ def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
         for contraction in product.symmetric_contractions.contractions
     }
     if len(neighbors) > 1 or len(correlations) > 1:
-        raise InputError(f"{path}: has layers with different correlation or neighbour numbers")
+        raise InputError(f"{path}: has layers with different correlation or neighbor numbers")
     radial = model.radial_embedding
     last = model.readouts[-1]
     edge_irreps = [_edge_irreps(block) for block in interactions]
@@ -240,7 +240,7 @@ def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
         "cutoff": float(model.r_max),
         "channels": channels,
         "layers": len(interactions),
-        "max_l": max_l,
+        "l_max": l_max,
         "max_ell": harmonics.lmax,
         "correlation": correlations.pop(),
         "num_polynomial_cutoff": int(radial.cutoff_fn.p),

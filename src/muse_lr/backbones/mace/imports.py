@@ -58,13 +58,13 @@ def float64_construction() -> Iterator[None]:
     import_mace()
     import e3nn
 
-    optimisation = e3nn.get_optimization_defaults()
+    optimization = e3nn.get_optimization_defaults()
     e3nn.set_optimization_defaults(jit_script_fx=False)
     try:
         with _quiet(), double_precision():
             yield
     finally:
-        e3nn.set_optimization_defaults(**optimisation)
+        e3nn.set_optimization_defaults(**optimization)
 
 
 @contextmanager

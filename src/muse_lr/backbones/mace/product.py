@@ -139,7 +139,7 @@ def _by_pairs(u: Tensor, nu: int, one: Tensor, other: Tensor) -> Tensor:
 
 
 def _join(u: Tensor, axis: int, one: Tensor, other: Tensor) -> Tensor:
-    """Two neighbouring axes, of which products see the symmetric part, as one of pairs."""
+    """Two neighboring axes, of which products see the symmetric part, as one of pairs."""
     u = u.movedim((axis, axis + 1), (-2, -1))
     pairs = u[..., one, other] + u[..., other, one]
     pairs = pairs * torch.where(one == other, 0.5, 1.0).to(u)

@@ -121,7 +121,7 @@ def express_in_basis(
     if theirs.shape[:-1] != ours.shape[:-1]:
         raise InputError(f"{where}: is not a MACE product basis")
     source, target = _symmetric_part(theirs, order), _symmetric_part(ours, order)
-    # Columns that vanish when symmetrised make this rank-deficient.
+    # Columns that vanish when symmetrized make this rank-deficient.
     transform = torch.linalg.pinv(target, rtol=1e-8) @ source  # (k ours, k theirs)
     if not torch.allclose(target @ transform, source, atol=1e-5):
         raise InputError(f"{where}: spans other polynomials than mace-torch's usual product basis")

@@ -62,7 +62,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
 
     with filters w of the distance and of the invariants of x_j - x_i, then an exchange between h
     and the invariants of x. The features are h and the Euclidean variables x, of which there are
-    ``multiplicity`` for each l = 1 .. ``max_l``. With ``so3lr`` the energies of the physical terms
+    ``multiplicity`` for each l = 1 .. ``l_max``. With ``so3lr`` the energies of the physical terms
     of SO3LR are added to the local ones, each a named part of the model's energy, and the cutoff
     is theirs.
 
@@ -102,7 +102,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         self.cutoff = max(config.cutoff, config.so3lr.cutoff if config.so3lr else 0.0)
         self.layers = config.layers
         self.scalar_channels = config.channels
-        self.tensor_channels = dict.fromkeys(range(1, config.max_l + 1), config.multiplicity)
+        self.tensor_channels = dict.fromkeys(range(1, config.l_max + 1), config.multiplicity)
         # SO3LR's charges are shifted to their total by the same for all atoms.
         self.size_consistent = not config.embed and config.so3lr is None
         self.has_charges = config.so3lr is not None
@@ -214,7 +214,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         return scalars * self.embedding_scale
 
     def _initial_variables(self, graph: Graph, neighbors: Tensor) -> Tensor:
-        """(n_nodes, sum of 2l + 1) sum of the neighbours' harmonics over their mean number."""
+        """(n_nodes, sum of 2l + 1) sum of the neighbors' harmonics over their mean number."""
         variables = neighbors.new_zeros((graph.num_nodes, neighbors.shape[1]))
         if self.config.start == "zero":
             return variables
@@ -235,7 +235,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         unknown = sorted(set(initial.tensors) - set(self.tensor_channels))
         if unknown:
             raise ValueError(
-                f"initial tensors of l = {unknown}: there are l <= {self.config.max_l}"
+                f"initial tensors of l = {unknown}: there are l <= {self.config.l_max}"
             )
         parts = []
         for order, zeros in self._split(torch.zeros_like(variables)).items():

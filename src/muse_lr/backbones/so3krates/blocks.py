@@ -17,7 +17,7 @@ def build_layers(config: So3kratesConfig) -> nn.ModuleList:
     """Euclidean attention and interaction of each layer.
 
     Attention is a product of queries, keys and filters divided by a constant, not a softmax over
-    the neighbours: a message that fades leaves nothing behind.
+    the neighbors: a message that fades leaves nothing behind.
     """
     transformer = import_so3krates("blocks.euclidean_transformer").EuclideanTransformer
     return nn.ModuleList(
@@ -59,7 +59,7 @@ def bounded(transformer: Any, scalars: Tensor, variables: Tensor) -> tuple[Tenso
 
 
 def neighbors_of(config: So3kratesConfig) -> float:
-    """Mean number of neighbours that messages are divided by."""
+    """Mean number of neighbors that messages are divided by."""
     return config.avg_num_neighbors or DEFAULT_NEIGHBORS
 
 

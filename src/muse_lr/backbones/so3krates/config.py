@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from muse_lr.backbones.base import BackboneConfig
 from muse_lr.config.schema import Strict
 
-#: Mean number of neighbours where neither a file nor training data says it.
+#: Mean number of neighbors where neither a file nor training data says it.
 DEFAULT_NEIGHBORS = 16.0
 
 
@@ -34,6 +34,8 @@ class So3lrConfig(Strict):
 class So3kratesConfig(BackboneConfig):
     """SO3krates from hyperparameters, or from a model saved by so3krates-torch (``file``)."""
 
+    renamed: ClassVar[dict[str, str]] = {"max_l": "l_max"}
+
     kind: Literal["so3krates"] = "so3krates"
     file: str | None = Field(
         None,
@@ -45,7 +47,7 @@ class So3kratesConfig(BackboneConfig):
         False,
         description="Whether `file` may be loaded: it is a pickle, and loading it runs its code.",
     )
-    max_l: int = Field(4, ge=1, le=4, description="Highest order of the Euclidean variables.")
+    l_max: int = Field(4, ge=1, le=4, description="Highest order of the Euclidean variables.")
     multiplicity: int = Field(
         1, ge=1, description="Euclidean variables of each order; one in the paper."
     )
@@ -59,7 +61,7 @@ class So3kratesConfig(BackboneConfig):
     avg_num_neighbors: float | None = Field(
         None,
         gt=0,
-        description="Mean number of neighbours, by which attention is divided; default: that of "
+        description="Mean number of neighbors, by which attention is divided; default: that of "
         "the training data, or 16 for a model that is built without data.",
     )
     start: Literal["neighbors", "zero"] = Field(
@@ -71,7 +73,7 @@ class So3kratesConfig(BackboneConfig):
     normalization: Literal["bounded", "layer", "none"] = Field(
         "bounded",
         description="What keeps attention, which is cubic in the features, from growing: layer is "
-        "SO3LR's normalisation of the invariant features within each layer, bounded the same after "
+        "SO3LR's normalization of the invariant features within each layer, bounded the same after "
         "a smooth bound on what enters the first, none is the paper's.",
     )
     readout_channels: int | None = Field(
@@ -104,7 +106,7 @@ class So3kratesConfig(BackboneConfig):
     @property
     def degrees(self) -> list[int]:
         """The order of each Euclidean variable, ascending."""
-        return [order for order in range(1, self.max_l + 1) for _ in range(self.multiplicity)]
+        return [order for order in range(1, self.l_max + 1) for _ in range(self.multiplicity)]
 
     @model_validator(mode="after")
     def _channels_can_be_split(self) -> Self:
@@ -112,6 +114,6 @@ class So3kratesConfig(BackboneConfig):
         if self.file is None and self.channels % parts:
             raise ValueError(
                 f"channels is {self.channels}, but must be a multiple of 4, of heads and of "
-                f"max_l * multiplicity: a multiple of {parts}"
+                f"l_max * multiplicity: a multiple of {parts}"
             )
         return self

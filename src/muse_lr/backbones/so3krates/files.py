@@ -161,7 +161,7 @@ def _check_supported(model: Any, path: Path) -> None:
     if getattr(model, "use_pme", False):
         raise InputError(f"{path}: use_pme is set, which is not supported")
     if model.layer_normalization_1 != model.layer_normalization_2:
-        raise InputError(f"{path}: has one layer normalisation; supported are both or none")
+        raise InputError(f"{path}: has one layer normalization; supported are both or none")
     attention = type(model.euclidean_transformers[0].euclidean_attention_block).__name__
     if attention != "EuclideanAttentionBlock":
         raise InputError(f"{path}: has {attention}; merge its adapters into the weights first")
@@ -174,7 +174,7 @@ def _hyperparameters(model: Any, given: So3kratesConfig, path: Path) -> So3krate
         "channels": model.num_features,
         "layers": model.num_layers,
         "heads": model.num_heads,
-        "max_l": max(degrees),
+        "l_max": max(degrees),
         "multiplicity": degrees.count(max(degrees)),
         "num_radial": model.num_radial_basis_fn,
         "radial_type": model.radial_basis_fn,

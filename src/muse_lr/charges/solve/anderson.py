@@ -21,7 +21,7 @@ HISTORY = 8
 #: Directions of the history that are shorter than this share of the longest are round-off, as are
 #: steps shorter than that share of the unknowns.
 RANK, SMALL = 1e-8, 1e-7
-#: Regularisation of the normal equations, relative.
+#: Regularization of the normal equations, relative.
 DAMPING = 1e-14
 #: A response that is amplified by more than the inverse of this is taken for an unstable one.
 MARGIN = 1e-6
@@ -98,7 +98,7 @@ def anderson(
     raise InputError(
         f"structure {graph}: the response of the charges to their own field did not become "
         f"self-consistent in {options.limit} iterations (residual {float(size[graph]):.1e}): "
-        "smaller susceptibilities or wider charges are needed (polarisation catastrophe), or more "
+        "smaller susceptibilities or wider charges are needed (polarization catastrophe), or more "
         "iterations"
     )
 
@@ -182,7 +182,7 @@ class _History:
             graph = int(unstable.nonzero()[0])
             raise InputError(
                 f"structure {graph}: the charges respond to their own field by more than the field "
-                "that made them (polarisation catastrophe): the susceptibilities are too large for "
+                "that made them (polarization catastrophe): the susceptibilities are too large for "
                 "these distances and widths"
             )
 

@@ -31,7 +31,7 @@ REACH = 6.0
 DOMINANCE = 0.95
 
 
-class Screened:
+class ScreenedPreconditioner:
     """The preconditioner, of some graphs of a batch; in the others it is the diagonal.
 
     Parameters

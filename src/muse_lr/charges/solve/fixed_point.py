@@ -49,7 +49,7 @@ def fixed_point(
     options : Iteration
     metric : Tensor or None
         (n, ...) positive weights w with which w J is symmetric (to first order, if F is not
-        linear): then instabilities are recognised; None if there are none.
+        linear): then instabilities are recognized; None if there are none.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from muse_lr.charges.solve.conjugate_gradients import Screened, conjugate_gradients
+from muse_lr.charges.solve.conjugate_gradients import ScreenedPreconditioner, conjugate_gradients
 from muse_lr.charges.solve.linear_solve import bordered_factors, bordered_solve
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE
@@ -113,9 +113,9 @@ class InteractingCharges:
         return padded, bordered_factors(matrix, padded.present)
 
     @cached_property
-    def preconditioner(self) -> Screened:
+    def preconditioner(self) -> ScreenedPreconditioner:
         """Of the large graphs."""
-        return Screened(self._diagonal, self._width, self._geometry, ~self._small)
+        return ScreenedPreconditioner(self._diagonal, self._width, self._geometry, ~self._small)
 
     @cached_property
     def _operators(self) -> list[tuple[slice, Callable[[Tensor], Tensor]]]:

@@ -52,7 +52,7 @@ class NvalchemiSolver(PointChargeSolver):
     """
 
     name: ClassVar[str] = "nvalchemi"
-    right: ClassVar[frozenset[Derivative]] = frozenset(
+    supported_derivatives: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
 
@@ -122,7 +122,7 @@ class NvalchemiMeshSolver(PointChargeSolver):
     name: ClassVar[str] = "nvalchemi_pme"
     mesh: ClassVar[bool] = True
 
-    right: ClassVar[frozenset[Derivative]] = frozenset(
+    supported_derivatives: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
     best_accuracy: ClassVar[float] = 1e-6

@@ -15,7 +15,7 @@ from muse_lr.electrostatics.mesh.mesh import MeshError, mesh_spacings
 
 
 class _TorchPME(PointChargeSolver):
-    """Loop over graphs around a calculator of torch-pme that is given no neighbours.
+    """Loop over graphs around a calculator of torch-pme that is given no neighbors.
 
     torch-pme's ``smearing`` is sqrt(2) times our splitting and its potentials are already halved.
     It works in float64 whatever the model's dtype.
@@ -60,7 +60,7 @@ class TorchPMESolver(_TorchPME):
     """
 
     name: ClassVar[str] = "torchpme"
-    right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
+    supported_derivatives: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
 
     def _calculator(self, potential: Any, cell: Tensor, count: Tensor) -> Any:
         from torchpme import EwaldCalculator
@@ -80,7 +80,7 @@ class TorchPMEMeshSolver(_TorchPME):
     """
 
     name: ClassVar[str] = "torchpme_pme"
-    right: ClassVar[frozenset[Derivative]] = frozenset(
+    supported_derivatives: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
     #: Finer meshes than this would need take seconds and gigabytes for a hundred atoms.

@@ -131,7 +131,7 @@ def shortest_vector(first: Tensor, second: Tensor) -> Tensor:
 class ReciprocalSpace:
     """Structure factors on the k vectors of the chosen graphs, batched without a loop.
 
-    exp(i k.r) factorises over the three fractional coordinates, so that a structure factor is a
+    exp(i k.r) factorizes over the three fractional coordinates, so that a structure factor is a
     matrix product instead of a sine and cosine for each atom and each k. The waves with n3 >= 0 are
     kept; those with n3 > 0 stand for their mirror images too.
 

@@ -28,11 +28,11 @@ import torch
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.electrostatics.base import Lattice, Solver
+from muse_lr.electrostatics.base import Solver
 from muse_lr.electrostatics.ewald.lattice import LatticeCells, lattice_cells
 from muse_lr.electrostatics.ewald.pairs import find_pairs, pair_energy
 from muse_lr.errors import InputError
-from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.geometry import Geometry, PeriodicBoundary
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -84,7 +84,7 @@ class PointChargeSolver(Solver):
     """
 
     name: ClassVar[str]
-    boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
+    boundaries: ClassVar[frozenset[PeriodicBoundary]] = frozenset({"TTF", "TTT"})
     l_max: ClassVar[int] = 0
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:

@@ -4,12 +4,12 @@ All conventions of the sums, said once:
 
 - Two sites interact by :math:`k \hat L \hat L' \mathrm{erf}(r / \sqrt{2 s^2}) / r` with
   :math:`s^2 = \sigma^2 + \sigma'^2` and the multipole operators of
-  :mod:`muse_lr.electrostatics.kernels`; l = 2 is in Racah normalisation, Q_20 = sum q (3 z^2 - r^2)
+  :mod:`muse_lr.electrostatics.kernels`; l = 2 is in Racah normalization, Q_20 = sum q (3 z^2 - r^2)
   / 2.
 - The energy of a site with itself is left out, that with its periodic images is not. The head's
   ``self_interaction`` adds it: :math:`k q^2 / 2 \sqrt\pi \sigma` for a charge.
 - TTT: the boundary at infinity is conducting (no surface dipole term). A net charge Q is
-  neutralised by a uniform background: the term k = 0 of the Gaussian density is dropped,
+  neutralized by a uniform background: the term k = 0 of the Gaussian density is dropped,
   :math:`E_\mathrm{background} = -(2 \pi k / V) (Q^2 \eta^2 - Q \sum_i q_i \sigma_i^2)`, which for
   points is the textbook's :math:`-2 \pi k Q^2 \eta^2 / V` and makes the energy independent of the
   splitting :math:`\eta`.
@@ -41,7 +41,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.electrostatics.base import EVERY_DERIVATIVE, REAL_TAPER, Derivative, Lattice, Solver
+from muse_lr.electrostatics.base import EVERY_DERIVATIVE, REAL_TAPER, Derivative, Solver
 from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
 from muse_lr.electrostatics.ewald.pairs import find_pairs, pair_energy
 from muse_lr.electrostatics.ewald.waves import KeptWaves
@@ -54,7 +54,7 @@ from muse_lr.electrostatics.kernels import (
 )
 from muse_lr.math.multipoles import MAX_MULTIPOLE, CartesianMultipoles, to_cartesian
 from muse_lr.math.switching import switch_off
-from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.geometry import Geometry, PeriodicBoundary
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -62,9 +62,9 @@ from muse_lr.units import COULOMB_CONSTANT
 class ReferenceSolver(Solver):
     """Ewald sum of crystals and slabs; a batch may mix both."""
 
-    boundaries: ClassVar[frozenset[Lattice]] = frozenset({"TTF", "TTT"})
+    boundaries: ClassVar[frozenset[PeriodicBoundary]] = frozenset({"TTF", "TTT"})
     l_max: ClassVar[int] = MAX_MULTIPOLE
-    right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
+    supported_derivatives: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
         super().__init__(widths, accuracy, cutoff)

@@ -23,7 +23,7 @@ class MeshError:
 
     with the mesh spacing h along a cell vector and the splitting eta. The second factor is the
     distance between charges: the error is mostly that of a charge with its own image on the mesh,
-    while the scale is the force between neighbours. The form holds to a factor of two for random
+    while the scale is the force between neighbors. The form holds to a factor of two for random
     charges in 0.0025 to 0.1 atoms/A^3 and h / eta from 0.3 to 1.4; c is an upper bound of what was
     measured (tests/test_engines.py measures it again).
 

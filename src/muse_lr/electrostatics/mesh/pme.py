@@ -47,7 +47,7 @@ class PMESolver(PointChargeSolver):
     right to the accuracy of the mesh; those of fixed size are exact derivatives of the energy.
     """
 
-    right: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
+    supported_derivatives: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
     name: ClassVar[str] = "pme"
     mesh: ClassVar[bool] = True
     best_accuracy: ClassVar[float] = 1e-9

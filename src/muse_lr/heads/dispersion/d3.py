@@ -89,7 +89,7 @@ class D3Head(Head):
         return energy + 3 * self.damping.s8 * tail
 
     def coordination_numbers(self, geometry: Geometry, composition: Tensor) -> Tensor:
-        """(n_atoms,) smooth count of neighbours; ``composition`` (n_atoms, n_elements)."""
+        """(n_atoms,) smooth count of neighbors; ``composition`` (n_atoms, n_elements)."""
         sender, receiver = geometry.edge_index
         near = geometry.edge_lengths < self.cutoff
         sender, receiver = sender[near], receiver[near]

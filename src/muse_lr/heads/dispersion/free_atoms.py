@@ -1,14 +1,14 @@
-"""Free atoms: static polarisabilities, C6 coefficients and van der Waals radii.
+"""Free atoms: static polarizabilities, C6 coefficients and van der Waals radii.
 
 Values of the method of A. Tkatchenko and M. Scheffler, Phys. Rev. Lett. 102, 073005 (2009), as
-tabulated for further elements by V. V. Gobre, Efficient modelling of linear electronic polarization
+tabulated for further elements by V. V. Gobre, Efficient modeling of linear electronic polarization
 in materials using atomic response functions, PhD thesis, TU Berlin (2016), table A.1. The compiled
 table of libMBD, from which they were taken, is in the public domain (CC0-1.0).
 """
 
 from __future__ import annotations
 
-#: Element -> polarisability (Bohr^3), C6 (Hartree Bohr^6), radius (Bohr).
+#: Element -> polarizability (Bohr^3), C6 (Hartree Bohr^6), radius (Bohr).
 FREE_ATOMS: dict[str, tuple[float, float, float]] = {
     "H": (4.5, 6.5, 3.1),
     "He": (1.38, 1.46, 2.65),

@@ -174,7 +174,7 @@ class MBDHead(Head):
         return self.beta * (atoms.radius[pairs.first] + atoms.radius[pairs.second])
 
     def _screened(self, atoms: Oscillators, padding: Padding, pairs: DipolePairs) -> Oscillators:
-        """The oscillators in the field of their neighbours' short-range dipoles."""
+        """The oscillators in the field of their neighbors' short-range dipoles."""
         frequencies, weights = frequency_grid()
         reach = self._damping_radius(atoms, pairs)
         each, everyone = [], torch.ones_like(atoms.radius)
@@ -214,7 +214,7 @@ def _half_trace(matrix: Tensor) -> Tensor:
 def _unstable(what: str) -> InputError:
     return InputError(
         f"mbd: a {what} is negative: atoms this polarizable and this close, for example neutral "
-        "metal atoms in an ionic crystal, polarise each other without bound; use c6 there"
+        "metal atoms in an ionic crystal, polarize each other without bound; use c6 there"
     )
 
 

@@ -1,4 +1,4 @@
-"""Polarisabilities, C6 coefficients and radii of atoms in molecules, from their volumes."""
+"""Polarizabilities, C6 coefficients and radii of atoms in molecules, from their volumes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def free_atoms(elements: Sequence[str]) -> FreeAtoms:
     missing = [element for element in elements if element not in FREE_ATOMS]
     if missing:
         raise InputError(
-            f"no free-atom polarisability is known of {', '.join(missing)}: the heads c6 and mbd "
+            f"no free-atom polarizability is known of {', '.join(missing)}: the heads c6 and mbd "
             "describe H to Rn"
         )
     rows = torch.tensor([FREE_ATOMS[element] for element in elements], dtype=torch.float64)

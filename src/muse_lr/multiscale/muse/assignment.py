@@ -4,7 +4,7 @@ r"""Fractional assignment of atoms to coarse nodes.
 
 with the masses of :mod:`muse_lr.multiscale.muse.thinning` and a bounded affinity b: an exact
 partition of unity over the nodes of each atom. The denominator is bounded from below by the
-coverage. A node sits at its own atom; a centre of weights could coincide with another's and leave
+coverage. A node sits at its own atom; a center of weights could coincide with another's and leave
 no direction.
 """
 
@@ -55,7 +55,7 @@ class Assignment:
         (p,) in A; 0 for an atom and the node that sits on it.
     share : Tensor
         (p,) S_iK; sums to 1 for each atom.
-    pull : Tensor
+    normalized_share : Tensor
         (p,) S_iK / m_K, which stays finite where a node dies.
     """
 
@@ -64,7 +64,7 @@ class Assignment:
     vectors: Tensor
     lengths: Tensor
     share: Tensor
-    pull: Tensor
+    normalized_share: Tensor
 
 
 def kept_nodes(mass: Tensor, geometry: Geometry) -> CoarseNodes:
@@ -128,8 +128,8 @@ def assign(
     mass = nodes.mass.index_select(0, node)
     weight = reach * mass
     total = weight.new_zeros(n_atoms).index_add(0, atom, weight)
-    pull = reach / _bounded(total).index_select(0, atom)
-    return Assignment(atom, node, vectors, lengths, pull * mass, pull)
+    normalized = reach / _bounded(total).index_select(0, atom)
+    return Assignment(atom, node, vectors, lengths, normalized * mass, normalized)
 
 
 def _bounded(total: Tensor) -> Tensor:

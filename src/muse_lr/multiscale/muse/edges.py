@@ -1,4 +1,4 @@
-"""Neighbour lists of coarse nodes, made anew in every evaluation: nodes come and go."""
+"""Neighbor lists of coarse nodes, made anew in every evaluation: nodes come and go."""
 
 from __future__ import annotations
 

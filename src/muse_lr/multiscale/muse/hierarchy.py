@@ -12,6 +12,7 @@ from muse_lr.backbones.base import Backbone
 from muse_lr.config.registry import lookup
 from muse_lr.config.schema import check_elements, validate
 from muse_lr.errors import InputError
+from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.multiscale.base import (
     Multiscale,
     MultiscaleConfig,
@@ -21,7 +22,7 @@ from muse_lr.multiscale.base import (
 )
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
-from muse_lr.multiscale.muse.tensors import QUIET, dense, matrices_to_standard
+from muse_lr.multiscale.muse.tensors import READOUT_INIT_SCALE, dense, matrices_to_standard
 from muse_lr.multiscale.muse.thinning import (
     CROWDING,
     EveryAtom,
@@ -37,17 +38,22 @@ from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 class MuseConfig(MultiscaleConfig):
     """Keys of the hierarchy."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "inner": "inner_fraction",
+        "crowding": "crowding_fraction",
+    }
+
     kind: Literal["muse"] = "muse"
     levels: int = Field(1, ge=1, le=3, description="Coarse levels; radii double from each to next.")
     radius: float = Field(7.0, gt=0, le=20, description="Reach of a node of the first level, A.")
-    inner: float = Field(
+    inner_fraction: float = Field(
         0.8, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
     )
     cutoff: float = Field(
         16.0,
         gt=0,
         le=40,
-        description="Cutoff of the edges between nodes of the first level, A; neighbours can "
+        description="Cutoff of the edges between nodes of the first level, A; neighbors can "
         "be two radii apart.",
     )
     channels: int | None = Field(
@@ -59,7 +65,7 @@ class MuseConfig(MultiscaleConfig):
     backbone: str | dict[str, Any] | None = Field(
         None,
         description="Kind of backbone whose interaction modules run on the coarse graphs beside "
-        "the tensor messages, with that kind's defaults, or its section, {kind: mace, max_l: 2}; "
+        "the tensor messages, with that kind's defaults, or its section, {kind: mace, l_max: 2}; "
         "default the atoms' kind, none for none.",
     )
     pooling: Literal["tensors", "moments"] = Field(
@@ -84,7 +90,7 @@ class MuseConfig(MultiscaleConfig):
         "grows with the rate of the priorities. Less thins more and is stiffer; 0 for the same "
         "delta everywhere.",
     )
-    crowding: float = Field(
+    crowding_fraction: float = Field(
         CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
     )
 
@@ -115,7 +121,7 @@ class MuseConfig(MultiscaleConfig):
             raise InputError("nodes is species: say which in species: [O, ...]")
         if self.nodes == "thinning" and self.cutoff <= self.radius:
             raise InputError(
-                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbours can "
+                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbors can "
                 f"be two radii ({self.radius:g} A) apart, and edges fade from half of it on"
             )
         return self
@@ -161,13 +167,13 @@ class Muse(Multiscale):
                 l_max=config.l_max,
                 layers=config.layers,
                 radius=radius,
-                inner=config.inner * radius,
+                inner=config.inner_fraction * radius,
                 cutoff=cutoff,
                 moments=config.pooling == "moments",
             )
             interactions = _interactions(config, context, channels, cutoff)
             self.levels.append(Level(level_size, _choice(config), interactions))
-        self.readout = dense(size.scalars, 1, size.scalars, QUIET)
+        self.readout = dense(size.scalars, 1, size.scalars, READOUT_INIT_SCALE)
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:
@@ -219,7 +225,7 @@ class Muse(Multiscale):
                 unpooled.scalars, atoms.vectors, atoms.local_vectors, atoms.local_matrices
             )
             if unpooled.vectors is not None:
-                tensors.setdefault(1, []).append(unpooled.vectors[:, [1, 2, 0]])
+                tensors.setdefault(1, []).append(to_standard_order(unpooled.vectors))
             if unpooled.matrices is not None:
                 tensors.setdefault(2, []).append(matrices_to_standard(unpooled.matrices))
         local = self.readout(atoms.scalars)[:, 0]
@@ -231,7 +237,7 @@ class Muse(Multiscale):
         scalars = features.scalars
         vectors = None
         if self.reads_tensors:
-            vectors = features.tensors[1][:, [2, 0, 1]]
+            vectors = from_standard_order(features.tensors[1])
         if self.local is None:
             return AtomTensors(scalars, vectors, scalars.new_zeros((len(scalars), 3, 0)), None)
         near = graph.within(self.local_cutoff)
@@ -251,7 +257,7 @@ def _choice(config: MuseConfig) -> NodeChoice:
     if config.nodes == "species":
         return SpeciesNodes(config.species)
     kind = GivenNodes if config.nodes == "given" else ThinnedNodes
-    return kind(config.delta, config.kappa, config.softening, config.crowding)
+    return kind(config.delta, config.kappa, config.softening, config.crowding_fraction)
 
 
 def _interactions(
@@ -276,6 +282,6 @@ def _interactions(
     elif idle and max(backbone.tensor_channels) > config.l_max:
         raise InputError(
             f"{where} have tensors of l = {max(backbone.tensor_channels)}, which the nodes, with "
-            f"model.multiscale.l_max: {config.l_max}, do not read: give them that max_l"
+            f"model.multiscale.l_max: {config.l_max}, do not read: give them that l_max"
         )
     return backbone

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone
+from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.multiscale.muse.assignment import (
     Assignment,
     CoarseNodes,
@@ -21,7 +22,7 @@ from muse_lr.multiscale.muse.edges import coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
 from muse_lr.multiscale.muse.pooling import AtomTensors, Pooling, Unpooled, Unpooling
 from muse_lr.multiscale.muse.tensors import (
-    QUIET,
+    READOUT_INIT_SCALE,
     TensorFeatures,
     bounded,
     dense,
@@ -102,7 +103,7 @@ class Level(nn.Module):
         self.bridge = None if interactions is None else Bridge(size, interactions)
         self.unpooling = Unpooling(*shape, size.radius, size.l_max)
         invariants = size.channels + size.l_max * size.tensor_channels
-        self.readout = dense(invariants, 1, size.channels, QUIET)
+        self.readout = dense(invariants, 1, size.channels, READOUT_INIT_SCALE)
 
     def forward(
         self, atoms: AtomTensors, graph: Graph, geometry: Geometry
@@ -176,7 +177,7 @@ class Bridge(nn.Module):
         graph: Graph,
     ) -> tuple[TensorFeatures, Tensor]:
         """Features to which those of the interaction modules are added, and energies (n,), eV."""
-        pull = assignment.pull[:, None]
+        pull = assignment.normalized_share[:, None]
         content = gather(graph.composition[assignment.atom] * pull, assignment.node, len(kept.mass))
         coarse = Graph(
             composition=content / content.sum(1, keepdim=True),
@@ -199,7 +200,7 @@ class Bridge(nn.Module):
         for order, linear in zip(self.orders, self.tensors_out, strict=True):
             values = linear(learned.tensors[order])
             updated[order] = updated[order] + (
-                values[:, [2, 0, 1]] if order == 1 else matrices_from_standard(values)
+                from_standard_order(values) if order == 1 else matrices_from_standard(values)
             )
         scalars = nodes.scalars + self.scalars_out(learned.scalars)
         return TensorFeatures(scalars, updated[1], updated[2]), energies
@@ -207,4 +208,4 @@ class Bridge(nn.Module):
 
 def _to_standard(nodes: TensorFeatures, order: int) -> Tensor:
     """(n, 2l + 1, C) in m = -l..l of the vectors or matrices."""
-    return nodes.vectors[:, [1, 2, 0]] if order == 1 else matrices_to_standard(nodes.matrices)
+    return to_standard_order(nodes.vectors) if order == 1 else matrices_to_standard(nodes.matrices)

@@ -45,7 +45,7 @@ class MomentPooling(nn.Module):
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Features of the nodes; orders beyond l_max are zero."""
         atom, node = assignment.atom, assignment.node
-        pull = assignment.pull[:, None]
+        pull = assignment.normalized_share[:, None]
         scalars = gather(self.value(atoms.scalars).index_select(0, atom) * pull, node, n_nodes)
         vectors = scalars.new_zeros((n_nodes, 3, 0))
         matrices = scalars.new_zeros((n_nodes, 3, 3, 0))

@@ -15,7 +15,7 @@ from muse_lr.math.harmonics import solid_harmonics
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.muse.assignment import Assignment
 from muse_lr.multiscale.muse.tensors import (
-    QUIET,
+    READOUT_INIT_SCALE,
     RadialGaussians,
     TensorFeatures,
     act,
@@ -170,7 +170,7 @@ class Pooling(TensorMaps):
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Features of the nodes; orders beyond l_max are zero."""
         atom, node = assignment.atom, assignment.node
-        pull = assignment.pull[:, None]
+        pull = assignment.normalized_share[:, None]
         radial = self.radial(assignment.lengths) * pull
         value = self.value(atoms.scalars).index_select(0, atom)
         scalars = gather(value * (pull + self.scalar_filter(radial)), node, n_nodes)
@@ -236,10 +236,12 @@ class Unpooling(TensorMaps):
         super().__init__(radius, l_max)
         self.value = nn.Linear(channels, scalars, bias=False)
         with torch.no_grad():
-            self.value.weight.mul_(QUIET)
+            self.value.weight.mul_(READOUT_INIT_SCALE)
         self.add_maps(vectors, tensor_channels)
         invariants = (0, 1, 4)[l_max] + (self.carry is not None)
-        self.update = dense(2 * scalars + invariants * tensor_channels, scalars, scalars, QUIET)
+        self.update = dense(
+            2 * scalars + invariants * tensor_channels, scalars, scalars, READOUT_INIT_SCALE
+        )
 
     def forward(
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment

@@ -36,7 +36,7 @@ COMPONENTS = torch.tensor(
 LARGEST = 8.0
 #: What is read out of the hierarchy, energies and updates of the atoms' features, starts this much
 #: smaller than what it carries among the nodes: training began with the noise of random weights.
-QUIET = 0.1
+READOUT_INIT_SCALE = 0.1
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class RadialGaussians(nn.Module):
 
     def forward(self, lengths: Tensor) -> Tensor:
         """(p,) -> (p, count + 1)."""
-        centres = torch.arange(self.count, device=lengths.device, dtype=lengths.dtype)
-        offset = lengths[:, None] / self.spacing - centres
+        centers = torch.arange(self.count, device=lengths.device, dtype=lengths.dtype)
+        offset = lengths[:, None] / self.spacing - centers
         return torch.cat([torch.ones_like(lengths[:, None]), torch.exp(-offset.square())], dim=1)
 
 

@@ -4,9 +4,9 @@ An independent construction of soft coarse-graining, after the idea of the Multi
 Ensemble (A. Sole et al., arXiv:2605.25710); the equations here are not those of that paper. With
 the quintic smoothstep S and the window :math:`w(r) = 1 - S((r - R_{in}) / (R_{out} - R_{in}))`:
 
-1. a priority :math:`p_i` from the neighbourhood, smooth and slowly varying, and its thermal rate
-   :math:`\nu_i`, how fast the neighbours change it at 300 K;
-2. suppression :math:`k_{ij} = w(r_{ij}) S((p_j - p_i) / \delta_{ij})` of i by neighbours j of
+1. a priority :math:`p_i` from the neighborhood, smooth and slowly varying, and its thermal rate
+   :math:`\nu_i`, how fast the neighbors change it at 300 K;
+2. suppression :math:`k_{ij} = w(r_{ij}) S((p_j - p_i) / \delta_{ij})` of i by neighbors j of
    higher priority, over all periodic images, with
    :math:`\delta_{ij}^2 = \delta^2 + \tau^2 (\nu_i^2 + \nu_j^2)`; ties do not suppress;
 3. masses :math:`m^0 = 1`, :math:`m_i^{t+1} = S(1 - \kappa \sum_j m_j^t k_{ij})`, stopped
@@ -64,7 +64,7 @@ def crowding(
               \nu_i^2 = \sum_j f'(r_{ij})^2 k_B T / m_j, \qquad f(r) = 1 - S(r / radius)
 
     How crowded the surroundings are varies slowly, so that masses have small gradients. The rate is
-    the root mean square of :math:`dp_i/dt` when the neighbours, of the standard atomic masses
+    the root mean square of :math:`dp_i/dt` when the neighbors, of the standard atomic masses
     :math:`m_j`, move independently at 300 K and atom i rests; every image counts as an atom of its
     own, so that a cell and its supercells agree.
 
@@ -218,7 +218,7 @@ class ThinnedNodes(NodeChoice):
         lengths = geometry.edge_lengths.index_select(0, edges)
         priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
         spread = self.softening**2 * rate if self.softening else None
-        # Neighbours of lower priority, half of them at least, do not suppress at all.
+        # Neighbors of lower priority, half of them at least, do not suppress at all.
         sender, receiver = index
         order = priority.detach()
         higher = order.index_select(0, sender) > order.index_select(0, receiver)

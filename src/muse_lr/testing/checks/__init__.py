@@ -41,7 +41,7 @@ from muse_lr.testing.checks.symmetry import (
 from muse_lr.testing.checks.training import (
     check_parameters_receive_gradients,
     check_save_load,
-    randomise_weights,
+    randomize_weights,
 )
 
 __all__ = [
@@ -65,7 +65,7 @@ __all__ = [
     "check_translation",
     "check_wrapping",
     "displacement_path",
-    "randomise_weights",
+    "randomize_weights",
     "separation_path",
     "strain_path",
 ]

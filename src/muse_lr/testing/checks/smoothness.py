@@ -1,4 +1,4 @@
-"""Smoothness along paths where neighbours, coarse nodes or k-vectors come and go."""
+"""Smoothness along paths where neighbors, coarse nodes or k-vectors come and go."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def separation_path(atoms: Atoms, cutoff: float, atom: int = 0) -> Path:
         For a single atom.
     """
     if len(atoms) < 2:
-        raise NotApplicable("a single atom has no neighbour to leave")
+        raise NotApplicable("a single atom has no neighbor to leave")
     other = (atom + 1) % len(atoms)
     vector = atoms.positions[atom] - atoms.positions[other]
     direction = vector / np.linalg.norm(vector)
@@ -133,7 +133,7 @@ def _curvature(energies: Array, h: float) -> Array:
 
 
 def _steps(energies: Array, h: float) -> Array:
-    """J_h at the points of a grid that have two neighbours on each side, (n - 4,)."""
+    """J_h at the points of a grid that have two neighbors on each side, (n - 4,)."""
     curvature = _curvature(energies, h)
     return np.abs(curvature[2:] - curvature[:-2])
 
@@ -154,24 +154,24 @@ def _suspects(fine: Array) -> list[int]:
 
 
 def _zoom(
-    potential: Potential, path: Path, centre: float, h: float, levels: int, tolerance: float
+    potential: Potential, path: Path, center: float, h: float, levels: int, tolerance: float
 ) -> tuple[float, float, float]:
     """Extrapolated jump near a point, what is allowed there, and where it is."""
     previous, jump, scale, noise = np.inf, np.inf, 1e-2, 0.0
     for level in range(levels + CONFIRMATIONS):
         width, h = 3 * h, h / 4
-        grid = np.linspace(centre - width, centre + width, 25)
+        grid = np.linspace(center - width, center + width, 25)
         energies = _energies(potential, path, grid)
         steps = _steps(energies, h)
         found = int(np.argmax(steps))
         if level == 0:
             scale = max(scale, float(np.abs(_curvature(energies, h)).max()))
         jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
-        previous, centre = float(steps[found]), float(grid[found + 2])
+        previous, center = float(steps[found]), float(grid[found + 2])
         noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
         # A step that was half outside of the last window is larger than the extrapolation knows:
         # look again, unless all is well or the next h would see more noise than jump.
         settled = jump <= tolerance * scale + noise or jump < 32 * noise
         if level >= levels - 1 and settled:
             break
-    return max(jump, 0.0), tolerance * scale + noise, centre
+    return max(jump, 0.0), tolerance * scale + noise, center

@@ -21,7 +21,7 @@ from muse_lr.testing.potentials import ModelPotential, Potential, Subject, as_po
 ROUND_OFF = 1e-14
 
 
-def randomise_weights(module: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
+def randomize_weights(module: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
     """Add normal noise of standard deviation ``scale`` to every parameter, in place.
 
     Parts that are switched off at first (a zero gate, a zero bias) are switched on by it.
@@ -41,7 +41,7 @@ def check_parameters_receive_gradients(
     seed: int = 0,
     noise: float = 0.1,
 ) -> Measurement:
-    r"""Every parameter receives a gradient, at randomised weights.
+    r"""Every parameter receives a gradient, at randomized weights.
 
     .. math:: \max |\partial_k L| > 10^{-14} \max_l |\partial_l L|, \quad
               L = \sum_y \sum_n w_n y_n^2
@@ -73,7 +73,7 @@ def check_parameters_receive_gradients(
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     if not names:
         raise NotApplicable("the model has no parameters")
-    randomise_weights(model, seed, noise)
+    randomize_weights(model, seed, noise)
     batch = AtomsBatch.from_ase(list(structures), cutoff=model.cutoff)
     compute = [label for label in labels if label != "energy"]
     out = model(batch, compute=compute, create_graph=True)

@@ -17,7 +17,7 @@ from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConf
 from muse_lr.charges.induction_models import self_consistent
 from muse_lr.charges.polarization import (
     Modulation,
-    PolarisationMap,
+    PolarizationMap,
     Response,
     largest_susceptibilities,
     tensors_of,
@@ -69,14 +69,14 @@ class System:
         external = uniform_field(density, geometry, self.l_max).moments
         susceptibility = self.susceptibility if susceptibility is None else susceptibility
         response = Response(reference, susceptibility, external)
-        polarise = PolarisationMap(geometry, self.width, self.solver, self.totals)
-        return polarise, response, geometry
+        polarize = PolarizationMap(geometry, self.width, self.solver, self.totals)
+        return polarize, response, geometry
 
     def solve(self, *args, tolerance=1e-12, limit=200, mixing=0.3, **kwargs):
-        polarise, response, geometry = self.parts(*args, **kwargs)
+        polarize, response, geometry = self.parts(*args, **kwargs)
         index, count = geometry.graph_index, geometry.num_graphs
         options = Iteration(index, count, mixing, tolerance, limit)
-        return self_consistent(polarise, response, geometry, options)
+        return self_consistent(polarize, response, geometry, options)
 
 
 def pair(distance, alpha, width, field, count=2):
@@ -100,7 +100,7 @@ def tensor_of_gaussians(distance, width):
 
 @pytest.mark.parametrize("width", [0.0, 0.6])
 @pytest.mark.parametrize("direction", ["along", "across"])
-def test_two_polarisable_atoms_in_a_field(width, direction):
+def test_two_polarizable_atoms_in_a_field(width, direction):
     alpha, distance, strength = 1.2, 2.1, 0.3
     axis = [0, 0, strength] if direction == "along" else [strength, 0, 0]
     moments = pair(distance, alpha, width, axis).solve()[:, :, 0]
@@ -116,11 +116,11 @@ def test_two_polarisable_atoms_in_a_field(width, direction):
 def test_a_few_steps_are_the_cut_series():
     alpha, strength = 1.2, 0.3
     system = pair(2.1, alpha, 0.6, [0, 0, strength])
-    polarise, response, geometry = system.parts()
-    moments = polarise.at_rest(response)
+    polarize, response, geometry = system.parts()
+    moments = polarize.at_rest(response)
     along, _ = tensor_of_gaussians(2.1, 0.6)
     for steps in range(1, 5):
-        moments = polarise(moments, *tensors_of(response, geometry))
+        moments = polarize(moments, *tensors_of(response, geometry))
         series = sum((alpha / K * along) ** n for n in range(steps))
         assert float(moments[0, 2, 0]) == pytest.approx(alpha / K * strength * series, rel=1e-12)
 
@@ -132,9 +132,9 @@ def test_the_catastrophe_of_points_is_reported():
     near = pair(1.01 * catastrophe, alpha, 0.0, field).solve()
     assert float(near[0, 2, 0]) > 10 * alpha / K * 0.1
     for ratio in (0.6, 0.9, 0.99):
-        with pytest.raises(muse_lr.InputError, match=r"structure 0.*polarisation catastrophe"):
+        with pytest.raises(muse_lr.InputError, match=r"structure 0.*polarization catastrophe"):
             pair(ratio * catastrophe, alpha, 0.0, field).solve()
-    with pytest.raises(muse_lr.InputError, match=r"structure 0.*polarisation catastrophe"):
+    with pytest.raises(muse_lr.InputError, match=r"structure 0.*polarization catastrophe"):
         pair(catastrophe, alpha, 0.0, field).solve()
 
 
@@ -151,7 +151,7 @@ def test_gaussians_have_the_catastrophe_of_their_own_tensor():
         assert bool(torch.isfinite(system.solve()).all())
     system = pair(0.1, 1.3 * limit, width, [0, 0, 0])
     system.reference[0, 1:] = 0.2
-    with pytest.raises(muse_lr.InputError, match="polarisation catastrophe"):
+    with pytest.raises(muse_lr.InputError, match="polarization catastrophe"):
         system.solve()
 
 
@@ -181,10 +181,10 @@ def test_the_energy_is_stationary(l_max):
     system = System([random_structure(4, FFF, seed=2)], l_max)
     system.totals[:] = 1.0
     field = torch.tensor([[0.1, -0.2, 0.3]])
-    polarise, response, geometry = system.parts(field=field)
+    polarize, response, geometry = system.parts(field=field)
     moments = system.solve(field=field).detach().requires_grad_(True)
     density = ChargeDensity(moments.sum(2), system.width, geometry.graph_index, 1)
-    energy = open_energy(density, geometry) + polarise.work(response, moments)
+    energy = open_energy(density, geometry) + polarize.work(response, moments)
     energy = energy - (density.dipole(geometry.positions) * field).sum(1)
     (slope,) = torch.autograd.grad(energy.sum(), moments)
     chemical_potential = slope[:, 0].mean()
@@ -218,10 +218,10 @@ def test_every_derivative(l_max, channels):
 def modulated(system, weights):
     """The response of a system with a modulation of three hidden channels."""
     hidden, inner, outer = weights
-    polarise, response, geometry = system.parts()
+    polarize, response, geometry = system.parts()
     external = torch.zeros(len(hidden), max(4, system.reference.shape[1]))
     modulation = Modulation(hidden, inner, outer)
-    return polarise, replace(response, external=external, modulation=modulation), geometry
+    return polarize, replace(response, external=external, modulation=modulation), geometry
 
 
 @pytest.mark.parametrize("l_max", [0, 1])
