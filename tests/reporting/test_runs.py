@@ -18,7 +18,7 @@ from muse_lr.reporting.predictions import baseline_energy, frame_sums, read_pred
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.reporting.runs import flatten, read_curves, read_summary
 
-FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate.py"))))
+FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "fabricate.py")))
 
 
 def test_frame_sums_give_the_metrics_of_the_summary(tmp_path):

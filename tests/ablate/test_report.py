@@ -32,7 +32,7 @@ from muse_lr.cli import ablate
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import text_table
 
-FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate.py"))))
+FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "fabricate.py")))
 VARIANTS = {"short_range": False, "charges": True}
 
 

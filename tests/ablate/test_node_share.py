@@ -25,7 +25,7 @@ from muse_lr.train.config import load_config
 from muse_lr.train.loop import train
 from training_data import write_run
 
-FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("fabricate.py"))))
+FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "fabricate.py")))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What is proven of the coarse nodes, on as many structures and paths as the proofs deserve.
 
-``pytest -m slow -s tests/test_multiscale_proofs.py`` prints the figures; some minutes.
+``pytest -m slow -s tests/multiscale/test_proofs.py`` prints the figures; some minutes.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Combination:
         return (0,) if self.charges == "fixed" else (0, 1, -1)
 
 
-#: What reads charges of the backbone's own needs one that has them: tests/test_so3krates.py.
+#: What reads charges of the backbone's own needs one that has them: tests/backbones/test_so3krates.py.
 DRAWN_CHARGES = [kind for kind in CHARGES if not lookup("charges", kind).needs_charges]
 #: A charge model with dipoles is an entry of its own, "kind:l_max".
 MULTIPOLES = [f"{kind}:1" for kind in DRAWN_CHARGES if lookup("charges", kind).has_multipoles]
@@ -120,7 +120,7 @@ WITH_MULTIPOLES = [*DRAWN_CHARGES, *MULTIPOLES]
 WITH_LEVELS = [*MULTISCALE, "muse:2"]
 #: The cheapest backbone first: the cover takes it where it has the choice.
 CHEAPEST_FIRST = sorted(BACKBONES, key="painn".__ne__)
-#: Coupled oscillators are unstable in most drawn structures: tests/test_dispersion.py chooses them.
+#: Coupled oscillators are unstable in most drawn structures: tests/heads/test_dispersion.py chooses them.
 DRAWN_HEADS = [head for head in HEADS if head != "mbd"]
 ENTRIES = (CHEAPEST_FIRST, WITH_LEVELS, WITH_MULTIPOLES, DRAWN_HEADS)
 SLOTS = [[None, *entries] for entries in ENTRIES]

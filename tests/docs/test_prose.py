@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "prose.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "prose.py"
 LONG = " ".join(["word"] * 41) + "."
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import muse_lr.model.build
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_readme_example():

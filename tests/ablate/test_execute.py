@@ -18,7 +18,7 @@ from muse_lr.ablate.execute import check_existing, child_environment, execute, l
 from muse_lr.ablate.study import Run
 from muse_lr.errors import InputError
 
-SCRIPT = Path(__file__).with_name("fabricate.py")
+SCRIPT = Path(__file__).resolve().parents[1] / "fabricate.py"
 FAKE = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 TRAIN = (sys.executable, str(SCRIPT), "{config}")
 
