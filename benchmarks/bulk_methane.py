@@ -1,6 +1,6 @@
 """Dispersion of bulk methane from Hirshfeld volumes: mbd, c6 and a short-range model.
 
-    python benchmarks/bulk_methane.py [--fit 8] [--epochs 10] [--models c6 mbd painn]
+    python -m benchmarks.bulk_methane [--fit 8] [--epochs 10] [--models c6 mbd painn]
 
 Labels are the many-body dispersion energies of the set bulk_methane_mbd, to be found in
 $MUSE_LR_DATA. The heads take the volumes of the set; one parameter, the scale of the damping
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import os
 import tempfile
 from pathlib import Path
 
@@ -25,11 +24,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 import muse_lr
+from benchmarks.peers.machine import describe_machine
+from muse_lr.config.paths import reference_data
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.train.config import resolve
 from muse_lr.train.loop import train
 from muse_lr.utils.files import atomic_write
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LABEL, VOLUMES, MOLECULES = "REF_mbd_energy", "hirshfeld_rel_volume", 27
@@ -41,7 +41,7 @@ STEP = 0.005
 
 def load(name: str) -> list[Atoms]:
     """One file of the set."""
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "bulk_methane_mbd"
+    folder = reference_data() / "bulk_methane_mbd"
     with lzma.open(folder / f"{name}.xyz.xz", "rt") as handle:
         return read(handle, ":", format="extxyz")
 
@@ -83,7 +83,7 @@ def fit_head(kind: str, structures: list[Atoms]) -> tuple[float, float]:
 
 def short_range_energies(structures: list[Atoms], epochs: int) -> NDArray[np.float64]:
     """meV per molecule of a PaiNN that was trained on all training structures."""
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "bulk_methane_mbd"
+    folder = reference_data() / "bulk_methane_mbd"
     with tempfile.TemporaryDirectory() as directory:
         raw = {
             "model": {
@@ -148,7 +148,7 @@ def main() -> None:
     note = (
         f"meV per molecule; {len(test)} structures of {target.min():.0f} to {target.max():.0f}, "
         f"the training set {known.min():.0f} to {known.max():.0f}. {describe_machine()}\n\n"
-        f"`python benchmarks/bulk_methane.py --fit {args.fit} --epochs {args.epochs}`\n"
+        f"`python -m benchmarks.bulk_methane --fit {args.fit} --epochs {args.epochs}`\n"
     )
     RESULTS.mkdir(exist_ok=True)
     with atomic_write(RESULTS / "bulk_methane.md") as handle:

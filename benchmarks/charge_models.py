@@ -1,6 +1,6 @@
 """What each charge model costs over ``latent``, and how charge equilibration is solved fastest.
 
-    python benchmarks/charge_models.py [--quick] [--seconds 20]
+    python -m benchmarks.charge_models [--quick] [--seconds 20]
 
 One process, one thread; times are processor times. Charge models: energy and forces of water by
 PaiNN with a coulomb head, evaluated in turn; the ratio is the median over rounds. Equilibration:
@@ -23,8 +23,9 @@ import torch
 from ase import Atoms
 
 import muse_lr
-from long_range.timing import seconds_of, take_turns
-from long_range.water import water_box
+from benchmarks.long_range.timing import seconds_of, take_turns
+from benchmarks.long_range.water import water_box
+from benchmarks.peers.machine import describe_machine
 from muse_lr.charges.solve.conjugate_gradients import conjugate_gradients
 from muse_lr.charges.solve.interaction import InteractingCharges
 from muse_lr.electrostatics.dispatch import Electrostatics
@@ -34,7 +35,6 @@ from muse_lr.electrostatics.operators.charge_matrix import charge_matrix
 from muse_lr.electrostatics.operators.charge_operator import MoleculeOperator
 from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CUTOFF, ACCURACY = 6.0, 1e-6
@@ -196,7 +196,7 @@ def main() -> None:
     text = [
         "# charge_models",
         "",
-        f"`python benchmarks/charge_models.py --seconds {options.seconds:g}`; "
+        f"`python -m benchmarks.charge_models --seconds {options.seconds:g}`; "
         f"{describe_machine('vesin')}; one thread; times are processor times.",
         "",
         "Energy and forces of water by PaiNN (64 channels, 3 layers, 5 A) and a coulomb head, "

@@ -7,10 +7,10 @@ alternately in one process on one thread; with --sizes, the time per atom of rat
 size, and the peak memory of a process that evaluates each once. The hierarchy is the default one,
 that of the accuracy studies. Backbones named after a study are the small ones of that study.
 
-    python benchmarks/coarse_nodes.py [--backbones painn mace] [--atoms 768] [--repeats 5]
-    python benchmarks/coarse_nodes.py --backbones painn_cumulenes painn_dipeptides --repeats 5
-    python benchmarks/coarse_nodes.py --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
-    python benchmarks/coarse_nodes.py --set softening=20  # of multiscale; prints only
+    python -m benchmarks.coarse_nodes [--backbones painn mace] [--atoms 768] [--repeats 5]
+    python -m benchmarks.coarse_nodes --backbones painn_cumulenes painn_dipeptides --repeats 5
+    python -m benchmarks.coarse_nodes --backbones painn --sizes 1000 3000 10000 30000 --repeats 3
+    python -m benchmarks.coarse_nodes --set softening=20  # of multiscale; prints only
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def systems(atoms: int) -> dict[str, Atoms]:
         shape = (2, 2, 1) if copies == 4 else (copies, 1, 1)
         found = {"water, 300 K": water.repeat(shape), **found}
     else:
-        print("water is left out: set MUSE_LR_DATA")
+        print(f"water is left out: no file {WATER} in the directory MUSE_LR_DATA")
     return found
 
 
@@ -253,7 +253,7 @@ def write(
     note = (
         "CPU time of one thread, float32, least of the repeats, both models alternately in one "
         f"process; torch {torch.__version__}.\n\n"
-        f"`python benchmarks/coarse_nodes.py {command}`\n"
+        f"`python -m benchmarks.coarse_nodes {command}`\n"
     )
     RESULTS.mkdir(exist_ok=True)
     with atomic_write(RESULTS / f"{name}.md") as handle:

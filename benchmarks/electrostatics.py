@@ -1,6 +1,6 @@
 """Rows 1 and 2 of the performance suite and the scaling of particle-mesh Ewald.
 
-    python benchmarks/electrostatics.py [--device cuda] [--quick]
+    python -m benchmarks.electrostatics [--device cuda] [--quick]
 
 Everything runs in one process on one thread, candidates in turn, with the same memory allocator
 settings, neighbor list (6 A) and precision (float64). torch-pme is set up by its own tuning, as
@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from long_range import scaling
-from long_range.callers import Caller, Nvalchemi, Structures, TorchPME
-from long_range.matching import Judge, Setting
-from long_range.timing import take_turns
-from long_range.water import water_box
+from benchmarks.long_range import scaling
+from benchmarks.long_range.callers import Caller, Nvalchemi, Structures, TorchPME
+from benchmarks.long_range.matching import Judge, Setting
+from benchmarks.long_range.timing import take_turns
+from benchmarks.long_range.water import water_box
+from benchmarks.peers.machine import describe_machine
 from muse_lr import tune_malloc
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CUTOFF = 6.0
@@ -256,7 +256,7 @@ def write(results: list[Line], sizes: list[scaling.Size], device: str) -> None:
     text = [
         f"# {stem}",
         "",
-        f"`python benchmarks/electrostatics.py{options}`; {describe_machine(*packages)}; one "
+        f"`python -m benchmarks.electrostatics{options}`; {describe_machine(*packages)}; one "
         "thread, float64, neighbor list of 6 A for all; times are processor times.",
         "",
         "Row 1: energy, forces and dE/dq. Row 2: gradient of a force loss by the charges. Errors: "

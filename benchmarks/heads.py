@@ -1,6 +1,6 @@
 """What each head costs over the backbone alone.
 
-    python benchmarks/heads.py [--quick] [--seconds 60]
+    python -m benchmarks.heads [--quick] [--seconds 60]
 
 One process, one thread; times are processor times of energy and forces of water by PaiNN, in turn
 with the backbone alone; ratios are medians over rounds. Every head of the registry with its default
@@ -19,10 +19,10 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 import muse_lr
-from long_range.timing import Task, seconds_of, take_turns
-from long_range.water import water_box
+from benchmarks.long_range.timing import Task, seconds_of, take_turns
+from benchmarks.long_range.water import water_box
+from benchmarks.peers.machine import describe_machine
 from muse_lr.config.registry import HEADS, lookup
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 BACKBONE = {"kind": "painn", "cutoff": 5.0, "channels": 64, "layers": 3}
@@ -113,7 +113,7 @@ def main() -> None:
     text = [
         "# heads",
         "",
-        f"`python benchmarks/heads.py --seconds {options.seconds:g}`; {describe_machine('vesin')}; "
+        f"`python -m benchmarks.heads --seconds {options.seconds:g}`; {describe_machine('vesin')}; "
         "one thread; processor times.",
         "",
         "Energy and forces of periodic water by PaiNN (64 channels, 3 layers, 5 A), float32, "

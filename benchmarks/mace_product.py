@@ -1,6 +1,6 @@
 """MACE with this package's product basis beside MACE with mace-torch's own.
 
-    python benchmarks/mace_product.py [--sizes 1000 2000 4000] [--repeats 3]
+    python -m benchmarks.mace_product [--sizes 1000 2000 4000] [--repeats 3]
 
 Energy and forces of rattled NaCl by one model, whose products of features are evaluated by
 muse_lr.backbones.mace.product and by mace-torch's contraction (e3nn, no cuequivariance) in turn, in
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 import muse_lr
-from coarse_nodes import SALT, model, systems
-from long_range.timing import seconds_of
+from benchmarks.coarse_nodes import SALT, model, systems
+from benchmarks.long_range.timing import seconds_of
+from benchmarks.peers.machine import describe_machine
 from muse_lr.utils.files import atomic_write
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -82,7 +82,7 @@ def main() -> None:
         f"MACE 64x0e + 64x1o, two layers of 5 A, {SALT}; processor time of one thread, float32, "
         f"least of {args.repeats}, in turn; {describe_machine('mace-torch', 'e3nn')}.",
         "",
-        f"`python benchmarks/mace_product.py --sizes {' '.join(map(str, args.sizes))} "
+        f"`python -m benchmarks.mace_product --sizes {' '.join(map(str, args.sizes))} "
         f"--repeats {args.repeats}`",
         "",
     ]

@@ -1,6 +1,6 @@
 """Interaction energies of the dispersion heads beside SAPT's dispersion, by distance.
 
-    python benchmarks/sapt_dispersion.py [--structures 995]
+    python -m benchmarks.sapt_dispersion [--structures 995]
 
 The dimers of sapt10k_dimers (test file), to be found in $MUSE_LR_DATA. Nothing is fitted: volumes
 are those of free atoms. SAPT's dispersion is not damped as the heads are, whose damping leaves to a
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,9 @@ from ase.io import read
 from numpy.typing import NDArray
 
 import muse_lr
+from benchmarks.peers.machine import describe_machine
+from muse_lr.config.paths import reference_data
 from muse_lr.utils.files import atomic_write
-from peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 HEADS: dict[str, dict[str, object]] = {
@@ -38,7 +38,7 @@ MEV = 1000.0
 
 def load(count: int) -> list[Atoms]:
     """The first dimers of the test file."""
-    path = Path(os.environ["MUSE_LR_DATA"]) / "sapt10k_dimers" / "test.xyz.xz"
+    path = reference_data() / "sapt10k_dimers" / "test.xyz.xz"
     with lzma.open(path, "rt") as handle:
         return read(handle, f":{count}", format="extxyz")
 
@@ -92,7 +92,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     columns = "| head | beyond (A) | dimers | MAE (meV) | correlation | median ratio |\n"
     columns += "|:--|:--|--:|--:|--:|--:|\n"
-    note = f"{describe_machine()}\n\n`python benchmarks/sapt_dispersion.py`\n"
+    note = f"{describe_machine()}\n\n`python -m benchmarks.sapt_dispersion`\n"
     RESULTS.mkdir(exist_ok=True)
     with atomic_write(RESULTS / "sapt_dispersion.md") as handle:
         handle.write("# Dispersion heads and SAPT\n\n" + columns + "\n".join(rows) + "\n\n" + note)

@@ -1,6 +1,6 @@
 """Each head against its component of SAPT: electrostatics, induction, dispersion, by class.
 
-    python benchmarks/sapt_heads.py [--epochs 25] [--model FILE]
+    python -m benchmarks.sapt_heads [--epochs 25] [--model FILE]
 
 The charge model, `induced` with dipoles, learns E_elst and E_ind of dimers of side chains and
 backbones of proteins (sapt10k_dimers, sets SSI500, SSI2880 and BBI) and is asked about the dimers
@@ -13,7 +13,6 @@ docs/images. Needs the extras dispersion and datasets.
 from __future__ import annotations
 
 import argparse
-import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,16 +21,16 @@ import torch
 from ase import Atoms
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from tblite.interface import Calculator
 
 import muse_lr
+from benchmarks.peers.machine import describe_machine
+from benchmarks.sapt_dispersion import HEADS, MEV, gap, interaction
+from benchmarks.sapt_model import fit, monomers, predict
+from muse_lr.config.paths import reference_data
 from muse_lr.data.reading import read_atoms
 from muse_lr.reporting.style import REFERENCE, color, grid, legend_below, save, styled
 from muse_lr.units import BOHR
 from muse_lr.utils.files import atomic_write
-from peers.machine import describe_machine
-from sapt_dispersion import HEADS, MEV, gap, interaction
-from sapt_model import fit, monomers, predict
 
 HERE = Path(__file__).resolve().parent
 RESULTS, IMAGES = HERE / "results", HERE.parent / "docs" / "images"
@@ -54,7 +53,7 @@ Panel = tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]
 
 def load() -> tuple[list[Atoms], list[Atoms]]:
     """Dimers for training, and of other sets with the same elements for the test."""
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "sapt10k_dimers"
+    folder = reference_data() / "sapt10k_dimers"
     train, others = [], defaultdict(list)
     for name in ("train", "val", "test"):
         for dimer in read_atoms(folder / f"{name}.xyz.xz"):
@@ -73,6 +72,8 @@ def load() -> tuple[list[Atoms], list[Atoms]]:
 
 def class_of(dimer: Atoms) -> str:
     """Its class."""
+    from tblite.interface import Calculator
+
     parts = monomers(dimer)
     if any(part.info["total_charge"] for part in parts):
         return "charged"
@@ -143,7 +144,7 @@ def write(lines: list[str], train: int, test: int, epochs: int) -> None:
     """The page of results."""
     columns = "| component | dimers | class | number | mean size (meV) | MAE (meV) "
     columns += "| mean error (meV) | correlation |\n|:--|:--|:--|--:|--:|--:|--:|--:|\n"
-    note = f"`python benchmarks/sapt_heads.py --epochs {epochs}`; {describe_machine()}. "
+    note = f"`python -m benchmarks.sapt_heads --epochs {epochs}`; {describe_machine()}. "
     note += f"{train} dimers for training ({', '.join(sorted(TRAINING_SETS))}), {test} of other "
     note += "sets for the test; one seed.\n"
     RESULTS.mkdir(exist_ok=True)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import muse_lr
+from benchmarks.sapt_dispersion import MEV
 from muse_lr.charges.induction_models import InducedCharges
 from muse_lr.charges.polarization import PolarizationMap, Response
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.ewald.open_sum import open_energy
 from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.structures.graph import NodeFeatures
-from sapt_dispersion import MEV
 
 CONFIGURATION = {
     "backbone": {"kind": "painn", "cutoff": 4.0, "channels": 32, "layers": 2},

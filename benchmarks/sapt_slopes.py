@@ -1,6 +1,6 @@
 """How the energies of trained models decay: local slopes in open systems, lattice sums in crystals.
 
-    python benchmarks/sapt_slopes.py INDUCED.pt DIMERS.pt
+    python -m benchmarks.sapt_slopes INDUCED.pt DIMERS.pt
 
 INDUCED.pt is the model of sapt_heads.py (`--model`), DIMERS.pt one of the variant
 charges_dispersion of examples/charged_dimers/study_classes.yaml. Slopes d ln|E| / d ln R are those
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import muse_lr
+from benchmarks.peers.machine import describe_machine
+from benchmarks.sapt_model import Components, Dimers
 from muse_lr import AtomsBatch
 from muse_lr.electrostatics.engines.torchpme import TorchPMESolver
 from muse_lr.heads.dispersion.c6 import C6Head
 from muse_lr.heads.dispersion.volumes import free_atoms
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.utils.files import atomic_write
-from peers.machine import describe_machine
-from sapt_model import Components, Dimers
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DISTANCES = np.array([30.0, 55.0, 100.0])
@@ -216,7 +216,7 @@ def main() -> None:
     text = [
         "# Slopes and sums of trained models",
         "",
-        f"`python benchmarks/sapt_slopes.py INDUCED.pt DIMERS.pt`; {describe_machine()}.",
+        f"`python -m benchmarks.sapt_slopes INDUCED.pt DIMERS.pt`; {describe_machine()}.",
         "",
         "d ln|E| / d ln R of the interaction in open systems:",
         "",

@@ -4,7 +4,7 @@ Reads ``part-*.xyz`` of ``ion_pairs`` and ``rattled_salts``, complete or not, wr
 ``src/muse_lr/datasets/*.xyz.xz`` and the tables of its README. Deterministic: the same parts give
 the same bytes, and a frame's split depends on its name only, so more data never moves old data.
 
-    python benchmarks/datasets/assemble.py
+    python -m benchmarks.datasets.assemble
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.io import read, write
-from fragments import CHARGES
-from ion_pairs import NEAR_LIMIT
-from shipped import DATASETS, shipped_frames
 
+from benchmarks.datasets.fragments import CHARGES
+from benchmarks.datasets.ion_pairs import NEAR_LIMIT
+from benchmarks.datasets.shipped import DATASETS, shipped_frames
 from muse_lr.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ the superposed densities of its charged fragments, and appended as one extended-
 ``part-K.xyz``. Killed runs resume: what ships already or is in a part is skipped.
 ``assemble.py`` checks and splits the parts.
 
-    python benchmarks/datasets/ion_pairs.py compute --worker 0 --workers 2 --out build/ion_pairs
+    python -m benchmarks.datasets.ion_pairs compute --worker 0 --workers 2 --out build/ion_pairs
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 from ase.units import Bohr, Hartree
-from fragments import CHARGES, fragment
-from shipped import shipped_names
+
+from benchmarks.datasets.fragments import CHARGES, fragment
+from benchmarks.datasets.shipped import shipped_names
 
 SEED = 20261120
 CATIONS = [name for name, q in CHARGES.items() if q == 1]

@@ -6,8 +6,8 @@ one (NaCl, 8 atoms: 80 meV/atom). Every frame is therefore computed as the 2x2x2
 conventional cube, 64 atoms: for the smaller cells this equals a k-point mesh, and all sizes share
 one sampling. GFN2-xTB does not serve: its energy jumps between lattice constants 6.0 and 6.2 A.
 
-    python benchmarks/datasets/rattled_salts.py verify
-    python benchmarks/datasets/rattled_salts.py compute --out build/rattled_salts
+    python -m benchmarks.datasets.rattled_salts verify
+    python -m benchmarks.datasets.rattled_salts compute --out build/rattled_salts
 
 ``verify`` prints the method's lattice constants and compares forces and stress with finite
 differences of the energy. ``compute`` appends one extended-XYZ frame a configuration to
@@ -27,7 +27,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
 from ase.neighborlist import neighbor_list
-from shipped import shipped_names
+
+from benchmarks.datasets.shipped import shipped_names
 
 SEED = 20261121
 # Minima of GFN1-xTB in the 64-atom cell (`verify` finds them); experiment has 5.64 and 6.29 A.

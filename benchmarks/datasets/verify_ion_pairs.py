@@ -6,8 +6,8 @@ recomputes their energy and compares a force with finite differences. The SCF st
 own guess, not from the densities of the fragments. ``crossings`` prints the distance at which each
 pair of ions has the energy of its neutral radicals.
 
-    python benchmarks/datasets/verify_ion_pairs.py recompute build/ion_pairs/*.xyz --names NAME
-    python benchmarks/datasets/verify_ion_pairs.py crossings
+    python -m benchmarks.datasets.verify_ion_pairs recompute build/ion_pairs/*.xyz --names NAME
+    python -m benchmarks.datasets.verify_ion_pairs crossings
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 from ase.units import Hartree
-from fragments import CHARGES, fragment
 
+from benchmarks.datasets.fragments import CHARGES, fragment
 from muse_lr.units import COULOMB_CONSTANT
 
 

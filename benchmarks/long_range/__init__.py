@@ -1,1 +1,1 @@
-"""Parts of benchmarks/electrostatics.py."""
+"""Parts of :mod:`benchmarks.electrostatics`, :mod:`benchmarks.heads` and other timings."""

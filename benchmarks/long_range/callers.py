@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from long_range.water import charges_of
+from benchmarks.long_range.water import charges_of
 from muse_lr import AtomsBatch
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Derivative

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from long_range.callers import Caller, Ours, Structures
-from long_range.exact import exact_forces, relative_error
-from long_range.water import charges_of
+from benchmarks.long_range.callers import Caller, Ours, Structures
+from benchmarks.long_range.exact import exact_forces, relative_error
+from benchmarks.long_range.water import charges_of
 
 #: Smearings that a peer may choose from at a cutoff, as shares of it.
 SMEARING_SHARES = np.linspace(0.10, 0.30, 21)
@@ -50,8 +50,8 @@ class Judge:
             settings.append(Setting(caller, label, self.error(caller)))
         return min(settings, key=lambda setting: setting.error)
 
-    def match(self, target: float, solver: str) -> Setting:
-        """Ours at the coarsest accuracy whose measured error is no larger than ``target``.
+    def match(self, limit: float, solver: str) -> Setting:
+        """Ours at the coarsest accuracy whose measured error is no larger than ``limit``.
 
         The error falls with the accuracy but for steps of the mesh, so a bisection finds the
         place and the next finer accuracies are tried in turn.
@@ -59,13 +59,13 @@ class Judge:
         low, high = 0, len(ACCURACIES) - 1
         while low < high:
             middle = (low + high) // 2
-            if self._ours(ACCURACIES[middle], solver).error <= target:
+            if self._ours(ACCURACIES[middle], solver).error <= limit:
                 high = middle
             else:
                 low = middle + 1
         for accuracy in ACCURACIES[low:]:
             setting = self._ours(accuracy, solver)
-            if setting.error <= target:
+            if setting.error <= limit:
                 return setting
         return setting
 

@@ -52,9 +52,9 @@ def measure(
     """One :class:`Size` for each cube of ``edge``^3 molecules."""
     sizes = []
     for edge in edges:
-        command = [sys.executable, "-m", "long_range.scaling", str(edge), str(accuracy)]
+        command = [sys.executable, "-m", "benchmarks.long_range.scaling", str(edge), str(accuracy)]
         command += [str(cutoff), solver, device]
-        folder = Path(__file__).resolve().parents[1]
+        folder = Path(__file__).resolve().parents[2]
         result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
         sizes.append(Size(**json.loads(result.stdout.splitlines()[-1])))
         print(f"  {sizes[-1]}", flush=True)
@@ -62,9 +62,9 @@ def measure(
 
 
 def _run(edge: int, accuracy: float, cutoff: float, solver: str, device: str) -> Size:
-    from long_range.callers import Ours, Structures
-    from long_range.timing import seconds_of
-    from long_range.water import water_box
+    from benchmarks.long_range.callers import Ours, Structures
+    from benchmarks.long_range.timing import seconds_of
+    from benchmarks.long_range.water import water_box
     from muse_lr import tune_malloc
 
     tune_malloc()

@@ -1,6 +1,6 @@
 """OpenMM's AMOEBA multipoles against our reference solver: points, l <= 2, crystal and molecule.
 
-    python benchmarks/peers/compare_amoeba.py
+    python -m benchmarks.peers.compare_amoeba
 
 AmoebaMultipoleForce without polarizability, covalent scaling and local frames (NoAxisType), so that
 the multipoles are permanent points in the laboratory frame. Its quadrupole is
@@ -14,10 +14,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-from common import CUBIC, ORTHORHOMBIC, TRICLINIC, Answer, System, ours, scattered
-from openmm_tools import NM, evaluate, openmm
-from oracles import cartesian, open_cluster_sum
-from report import Report
+
+from benchmarks.peers.common import CUBIC, ORTHORHOMBIC, TRICLINIC, Answer, System, ours, scattered
+from benchmarks.peers.openmm_tools import NM, evaluate, openmm
+from benchmarks.peers.oracles import cartesian, open_cluster_sum
+from benchmarks.peers.report import Report
 
 #: 1 / (4 pi eps0) of the AMOEBA plugin, kJ nm / (mol e^2).
 AMOEBA_CONSTANT = 138.93545764438198

@@ -1,6 +1,6 @@
 """The head `d3` against the package dftd3 (simple-dftd3): dimers and crystals.
 
-    python benchmarks/peers/compare_dftd3.py [--dimers 200]
+    python -m benchmarks.peers.compare_dftd3 [--dimers 200]
 
 Two-body D3(BJ) of PBE, energies, forces and dE/dstrain. The dimers, evenly spaced in the training
 set of sapt10k_dimers and in s66x8, are to be found in $MUSE_LR_DATA. The package ends the
@@ -11,18 +11,17 @@ what is left falls off as 1/R^3. Coordination numbers of crystals end at the sam
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
-from common import Answer
-from report import Report, require
 
 import muse_lr
+from benchmarks.peers.common import Answer
+from benchmarks.peers.report import Report, require
+from muse_lr.config.paths import reference_data
 from muse_lr.data.reading import read_atoms
 from muse_lr.heads.dispersion.volumes import HARTREE
 from muse_lr.units import BOHR
@@ -75,7 +74,7 @@ def extrapolated(atoms: Atoms) -> Answer:
 
 def dimers(count: int) -> dict[str, list[Atoms]]:
     """Both sets, as molecules without anything else."""
-    folder, sets = Path(os.environ["MUSE_LR_DATA"]), {}
+    folder, sets = reference_data(), {}
     for name, file in (
         ("SAPT10k", "sapt10k_dimers/train.xyz.xz"),
         ("S66x8", "s66x8_wb97x/all_528.xyz.xz"),

@@ -1,6 +1,6 @@
 """graph-longrange against our reference solver: Gaussian multipoles, l <= 1.
 
-    python benchmarks/peers/compare_graph_longrange.py
+    python -m benchmarks.peers.compare_graph_longrange
 
 Order [Q, d_y, d_z, d_x] and width as ours. Its 1 / (4 pi eps0) has ten digits, which is divided
 out. Its dipoles of open systems are pairs of charges at a finite distance, so these agree to that
@@ -15,11 +15,20 @@ import sys
 import warnings
 
 import torch
-from common import CUBIC, TRICLINIC, Answer, EnergyOf, System, differentiate, ours, scattered
-from oracles import open_cluster_sum
-from report import Report, require
 from torch import Tensor
 
+from benchmarks.peers.common import (
+    CUBIC,
+    TRICLINIC,
+    Answer,
+    EnergyOf,
+    System,
+    differentiate,
+    ours,
+    scattered,
+)
+from benchmarks.peers.oracles import open_cluster_sum
+from benchmarks.peers.report import Report, require
 from muse_lr.backbones.mace.imports import float64_construction
 from muse_lr.units import COULOMB_CONSTANT
 

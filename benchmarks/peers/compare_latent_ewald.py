@@ -1,6 +1,6 @@
 """The latent Ewald sum as published, in numpy, against our Gaussian charges of width / sqrt(2).
 
-    python benchmarks/peers/compare_latent_ewald.py
+    python -m benchmarks.peers.compare_latent_ewald
 
     E = 1 / (2 eps0 V) sum_{k != 0} exp(-sigma^2 k^2 / 2) / k^2 |sum_i q_i exp(i k.r_i)|^2
         - k / (sigma sqrt(2 pi)) sum_i q_i^2
@@ -15,10 +15,10 @@ import math
 import sys
 
 import numpy as np
-from common import CUBIC, TRICLINIC, Answer, System, ours, scattered
-from oracles import reciprocal_vectors
-from report import Report
 
+from benchmarks.peers.common import CUBIC, TRICLINIC, Answer, System, ours, scattered
+from benchmarks.peers.oracles import reciprocal_vectors
+from benchmarks.peers.report import Report
 from muse_lr.units import COULOMB_CONSTANT
 
 VACUUM_PERMITTIVITY = 1 / (4 * math.pi * COULOMB_CONSTANT)

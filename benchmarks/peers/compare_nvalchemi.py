@@ -1,6 +1,6 @@
 """nvalchemi-toolkit-ops against our reference solver: charges, slabs and multipoles up to l = 2.
 
-    python benchmarks/peers/compare_nvalchemi.py
+    python -m benchmarks.peers.compare_nvalchemi
 
 Their charge routines return e^2/A and are multiplied by our Coulomb constant. Their multipole
 routines return eV with 1 / (4 pi eps0) from ten digits of eps0, which is divided out. Their l = 2
@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import (
+from torch import Tensor
+
+from benchmarks.peers.common import (
     CUBIC,
     TRICLINIC,
     Answer,
@@ -30,10 +32,8 @@ from common import (
     pairs,
     scattered,
 )
-from oracles import reciprocal_sum
-from report import Report, require
-from torch import Tensor
-
+from benchmarks.peers.oracles import reciprocal_sum
+from benchmarks.peers.report import Report, require
 from muse_lr.units import COULOMB_CONSTANT
 
 require("nvalchemiops.torch", "nvalchemi-toolkit-ops")

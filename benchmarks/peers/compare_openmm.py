@@ -1,6 +1,6 @@
 """OpenMM's PME of point charges against our reference solver.
 
-    python benchmarks/peers/compare_openmm.py
+    python -m benchmarks.peers.compare_openmm
 
 NonbondedForce without Lennard-Jones, Reference platform, double precision, ewaldErrorTolerance
 1e-7. Its energies leave the background of a net charge in, as ours do.
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sys
 
-from common import CUBIC, ORTHORHOMBIC, TRICLINIC, Answer, System, ours, scattered
-from openmm_tools import NM, NONBONDED_CONSTANT, evaluate, openmm
-from report import Report
+from benchmarks.peers.common import CUBIC, ORTHORHOMBIC, TRICLINIC, Answer, System, ours, scattered
+from benchmarks.peers.openmm_tools import NM, NONBONDED_CONSTANT, evaluate, openmm
+from benchmarks.peers.report import Report
 
 CUTOFF = 4.2
 TOLERANCE = 1e-7

@@ -1,6 +1,6 @@
 """torch-pme against our reference solver: Ewald, PME, P3M, slabs, Gaussians; and its r^-6 sum.
 
-    python benchmarks/peers/compare_torchpme.py
+    python -m benchmarks.peers.compare_torchpme
 
 Its calculators return potentials that are already halved, in e/A. Its ``smearing`` is sqrt(2)
 times our splitting. The Fourier half alone, at smearing sqrt(2) sigma, is the energy of Gaussian
@@ -17,7 +17,9 @@ import sys
 import numpy as np
 import torch
 from ase import Atoms
-from common import (
+from torch import Tensor
+
+from benchmarks.peers.common import (
     CUBIC,
     ORTHORHOMBIC,
     TRICLINIC,
@@ -30,10 +32,8 @@ from common import (
     pairs,
     scattered,
 )
-from oracles import reciprocal_sum
-from report import Report, require
-from torch import Tensor
-
+from benchmarks.peers.oracles import reciprocal_sum
+from benchmarks.peers.report import Report, require
 from muse_lr.units import COULOMB_CONSTANT
 
 torchpme = require("torchpme", "torch-pme")

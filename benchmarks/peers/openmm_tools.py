@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from common import Answer, System
-from report import require
 
+from benchmarks.peers.common import Answer, System
+from benchmarks.peers.report import require
 from muse_lr.units import COULOMB_CONSTANT
 
 openmm = require("openmm", "openmm")

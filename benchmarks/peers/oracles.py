@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 import torch
-from common import System, cartesian_quadrupoles
 from numpy.typing import NDArray
 
+from benchmarks.peers.common import System, cartesian_quadrupoles
 from muse_lr.units import COULOMB_CONSTANT
 
 FloatArray = NDArray[np.float64]

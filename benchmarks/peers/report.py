@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from common import Answer
-from machine import describe_machine
+
+from benchmarks.peers.common import Answer
+from benchmarks.peers.machine import describe_machine
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 QUANTITIES = {"energy": "eV", "forces": "eV/A", "strain": "eV", "field": "eV/(e A^l)"}
@@ -97,7 +98,7 @@ class Report:
         return 1 if failed else 0
 
     def _head(self) -> str:
-        command = f"python benchmarks/peers/{Path(sys.argv[0]).name}"
+        command = f"python -m benchmarks.peers.{Path(sys.argv[0]).stem}"
         return f"`{command}`; {describe_machine(*self.packages)}"
 
     def _table(self) -> list[str]:

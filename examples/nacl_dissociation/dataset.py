@@ -8,8 +8,8 @@ Herbert, J. Chem. Phys. 130, 054112 (2009)); global hybrids leave half charges t
 Mulliken's, of intrinsic atomic orbitals (G. Knizia, J. Chem. Theory Comput. 9, 4834 (2013)), which
 have no diffuse functions.
 
-    python benchmarks/datasets/nacl_dissociation.py compute --out build/nacl
-    python benchmarks/datasets/nacl_dissociation.py split --out build/nacl
+    python examples/nacl_dissociation/dataset.py compute --out build/nacl
+    python examples/nacl_dissociation/dataset.py split --out build/nacl
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ that sees only part of the chain cannot know the angle. In the minimum the plane
 coincide for even n and stand upright on each other for odd n (``verify`` shows it). The angle is
 drawn within 70 degrees of that: at 90 degrees the closed-shell energy has a cusp.
 
-    python benchmarks/datasets/cumulenes.py verify
-    python benchmarks/datasets/cumulenes.py compute --sets short long --out build/cumulenes
+    python examples/cumulenes/dataset.py verify
+    python examples/cumulenes/dataset.py compute --sets short long --out build/cumulenes
 
 ``compute`` appends one extended-XYZ frame a configuration to ``SET-part.xyz``, skips what is
 already there, and in the end writes ``SET_train``, ``SET_valid``, ``SET_test`` (unseen geometries

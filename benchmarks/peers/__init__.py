@@ -1,0 +1,1 @@
+"""Comparisons with other codes; see README.md in this directory."""
