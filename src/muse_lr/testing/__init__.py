@@ -1,6 +1,6 @@
-"""Property tests for interatomic potentials: ours, and any ASE calculator.
+"""Property-based tests for interatomic potentials: muse_lr models and ASE calculators.
 
-In a test of one's own::
+Example of a test::
 
     from hypothesis import given
     from muse_lr.testing import check_forces, strategies
@@ -9,8 +9,8 @@ In a test of one's own::
     def test_forces(atoms):
         check_forces(my_calculator, atoms)
 
-Structures come from :mod:`muse_lr.testing.strategies` (Hypothesis, extra ``test``) or from
-:mod:`muse_lr.testing.structures` by an integer seed, checks from :mod:`muse_lr.testing.checks`.
+:mod:`muse_lr.testing.checks` has the checks. :mod:`muse_lr.testing.strategies` draws structures
+with Hypothesis (extra ``test``); :mod:`muse_lr.testing.structures` makes them from an integer seed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from muse_lr.testing.checks import (
     separation_path,
     strain_path,
 )
+from muse_lr.testing.contract import Contract, check_contract
 from muse_lr.testing.measurement import CheckFailed, Measurement, NotApplicable
 from muse_lr.testing.potentials import (
     CalculatorPotential,
@@ -53,6 +54,7 @@ from muse_lr.testing.potentials import (
 __all__ = [
     "CalculatorPotential",
     "CheckFailed",
+    "Contract",
     "Measurement",
     "ModelPotential",
     "NotApplicable",
@@ -60,6 +62,7 @@ __all__ = [
     "Potential",
     "as_potential",
     "check_batch",
+    "check_contract",
     "check_equivalent_cell",
     "check_far_copies",
     "check_forces",

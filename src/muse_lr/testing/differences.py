@@ -1,4 +1,4 @@
-"""Numerical derivatives that know their own error."""
+"""Numerical derivatives with an estimate of their error."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def derivative(
 
     .. math:: D(h) = \frac{f(h) - f(-h)}{2h}, \qquad D = \frac{4 D(h/2) - D(h)}{3},
 
-    with |D - D(h/2)| as the estimate of the error. While it exceeds ``tolerance / 3``, h is divided
-    by 4 and a second extrapolation joins in, :func:`_at_a_seam`; of all values the one with the
-    smallest estimate is taken.
+    with |D - D(h/2)| as the error estimate. While it exceeds ``tolerance / 3``, h is divided by 4,
+    and a second extrapolation, :func:`_at_a_seam`, is tried as well. The result is the value with
+    the smallest error estimate.
 
     Parameters
     ----------
     function : callable
-        Takes a list of points and returns the values there, (n_points, ...).
+        Maps a list of points to the values of the function, (n_points, ...).
     tolerance : float
-        Accuracy wanted, in the unit of the derivative.
+        Requested accuracy, in the unit of the derivative.
     step : float
-        First h.
+        Initial h.
     refinements : int
-        How often h is divided at most.
+        Largest number of times that h is divided by 4.
 
     Returns
     -------
     value : ndarray
         The derivative.
     error : float
-        Estimate of its largest error; a function that is not smooth keeps it large.
+        Estimate of its largest error, which remains large for a function that is not smooth.
     """
     best: tuple[Array, float] | None = None
     differences: list[Array] = []  # D(h), D(h/2), D(h/4), ...
@@ -65,20 +65,21 @@ def derivative(
 
 
 def _where_smooth(coarse: Array, fine: Array) -> tuple[Array, float]:
-    """D(h) and D(h/2), which differ by even powers of h, extrapolated; the error of D(h/2)."""
+    """Extrapolate D(h) and D(h/2) for an error in even powers of h; return value and error."""
     value = (4 * fine - coarse) / 3
     return value, _largest(value - fine)
 
 
 def _at_a_seam(coarse: Array, middle: Array, fine: Array) -> tuple[Array, float]:
-    r"""D(h), D(h/2) and D(h/4) extrapolated where one of the two sides is another formula.
+    r"""Extrapolate D(h), D(h/2) and D(h/4) between two pieces of a piecewise function.
 
-    Forces of a C2 potential have a jump in their curvature where a switch begins or ends, and
+    The curvature of the forces of a C2 potential jumps where a switching function begins or ends.
+    The expansion then has odd powers as well,
 
     .. math:: D(h) = D + a_1 h + a_2 h^2 + \dots
 
-    there has odd powers as well. Without its first power D(h) is L(h) = 2 D(h/2) - D(h); then
-    D = (4 L(h/2) - L(h)) / 3, and |D - L(h/2)| estimates the error.
+    L(h) = 2 D(h/2) - D(h) removes the first power; then D = (4 L(h/2) - L(h)) / 3, and
+    |D - L(h/2)| estimates the error.
     """
     first, second = 2 * middle - coarse, 2 * fine - middle
     value = (4 * second - first) / 3

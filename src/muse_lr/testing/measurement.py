@@ -1,4 +1,4 @@
-"""What a check returns, and what it raises."""
+"""Result of a check, and its exceptions."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 
 class NotApplicable(Exception):  # noqa: N818 - a skip, not an error
-    """A check has no meaning for this potential or structure; the message says why."""
+    """A check is not defined for this potential or structure; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The outcome of a check.
+    """Result of a check.
 
     Attributes
     ----------
     name : str
         Name of the check.
     value, tolerance : float
-        What was measured and how large it may be, in ``unit``.
+        Measured value and its upper limit, in ``unit``.
     unit : str
-        Unit of both, "" for a pure number.
+        Unit of both; empty for a dimensionless number.
     what : str
-        What was measured, in words.
+        Description of the measured value.
     known : str
-        Why a value above the tolerance is a declared property of the potential (for example a
-        global charge constraint); empty where it would be a failure.
+        Declared property of the potential that explains a value above the tolerance, for example
+        a global charge constraint; empty if such a value is a failure.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Measurement:
 
     @property
     def passed(self) -> bool:
-        """Whether the value is within the tolerance; never for NaN."""
+        """Whether the value is within the tolerance; False for NaN."""
         return self.value <= self.tolerance
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Measurement:
 
 
 class CheckFailed(AssertionError):  # noqa: N818 - reads as what happened
-    """A check found a violation; ``measurement`` holds the numbers."""
+    """A check found a violation; the attribute ``measurement`` has the numbers."""
 
     def __init__(self, measurement: Measurement) -> None:
         super().__init__(str(measurement))
@@ -61,12 +61,12 @@ class CheckFailed(AssertionError):  # noqa: N818 - reads as what happened
 def judge(
     name: str, value: float, tolerance: float, unit: str, what: str, known: str = ""
 ) -> Measurement:
-    """The measurement, if it is within the tolerance or known.
+    """Return the measurement if it is within the tolerance or has a known cause.
 
     Raises
     ------
     CheckFailed
-        If the value exceeds the tolerance or is not a number, and nothing is known about it.
+        If the value exceeds the tolerance or is NaN, and ``known`` is empty.
     """
     measurement = Measurement(name, float(value), float(tolerance), unit, what, known)
     if not measurement.passed and not known:

@@ -1,4 +1,4 @@
-"""One face for everything that the checks can look at: our models and any ASE calculator."""
+"""Common interface of the checks for muse_lr models and ASE calculators."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: What a potential can be asked for besides the energy.
+#: Properties that a potential can compute besides the energy.
 PROPERTIES = ("forces", "stress", "dipole", "charges")
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a potential says of a list of structures, as float64 arrays.
+    """Results of a potential for a list of structures, as float64 arrays.
 
     Attributes
     ----------
     energy : ndarray
         (n_structures,) in eV.
     forces : ndarray or None
-        (n_atoms, 3) in eV/A, the atoms of all structures one after the other.
+        (n_atoms, 3) in eV/A, atoms of all structures concatenated.
     stress : ndarray or None
         (n_structures, 3, 3) in eV/A^3.
     dipole : ndarray or None
@@ -43,7 +43,7 @@ class Outputs:
     charges : ndarray or None
         (n_atoms,) in e.
     moments : ndarray or None
-        (n_atoms, (l_max + 1)^2) in e A^l, where the charges are part of multipoles.
+        (n_atoms, (l_max + 1)^2) in e A^l, if the potential has multipoles.
     """
 
     energy: Array
@@ -54,26 +54,26 @@ class Outputs:
     moments: Array | None = None
 
     def get(self, name: str) -> Array:
-        """The array called ``name``; :class:`NotApplicable` if it was not computed."""
+        """Return the array ``name``; raise :class:`NotApplicable` if it was not computed."""
         value: Array | None = getattr(self, name)
         if value is None:
-            raise NotApplicable(f"the potential gives no {name}")
+            raise NotApplicable(f"the potential does not compute {name}")
         return value
 
 
 class Potential(ABC):
-    """What the checks need of a potential.
+    """Interface of a potential for the checks.
 
     Attributes
     ----------
     provides : frozenset of str
-        Those of :data:`PROPERTIES` that it can compute (stress: of periodic structures).
+        Members of :data:`PROPERTIES` that it computes (stress: for periodic structures).
     cutoff : float or None
-        Radius of its edges in A, if known.
+        Cutoff radius in A, if known.
     size_consistent : bool
-        Whether it claims that far fragments do not know of each other.
+        Whether it declares that far fragments do not affect each other.
     coulomb : bool or None
-        Whether its energy holds the bare Coulomb energy of the charges that it reports, so that
+        Whether its energy contains the bare Coulomb energy of the charges that it reports, so that
         far copies interact by sum q_i q_j / r_ij; None: unknown.
     """
 
@@ -84,25 +84,25 @@ class Potential(ABC):
 
     @abstractmethod
     def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
-        """Energies of the structures, and what ``compute`` names of :data:`PROPERTIES`.
+        """Compute energies, and the members of :data:`PROPERTIES` listed in ``compute``.
 
         Raises
         ------
         NotApplicable
-            If the potential cannot compute it.
+            If the potential cannot compute a property.
         """
 
     @property
     def model(self) -> EnergyModel:
-        """The model behind it; :class:`NotApplicable` if there is none."""
+        """The model, if there is one; otherwise raises :class:`NotApplicable`."""
         raise NotApplicable("needs a muse_lr model, not a calculator")
 
     def energies(self, structures: Sequence[Atoms]) -> Array:
-        """(n_structures,) in eV."""
+        """Energies of the structures, (n_structures,) in eV."""
         return self.evaluate(structures).energy
 
     def offered(self, atoms: Atoms, names: Sequence[str] = PROPERTIES) -> tuple[str, ...]:
-        """Those of ``names`` that it provides and that have a meaning for ``atoms``."""
+        """Select from ``names`` what the potential computes and what is defined for ``atoms``."""
         meaningful = set(names) & self.provides
         if not atoms.pbc.any() or atoms.cell.rank < 3:
             meaningful.discard("stress")
@@ -112,7 +112,7 @@ class Potential(ABC):
 
 
 class ModelPotential(Potential):
-    """A :class:`muse_lr.EnergyModel` in its own dtype, all structures in one batch.
+    """A :class:`muse_lr.EnergyModel` in its own dtype; all structures form one batch.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class ModelPotential(Potential):
         charged, heads = model.charges is not None, model.heads.values()
         self.coulomb = charged and any(_sums_charges(head) for head in heads)
         if model.charges is not None and model.charges.reads_field and not self.coulomb:
-            # Charges that answer to each other's field at a distance, without its energy.
+            # Charges polarize each other at a distance, but the energy has no Coulomb term.
             self.coulomb = None
         if any(_reads_potential(head) for head in heads):
             self.coulomb = None
@@ -149,19 +149,20 @@ class ModelPotential(Potential):
     def _refuse(self, compute: Sequence[str]) -> None:
         missing = [name for name in compute if name not in self.provides]
         if missing:
-            raise NotApplicable(f"the model gives no {missing[0]}")
+            raise NotApplicable(f"the model does not compute {missing[0]}")
 
 
 class CalculatorPotential(Potential):
-    """Any ASE calculator, one structure after the other.
+    """Any ASE calculator; structures are computed one by one.
 
-    Its cache is not trusted (ASE's ignores ``atoms.info``): every structure is computed anew.
+    The cache of the calculator is reset for each structure, since ASE ignores changes of
+    ``atoms.info``.
 
     Parameters
     ----------
     calculator : ase calculator
     cutoff : float, optional
-        Radius of its edges in A, if known; paths of the smoothness check then cross it.
+        Cutoff radius in A, if known. Paths of the smoothness check then cross it.
     """
 
     def __init__(self, calculator: BaseCalculator, cutoff: float | None = None) -> None:
@@ -183,19 +184,19 @@ class CalculatorPotential(Potential):
             try:
                 value = self.calculator.get_property(name, atoms)
             except PropertyNotImplementedError as error:
-                raise NotApplicable(f"the calculator gives no {name}") from error
+                raise NotApplicable(f"the calculator does not compute {name}") from error
             row[name] = np.array(value, dtype=np.float64)
         if "stress" in row:
             row["stress"] = _full_stress(row["stress"])
         return row
 
 
-#: What every check takes.
+#: Types that every check accepts.
 Subject: TypeAlias = "Potential | EnergyModel | BaseCalculator"
 
 
 def as_potential(subject: Subject) -> Potential:
-    """Wrap a model or a calculator; what is a :class:`Potential` already stays as it is."""
+    """Wrap a model or a calculator; a :class:`Potential` is returned unchanged."""
     from muse_lr.model.energy_model import EnergyModel
 
     if isinstance(subject, Potential):

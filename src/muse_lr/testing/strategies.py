@@ -1,9 +1,9 @@
 """Hypothesis strategies that draw ``ase.Atoms``.
 
-Each draws a few integers and flags and hands them to a builder of
-:mod:`muse_lr.testing.structures`, so that drawing is fast and a failing example shrinks to few
-atoms, the first element and the undistorted lattice (seed 0). Hypothesis comes with the extra
-``test`` and is imported when a strategy is made.
+Each strategy draws a few integers and flags and passes them to a builder of
+:mod:`muse_lr.testing.structures`. Drawing is therefore fast, and a failing example shrinks to few
+atoms, the first element and the undistorted lattice (seed 0). Hypothesis is installed with the
+extra ``test`` and is imported when a strategy is created.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _hypothesis() -> ModuleType:
 def _common(
     elements: Sequence[str], min_atoms: int, max_atoms: int, minimum_distance: float
 ) -> dict[str, Any]:
-    """The arguments that every builder takes."""
+    """Arguments that all builders have in common."""
     if not elements or not 1 <= min_atoms <= max_atoms or minimum_distance <= 0:
         raise InputError(
             "strategies need elements, 1 <= min_atoms <= max_atoms and minimum_distance > 0; got "
@@ -64,18 +64,18 @@ def molecules(
     minimum_distance: float = 1.0,
     charges: Sequence[int] = (0,),
 ) -> SearchStrategy[Atoms]:
-    """Clusters in open boundaries.
+    """Clusters with open boundaries.
 
     Parameters
     ----------
     elements : sequence of str
-        Elements to draw from; examples shrink towards the first.
+        Elements to draw from; examples shrink toward the first.
     min_atoms, max_atoms : int
         Number of atoms, both ends included.
     minimum_distance : float
-        No two atoms are closer, A; periodic images count.
+        Smallest distance between two atoms, periodic images included, A.
     charges : sequence of int
-        Total charges to draw from, put into ``info["total_charge"]``; 0 is left out of info.
+        Total charges to draw from, stored in ``info["total_charge"]`` unless they are 0.
     """
     common = _common(elements, min_atoms, max_atoms, minimum_distance)
     return _hypothesis().builds(structures.molecule, **common, charge=_charges(charges))
@@ -84,7 +84,7 @@ def molecules(
 def isolated_atoms(
     elements: Sequence[str] = ELEMENTS, *, charges: Sequence[int] = (0,)
 ) -> SearchStrategy[Atoms]:
-    """Single atoms in open boundaries: structures without an edge."""
+    """Single atoms with open boundaries, which have no edges."""
     return molecules(elements, min_atoms=1, max_atoms=1, charges=charges)
 
 
@@ -96,10 +96,10 @@ def crystals(
     minimum_distance: float = 1.0,
     charges: Sequence[int] = (0,),
 ) -> SearchStrategy[Atoms]:
-    """Cells periodic in three directions.
+    """Structures periodic in three directions.
 
-    Cubic, triclinic, skewed, tiny (an atom then neighbors its own images) and left-handed
-    cells, with atoms inside and outside of them. Parameters as for :func:`molecules`.
+    Cells are cubic, triclinic, skewed, left-handed or so small that an atom neighbors its own
+    images. Atoms are inside and outside of the cell. Parameters as for :func:`molecules`.
     """
     st = _hypothesis()
     return st.builds(
@@ -121,7 +121,7 @@ def slabs(
     minimum_distance: float = 1.0,
     charges: Sequence[int] = (0,),
 ) -> SearchStrategy[Atoms]:
-    """Two periodic directions and an open one, which may be any of the three cell vectors.
+    """Slabs with two periodic directions; any of the three cell vectors can be the open one.
 
     Parameters as for :func:`molecules`.
     """
@@ -148,7 +148,7 @@ def any_structures(
     charges: Sequence[int] = (0,),
     with_slabs: bool = True,
 ) -> SearchStrategy[Atoms]:
-    """Molecules, crystals and, unless switched off, slabs. Parameters as for :func:`molecules`."""
+    """Molecules, crystals and (``with_slabs``) slabs. Parameters as for :func:`molecules`."""
     options: dict[str, Any] = {
         "min_atoms": min_atoms,
         "max_atoms": max_atoms,
@@ -171,7 +171,7 @@ def mixed_batches(
     charges: Sequence[int] = (0,),
     with_slabs: bool = True,
 ) -> SearchStrategy[list[Atoms]]:
-    """Lists of structures of different boundaries; the first is always an isolated atom.
+    """Lists of structures with different boundaries; the first is always an isolated atom.
 
     Parameters as for :func:`molecules`.
     """

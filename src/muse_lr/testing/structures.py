@@ -1,9 +1,10 @@
-r"""Random small structures, made from an integer seed, with a guaranteed minimum distance.
+r"""Small random structures from an integer seed, with a guaranteed minimum distance.
 
-Sites are drawn from a lattice of generators G (rows), each displaced within a ball of radius
-``(lambda - minimum_distance) / 2``, where lambda is the shortest vector of that lattice. Any two
-sites, periodic images included, are then at least ``minimum_distance`` apart without a rejection
-loop. Seed 0 leaves the perfect lattice, the simplest (and most symmetric) structure.
+Sites are drawn from a lattice with generators G (rows). Each site is displaced within a sphere of
+radius ``(lambda - minimum_distance) / 2``, where lambda is the length of the shortest lattice
+vector. Any two sites, periodic images included, are then at least ``minimum_distance`` apart, so
+that no rejection loop is needed. Seed 0 gives the perfect lattice, which is the simplest and most
+symmetric structure.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from muse_lr.structures.batch import atoms_to_data
 
 Array = NDArray[np.float64]
 
-#: Integer coefficients that contain the shortest vector of a nearly orthogonal lattice.
+#: Integer coefficients that include the shortest vector of a nearly orthogonal lattice.
 _NEAR = np.array([n for n in product((-1, 0, 1), repeat=3) if any(n)], dtype=float)
 
 
@@ -43,7 +44,7 @@ def random_unimodular(rng: np.random.Generator, pbc: Sequence[bool], steps: int 
 
 
 def _shape_for(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of sites along three axes, at least ``count`` in all, in random order."""
+    """Numbers of sites along three axes in random order; their product is at least ``count``."""
     shape = np.ones(3, dtype=np.int64)
     while shape.prod() < count:
         shape[int(np.argmin(shape))] += 1
@@ -51,7 +52,7 @@ def _shape_for(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def _generators(spacing: float, distortion: float, rng: np.random.Generator) -> Array:
-    """Rows of a nearly orthogonal lattice whose shortest vector is ``spacing`` long."""
+    """Lattice vectors (rows), nearly orthogonal, with a shortest vector of length ``spacing``."""
     generators = np.eye(3) + distortion * rng.uniform(-1, 1, size=(3, 3))
     shortest = np.linalg.norm(_NEAR @ generators, axis=1).min()
     return generators * (spacing / shortest)
@@ -60,7 +61,7 @@ def _generators(spacing: float, distortion: float, rng: np.random.Generator) -> 
 def _sites(
     count: int, shape: NDArray[np.int64], generators: Array, radius: float, rng: np.random.Generator
 ) -> Array:
-    """``count`` distinct lattice sites, each displaced within a ball of ``radius`` A."""
+    """Draw ``count`` distinct lattice sites, each displaced within a sphere of ``radius`` A."""
     points = np.stack(np.unravel_index(rng.permutation(int(shape.prod()))[:count], shape), axis=1)
     directions = rng.normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -79,20 +80,20 @@ def molecule(
     looseness: float = 0.6,
     charge: int = 0,
 ) -> Atoms:
-    """A cluster in open boundaries, without a cell, anywhere in space.
+    """Make a cluster with open boundaries, without a cell, at a random position.
 
     Parameters
     ----------
     symbols : sequence of str
         Element of each atom.
     seed : int
-        Everything random is made from it; 0 gives a piece of a simple cubic lattice.
+        Seed of the random generator; 0 gives a part of a simple cubic lattice.
     minimum_distance : float
-        No two atoms are closer, A.
+        Smallest distance between two atoms, A.
     looseness : float
-        Sites are ``minimum_distance * (1 + looseness)`` apart before they are displaced.
+        The distance between sites is ``minimum_distance * (1 + looseness)`` before displacement.
     charge : int
-        Put into ``info["total_charge"]`` unless it is 0.
+        Stored in ``info["total_charge"]`` unless it is 0.
     """
     rng = np.random.default_rng(seed)
     spacing = _spacing(minimum_distance, looseness)
@@ -116,16 +117,16 @@ def crystal(
     outside: bool = False,
     charge: int = 0,
 ) -> Atoms:
-    """A cell periodic in three directions, usually smaller than a cutoff.
+    """Make a structure periodic in three directions; the cell is usually smaller than a cutoff.
 
     Parameters
     ----------
     symbols, seed, minimum_distance, looseness, charge
-        As for :func:`molecule`; the distance holds between periodic images too.
+        As for :func:`molecule`; distances between periodic images are included.
     triclinic : bool
         Distort the cell (for a seed other than 0).
     skewed : bool
-        Describe the lattice by other, longer vectors with small angles between them.
+        Describe the lattice by longer vectors with small angles between them.
     left_handed : bool
         Invert one lattice vector, so that the determinant of the cell is negative.
     outside : bool
@@ -158,16 +159,16 @@ def slab(
     outside: bool = False,
     charge: int = 0,
 ) -> Atoms:
-    """A slab: two periodic directions, and an open one along the surface normal.
+    """Make a slab with two periodic directions and an open one along the surface normal.
 
     Parameters
     ----------
     symbols, seed, minimum_distance, looseness, triclinic, skewed, left_handed, outside, charge
         As for :func:`crystal`.
     open_axis : int
-        Which of the three cell vectors is not periodic (0, 1 or 2).
+        Index of the cell vector that is not periodic (0, 1 or 2).
     vacuum : float
-        What the open cell vector is longer than the slab, A; it must not matter.
+        Length of the open cell vector beyond the slab, A; results must not depend on it.
     """
     rng = np.random.default_rng(seed)
     spacing = _spacing(minimum_distance, looseness)
@@ -195,7 +196,7 @@ def _redescribe(
     left_handed: bool,
     outside: bool,
 ) -> tuple[Array, Array]:
-    """The same lattice by other cell vectors, the same atoms by other images."""
+    """Describe the same lattice by other cell vectors, and the atoms by other images."""
     periodic = np.flatnonzero(pbc)
     if skewed:
         cell = random_unimodular(rng, pbc, steps=3) @ cell
@@ -216,9 +217,10 @@ def _with_charge(atoms: Atoms, charge: int) -> Atoms:
 
 
 def join(*parts: Atoms) -> Atoms:
-    """Atoms of all parts in the cell of the first; total charges add up where one is stated.
+    """Join the atoms of all parts in the cell of the first.
 
-    So do the unpaired electrons of the parts: in that state far parts keep their spins.
+    Total charges are added if one of them is given. The numbers of unpaired electrons are added as
+    well, so that far parts keep their spins.
     """
     joined = parts[0].copy()
     for part in parts[1:]:
@@ -230,12 +232,12 @@ def join(*parts: Atoms) -> Atoms:
 
 
 def unpaired_electrons(atoms: Atoms) -> float:
-    """2S of a structure, as stated or the lowest possible."""
+    """Number of unpaired electrons 2S, as given or the lowest possible."""
     return float(atoms_to_data(atoms, None).spin) - 1
 
 
 def state_unpaired(atoms: Atoms, unpaired: float) -> None:
-    """Set ``info["spin"]`` to 2S + 1, in place, where it is not what is assumed without it."""
+    """Set ``info["spin"]`` to 2S + 1, in place, if it differs from the default."""
     atoms.info.pop("spin", None)
     if unpaired != unpaired_electrons(atoms):
         atoms.info["spin"] = unpaired + 1

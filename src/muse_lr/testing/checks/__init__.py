@@ -1,9 +1,9 @@
-"""Properties that every interatomic potential should have, one function each.
+"""Checks of properties that every interatomic potential should have, one function each.
 
-A check takes anything that :func:`muse_lr.testing.as_potential` can wrap and a structure. It
-returns the :class:`~muse_lr.testing.Measurement`, raises :class:`~muse_lr.testing.CheckFailed` (an
-AssertionError) where the potential violates the property and
-:class:`~muse_lr.testing.NotApplicable` where the question has no meaning.
+A check takes a structure and any object that :func:`muse_lr.testing.as_potential` can wrap. It
+returns a :class:`~muse_lr.testing.Measurement`. It raises :class:`~muse_lr.testing.CheckFailed` (an
+AssertionError) if the potential violates the property, and
+:class:`~muse_lr.testing.NotApplicable` if the property is not defined for the input.
 """
 
 from __future__ import annotations

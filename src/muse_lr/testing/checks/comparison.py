@@ -1,4 +1,4 @@
-"""Compare two sets of results, property by property."""
+"""Comparison of two sets of results, property by property."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UNITS = {
 def compare(
     name: str, expected: Outputs, actual: Outputs, tolerance: float, where: str, known: str = ""
 ) -> Measurement:
-    """The property that deviates most, in shares of its allowance, ``tolerance * scale``.
+    """Judge the property with the largest deviation relative to its limit, ``tolerance * scale``.
 
     The scale of a property is max(1, its largest value), in its own unit.
 
     Raises
     ------
     CheckFailed
-        If a deviation exceeds its allowance and nothing is known about it.
+        If a deviation exceeds its limit and ``known`` is empty.
     """
     worst: tuple[float, float, float, str] | None = None
     for label in UNITS:

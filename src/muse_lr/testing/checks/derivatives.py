@@ -1,4 +1,4 @@
-"""Forces, stress and second derivatives against finite differences."""
+"""Checks of forces, stress and Hessian by finite differences."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ STRAINS = np.array(
 
 
 def displaced(atoms: Atoms, displacement: Array) -> Atoms:
-    """A copy with ``displacement`` (n_atoms, 3) in A added to the positions."""
+    """Copy with ``displacement`` (n_atoms, 3) in A added to the positions."""
     moved = atoms.copy()
     moved.positions += displacement
     return moved
 
 
 def strained(atoms: Atoms, strain: Array) -> Atoms:
-    """A copy with positions and cell multiplied by 1 + ``strain`` (3, 3)."""
+    """Copy with positions and cell multiplied by 1 + ``strain`` (3, 3)."""
     deformed = atoms.copy()
     deformation = np.eye(3) + strain
     deformed.set_cell(atoms.cell.array @ deformation, scale_atoms=False)
@@ -48,13 +48,14 @@ def check_forces(
     directions: int = 4,
     seed: int = 0,
 ) -> Measurement:
-    r"""Forces are minus the gradient of the energy.
+    r"""Check that forces are the negative gradient of the energy.
 
-    Along random displacements u of all atoms, of which a generic one sees every component:
+    The derivative is computed along random displacements u of all atoms, which involve every
+    component of the forces:
 
     .. math:: -\sum_i F_i \cdot u_i = \frac{d}{dh} E(r + h u) \Big|_{h=0}
 
-    by central differences with Richardson extrapolation
+    It is a central difference with Richardson extrapolation
     (:func:`muse_lr.testing.differences.derivative`).
 
     Parameters
@@ -64,7 +65,7 @@ def check_forces(
     tolerance : float
         Largest deviation as a share of max(1 eV/A, largest force component).
     step : float
-        First displacement, A; it is made smaller until the differences converge.
+        Initial displacement, A. It is reduced until the differences converge.
     directions : int
         Number of random displacements.
     seed : int
@@ -73,7 +74,7 @@ def check_forces(
     Raises
     ------
     CheckFailed
-        Also if the differences do not converge: the energy is then noisy or not smooth.
+        Also if the differences do not converge, because the energy is noisy or not smooth.
     """
     potential = as_potential(subject)
     forces = potential.evaluate([atoms], ("forces",)).get("forces")
@@ -92,12 +93,12 @@ def check_forces(
 def check_stress(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-6, step: float = 1e-3
 ) -> Measurement:
-    r"""The stress is the derivative of the energy by the strain, per volume.
+    r"""Check that the stress is the strain derivative of the energy per volume.
 
     .. math:: \sigma_{ab} = \frac{1}{V} \frac{dE}{d\epsilon_{ab}}, \quad
               r \to r (1 + \epsilon), \; C \to C (1 + \epsilon),
 
-    for the six symmetric strains, positions and cell strained together.
+    for the six symmetric strains of positions and cell.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def check_stress(
     tolerance : float
         Largest deviation of ``V sigma`` in eV, as a share of max(1 eV, its largest component).
     step : float
-        First strain.
+        Initial strain.
 
     Raises
     ------
@@ -143,7 +144,7 @@ def check_hessian_symmetric(
     pairs: int = 3,
     seed: int = 0,
 ) -> Measurement:
-    r"""The Hessian is symmetric: the forces are the gradient of something.
+    r"""Check that the Hessian is symmetric, i.e. that the forces are a gradient.
 
     .. math:: u^T H v = -\frac{d}{dh} F(r + h v) \cdot u = v^T H u
 
@@ -191,7 +192,7 @@ def _agree(
     unit: str,
     what: str,
 ) -> Measurement:
-    """Compare analytic derivatives with finite differences that have converged."""
+    """Compare analytic derivatives with converged finite differences."""
     value, error = derivative(function, tolerance, step)
     _converged(name, error, tolerance, unit, "energy")
     deviation = float(np.abs(value - expected).max(initial=0.0))

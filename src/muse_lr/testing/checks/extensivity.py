@@ -1,4 +1,4 @@
-"""Batches, supercells and far copies: how energies add up."""
+"""Checks of additivity: batches, supercells, far copies and total charges."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from muse_lr.units import COULOMB_CONSTANT
 
 Array = NDArray[np.float64]
 
-#: Energy of two unknown dipoles times their distance cubed, eV A^3, that is left to chance.
+#: Upper limit of the energy of two unknown dipoles times their distance cubed, eV A^3.
 DIPOLE_ALLOWANCE = 40.0
 
 
 def check_batch(
     subject: Subject, structures: Sequence[Atoms], *, tolerance: float = 1e-9
 ) -> Measurement:
-    r"""A batch gives what its structures give one by one.
+    r"""Check that a batch gives the same results as its structures one by one.
 
     .. math:: E(\{A, B, \ldots\}) = \{E(A), E(B), \ldots\}
 
-    and the same for forces, charges and, where all are periodic, the stress.
+    and likewise for forces, charges and, if all structures are periodic, the stress.
 
     Parameters
     ----------
     subject : EnergyModel, ASE calculator or Potential
     structures : sequence of ase.Atoms
-        Boundaries may be mixed, isolated atoms included.
+        Structures, possibly with different boundaries, including isolated atoms.
     tolerance : float
         Largest deviation, as a share of max(1, largest value) in eV, eV/A, eV/A^3, e A and e.
 
@@ -63,7 +63,7 @@ def check_supercell(
     repeats: Sequence[int] = (2, 1, 1),
     tolerance: float = 1e-8,
 ) -> Measurement:
-    r"""A supercell of n cells has n times the energy, and the same forces, charges and stress.
+    r"""Check that a supercell of n cells has n times the energy and the same other properties.
 
     .. math:: E(n \times A) = n E(A)
 
@@ -71,11 +71,11 @@ def check_supercell(
     ----------
     subject : EnergyModel, ASE calculator or Potential
     atoms : ase.Atoms
-        A stated total charge is multiplied by n.
+        A given total charge is multiplied by n.
     repeats : sequence of int
-        Cells along each vector; open directions are not repeated.
+        Number of cells along each vector; open directions are not repeated.
     tolerance : float
-        Largest deviation (of the energy: per n), as a share of max(1, largest value).
+        Largest deviation (energy: per cell), as a share of max(1, largest value).
 
     Raises
     ------
@@ -104,7 +104,7 @@ def check_supercell(
 
 
 def repeated(atoms: Atoms, counts: Sequence[int]) -> Atoms:
-    """Supercell of ``counts`` cells, with total charge and unpaired electrons of all of them."""
+    """Supercell of ``counts`` cells; total charge and unpaired electrons are multiplied."""
     supercell = atoms.repeat(tuple(int(count) for count in counts))
     supercell.info = dict(atoms.info)
     cells = int(np.prod(counts))
@@ -123,15 +123,15 @@ def check_far_copies(
     strict: bool = False,
     seed: int = 0,
 ) -> Measurement:
-    r"""Two far copies have twice the energy, but for the Coulomb tail of their multipoles.
+    r"""Check that two far copies have twice the energy plus the Coulomb tail of their multipoles.
 
     .. math:: E(A \cup A_R) = 2 E(A) + k \sum_{i \in A, j \in A_R} \frac{q_i q_j}{r_{ij}},
 
-    with the charges (and the multipoles, whose terms are added) that the potential reports of the
-    pair; a potential that declares to have no such tail (``coulomb`` false) must not have one.
-    Where it says nothing, the excess delta is extrapolated to infinite distance:
-    :math:`(\delta(R) - 6 \delta(2R) + 8 \delta(4R)) / 3` holds no 1/R and no
-    1/R^2, and the tolerance allows for the dipoles' 1/R^3.
+    with the charges that the potential reports for the pair, and the terms of its multipoles. A
+    potential without such a tail (``coulomb`` is False) is compared without it. If ``coulomb`` is
+    None, the excess energy delta is extrapolated to infinite distance:
+    :math:`(\delta(R) - 6 \delta(2R) + 8 \delta(4R)) / 3` has no terms in 1/R and 1/R^2, and the
+    tolerance is raised by the 1/R^3 of dipoles.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def check_far_copies(
     tolerance : float
         eV, as a share of max(1 eV, energy of the copy).
     strict : bool
-        Fail also a potential that declares ``size_consistent`` false. A charge constraint alone
-        does not excuse it: it moves no charge between like copies.
+        Also fail a potential that declares ``size_consistent`` false. A charge constraint does not
+        transfer charge between identical copies, so that it does not explain a violation.
     seed : int
         For the direction.
 
@@ -166,18 +166,19 @@ def check_size_consistency(
     tolerance: float = 1e-7,
     seed: int = 0,
 ) -> Measurement:
-    r"""Unlike far fragments do not know of each other, but for their Coulomb tail.
+    r"""Check that two different far fragments interact through their Coulomb tail only.
 
     .. math:: E(A \cup B_R) = E(A) + E(B) + k \sum_{i \in A, j \in B_R} \frac{q_i q_j}{r_{ij}}
 
-    As :func:`check_far_copies`. A potential that declares ``size_consistent`` false (a global
-    charge constraint leaks charge between unlike fragments) is measured, and never fails.
+    Parameters and errors as for :func:`check_far_copies`. A potential that declares
+    ``size_consistent`` false is measured but never fails: a global charge constraint transfers
+    charge between different fragments.
     """
     return _fragments("size_consistency", subject, first, second, distance, tolerance, seed)
 
 
 def check_total_charge(subject: Subject, atoms: Atoms, *, tolerance: float = 1e-10) -> Measurement:
-    r"""The charges add up to the stated total charge exactly.
+    r"""Check that the charges sum to the given total charge.
 
     .. math:: \sum_i q_i = Q, \quad Q = \mathtt{info["total\_charge"]} \text{ or } 0
 
@@ -186,7 +187,7 @@ def check_total_charge(subject: Subject, atoms: Atoms, *, tolerance: float = 1e-
     subject : EnergyModel, ASE calculator or Potential
     atoms : ase.Atoms
     tolerance : float
-        In e.
+        Largest deviation, e.
 
     Raises
     ------
@@ -224,10 +225,10 @@ def _fragments(
     scale = max(1.0, float(np.abs(alone).max()))
     if potential.coulomb is False:
         excess = _excess(potential, first, second, direction * distance, alone, with_tail=False)
-        what = f"energy at {distance:g} A less that of the fragments"
+        what = f"energy at {distance:g} A minus that of the fragments"
     elif "charges" in potential.provides and potential.coulomb is not None:
         excess = _excess(potential, first, second, direction * distance, alone, with_tail=True)
-        what = f"energy at {distance:g} A less that of the fragments and their Coulomb tail"
+        what = f"energy at {distance:g} A minus that of the fragments and their Coulomb tail"
     else:
         near, middle, far = (
             _excess(potential, first, second, direction * r, alone, with_tail=False)
@@ -235,7 +236,7 @@ def _fragments(
         )
         excess = (near - 6 * middle + 8 * far) / 3
         tolerance = max(tolerance, DIPOLE_ALLOWANCE / distance**3)
-        what = "energy less that of the fragments, extrapolated to infinite distance"
+        what = "energy minus that of the fragments, extrapolated to infinite distance"
     declared = not (potential.size_consistent or strict)
     known = "the potential declares size_consistent: false" if declared else ""
     return judge(name, abs(excess), tolerance * scale, "eV", what, known)
@@ -250,7 +251,7 @@ def _excess(
     *,
     with_tail: bool,
 ) -> float:
-    """Energy of the pair less that of its parts and, if asked, the Coulomb tail, eV."""
+    """Energy of the pair minus that of its parts and (``with_tail``) the Coulomb tail, eV."""
     moved = second.copy()
     moved.positions += shift
     pair = join(first, moved)

@@ -1,4 +1,4 @@
-"""Second derivatives, by geometry and by parameters: they train forces and make Hessians."""
+"""Checks of second derivatives by geometry and parameters, for Hessians and force training."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def check_second_derivatives(
     step: float = 1e-3,
     seed: int = 0,
 ) -> Measurement:
-    r"""Forces and stress can be differentiated by positions and cell.
+    r"""Check the derivatives of forces and stress by positions and cell.
 
     .. math:: L = \sum_i w_i \cdot F_i + W : \sigma, \quad
               \nabla_r L \cdot u + \nabla_C L : U = \frac{d}{dh} L(r + h u, C + h U)
 
-    with random weights w, W and directions u, U: automatic against numerical derivatives. This is
-    the Hessian, the derivative of the forces by the cell and that of the stress.
+    with random weights w, W and directions u, U. Automatic derivatives are compared with numerical
+    ones. They involve the Hessian and the cell derivatives of forces and stress.
 
     Parameters
     ----------
     subject : EnergyModel
     atoms : ase.Atoms
-        The stress and the cell take part where three directions are periodic.
+        Stress and cell are included if three directions are periodic.
     tolerance : float
         Largest deviation as a share of max(1, |derivative|).
     step : float
-        First step along the direction.
+        Initial step along the direction.
     seed : int
-        For weights and directions.
+        Seed of weights and directions.
 
     Raises
     ------
@@ -64,14 +64,7 @@ def check_second_derivatives(
     batch = AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
     batch.positions.requires_grad_(True)
     batch.cell.requires_grad_(True)
-    loss = _linear_loss(model, batch, seed)
-    gradients: list[Tensor] = [torch.zeros_like(batch.positions), torch.zeros_like(batch.cell)]
-    if loss.requires_grad:
-        gradients = list(
-            torch.autograd.grad(
-                loss, [batch.positions, batch.cell], allow_unused=True, materialize_grads=True
-            )
-        )
+    gradients = _loss_gradients(model, batch, [batch.positions, batch.cell], seed)
     require_finite("second_derivatives", gradients)
     by_positions, by_cell = (gradient.numpy() for gradient in gradients)
     analytic = float((by_positions * u).sum() + (by_cell[0] * cell_change).sum())
@@ -96,25 +89,25 @@ def check_training_gradient(
     step: float = 1e-3,
     seed: int = 0,
 ) -> Measurement:
-    r"""A loss on forces and stress can train the model: its gradient is finite and right.
+    r"""Check the parameter gradient of a loss on forces and stress.
 
     .. math:: L(\theta) = \sum_i w_i \cdot F_i + \sum_g W_g : \sigma_g, \quad
               \nabla_\theta L \cdot d = \frac{d}{dh} L(\theta + h d)
 
-    with random weights w, W and a random direction d in the space of the parameters; this is the
-    second derivative of the energy by geometry and parameters.
+    with random weights w, W and a random direction d in parameter space. The gradient must be
+    finite and correct. It is a second derivative of the energy, by geometry and parameters.
 
     Parameters
     ----------
     subject : EnergyModel
     structures : sequence of ase.Atoms
-        One batch; the stress takes part where all are periodic.
+        Structures of one batch; the stress is included if all are periodic.
     tolerance : float
         Largest deviation as a share of max(1, |gradient . d|).
     step : float
-        First step along d.
+        Initial step along d.
     seed : int
-        For the weights and the direction.
+        Seed of the weights and the direction.
 
     Raises
     ------
@@ -127,10 +120,7 @@ def check_training_gradient(
     if not parameters:
         raise NotApplicable("the model has no parameters")
     batch = AtomsBatch.from_ase(list(structures), cutoff=model.cutoff)
-    loss = _linear_loss(model, batch, seed)
-    gradients: Sequence[Tensor] = [torch.zeros_like(p) for p in parameters]
-    if loss.requires_grad:  # not for isolated atoms, whose forces are zero
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    gradients = _loss_gradients(model, batch, parameters, seed)
     require_finite("training_gradient", gradients)
     generator = torch.Generator().manual_seed(seed)
     directions = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
@@ -148,14 +138,24 @@ def check_training_gradient(
 
 
 def require_finite(name: str, tensors: Sequence[Tensor]) -> None:
-    """Raise :class:`CheckFailed` where a gradient is not finite."""
+    """Raise :class:`CheckFailed` if a gradient is not finite."""
     broken = sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors)
     if broken:
         raise CheckFailed(Measurement(name, broken, 0, "", "gradients that are not finite"))
 
 
+def _loss_gradients(
+    model: EnergyModel, batch: AtomsBatch, inputs: Sequence[Tensor], seed: int
+) -> Sequence[Tensor]:
+    """Gradients of :func:`_linear_loss`; zero where the loss does not depend on an input."""
+    loss = _linear_loss(model, batch, seed)
+    if not loss.requires_grad:  # isolated atoms, whose forces are zero
+        return [torch.zeros_like(tensor) for tensor in inputs]
+    return torch.autograd.grad(loss, list(inputs), allow_unused=True, materialize_grads=True)
+
+
 def _linear_loss(model: EnergyModel, batch: AtomsBatch, seed: int) -> Tensor:
-    """sum w.F + sum W:sigma with random weights, eV/A and eV/A^3 added as numbers."""
+    """Sum w.F + sum W:sigma with random weights; values in eV/A and eV/A^3 are simply added."""
     compute = ("forces", "stress") if bool(batch.pbc.all()) else ("forces",)
     out = model(batch, compute=compute, create_graph=True)
     generator = torch.Generator().manual_seed(seed)
@@ -181,7 +181,7 @@ def _judge(
     tolerance: float,
     step: float,
 ) -> Measurement:
-    """Compare a directional derivative with finite differences that have converged."""
+    """Compare a directional derivative with converged finite differences."""
     allowed = tolerance * max(1.0, abs(analytic))
     numeric, error = derivative(losses, allowed, step)
     what = "finite differences of a loss on forces and stress do not converge; their error"

@@ -1,4 +1,4 @@
-"""Smoothness along paths where neighbors, coarse nodes or k-vectors come and go."""
+"""Check of smoothness along paths on which neighbors, coarse nodes or k-vectors change."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from muse_lr.testing.potentials import Potential, Subject, as_potential
 
 Array = NDArray[np.float64]
 
-#: Levels beyond those asked for that a jump must outlast.
+#: Number of additional levels that confirm a jump.
 CONFIRMATIONS = 2
 
-#: A structure for each value of the path's coordinate.
+#: Maps the coordinate of a path to a structure.
 Path = Callable[[float], Atoms]
 
 
 def displacement_path(atoms: Atoms, atom: int = 0, *, seed: int = 0) -> Path:
-    """Move one atom along a random direction; the coordinate is in A."""
+    """Path that moves one atom along a random direction; the coordinate is in A."""
     direction = np.random.default_rng(seed).normal(size=3)
     direction /= np.linalg.norm(direction)
 
@@ -35,7 +35,7 @@ def displacement_path(atoms: Atoms, atom: int = 0, *, seed: int = 0) -> Path:
 
 
 def separation_path(atoms: Atoms, cutoff: float, atom: int = 0) -> Path:
-    """Pull one atom away from another: at coordinate 0 their distance is ``cutoff`` A.
+    """Path that separates two atoms; at coordinate 0 their distance is ``cutoff`` A.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def separation_path(atoms: Atoms, cutoff: float, atom: int = 0) -> Path:
         For a single atom.
     """
     if len(atoms) < 2:
-        raise NotApplicable("a single atom has no neighbor to leave")
+        raise NotApplicable("a single atom has no neighbor")
     other = (atom + 1) % len(atoms)
     vector = atoms.positions[atom] - atoms.positions[other]
     direction = vector / np.linalg.norm(vector)
@@ -57,7 +57,9 @@ def separation_path(atoms: Atoms, cutoff: float, atom: int = 0) -> Path:
 
 
 def strain_path(atoms: Atoms, *, seed: int = 0) -> Path:
-    """Strain positions and cell along a random symmetric direction: k-vectors come and go.
+    """Path that strains positions and cell along a random symmetric direction.
+
+    The set of k-vectors below a cutoff changes along this path.
 
     Raises
     ------
@@ -82,14 +84,14 @@ def check_smooth(
     look_at: Sequence[float] = (),
     tolerance: float = 5e-3,
 ) -> Measurement:
-    r"""The second derivative along a path is continuous (the energy is C2).
+    r"""Check that the second derivative along a path is continuous (the energy is C2).
 
-    With the second differences :math:`D_h(t) = [E(t+h) - 2E(t) + E(t-h)] / h^2`, the step
-    :math:`J_h(t) = |D_h(t+h) - D_h(t-h)|` of a C2 energy shrinks linearly with h, while a jump C
-    of the second derivative stays, and a kink or a jump of the energy grows. The path is scanned
-    with h and h/2; where J shrinks least, windows are looked at again with h/4, h/16, ...; the
-    measurement is the largest step there, extrapolated to h = 0 as
-    :math:`(4 J_{h/4} - J_h) / 3`; one that is too large must outlast two more levels.
+    The second difference is :math:`D_h(t) = [E(t+h) - 2E(t) + E(t-h)] / h^2` and its step is
+    :math:`J_h(t) = |D_h(t+h) - D_h(t-h)|`. For a C2 energy the step shrinks linearly with h. It
+    stays constant at a jump of the second derivative, and grows at a kink or jump of the energy.
+    The path is scanned with h and h/2. Windows where J shrinks least are scanned again with h/4,
+    h/16, ... The measurement is the largest step in a window, extrapolated to h = 0 as
+    :math:`(4 J_{h/4} - J_h) / 3`. A value above the tolerance is confirmed at two more levels.
 
     Parameters
     ----------
@@ -100,11 +102,11 @@ def check_smooth(
     span : tuple of float
         First and last coordinate.
     points : int
-        Intervals of the scan.
+        Number of intervals of the scan.
     levels : int
-        How often the step is divided by 4 in a window, at least 2.
+        Number of times that the step is divided by 4 in a window, at least 2.
     look_at : sequence of float
-        Coordinates where a window is looked at whatever the scan says.
+        Coordinates of windows that are examined in addition to those found by the scan.
     tolerance : float
         Largest jump as a share of the second derivative nearby (or of 0.01 eV per square of the
         path's unit, if that is more).
@@ -139,10 +141,10 @@ def _steps(energies: Array, h: float) -> Array:
 
 
 def _suspects(fine: Array) -> list[int]:
-    """Indices into a grid of the points where J shrinks least when h is halved.
+    """Grid indices of the points where J shrinks least when h is halved.
 
-    Two are chosen by the difference :math:`2 J_{h/2} - J_h`, two by the ratio, which also finds
-    a small jump on a path that is steep elsewhere.
+    Two points are chosen by the difference :math:`2 J_{h/2} - J_h`, and two by the ratio, which
+    also finds a small jump on a path that is steep elsewhere.
     """
     coarse = _steps(fine[::2], 2.0)  # at the fine points 4, 6, ...
     half = _steps(fine, 1.0)  # at the fine points 2, 3, ...
@@ -156,7 +158,7 @@ def _suspects(fine: Array) -> list[int]:
 def _zoom(
     potential: Potential, path: Path, center: float, h: float, levels: int, tolerance: float
 ) -> tuple[float, float, float]:
-    """Extrapolated jump near a point, what is allowed there, and where it is."""
+    """Extrapolated jump near a point, its limit, and its coordinate."""
     previous, jump, scale, noise = np.inf, np.inf, 1e-2, 0.0
     for level in range(levels + CONFIRMATIONS):
         width, h = 3 * h, h / 4
@@ -169,8 +171,8 @@ def _zoom(
         jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
         previous, center = float(steps[found]), float(grid[found + 2])
         noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
-        # A step that was half outside of the last window is larger than the extrapolation knows:
-        # look again, unless all is well or the next h would see more noise than jump.
+        # The extrapolation underestimates a step that was partly outside the last window. Continue
+        # until the jump is within the limit, or noise would dominate at the next h.
         settled = jump <= tolerance * scale + noise or jump < 32 * noise
         if level >= levels - 1 and settled:
             break

@@ -1,4 +1,4 @@
-"""Symmetries: what must not change the energy, and how the other results change with it."""
+"""Checks of symmetries: invariance of the energy and transformation of other properties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 def check_translation(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    r"""A rigid shift changes nothing but the dipole of an ion.
+    r"""Check that a rigid shift changes nothing but the dipole of an ion.
 
     .. math:: E(r + t) = E(r), \quad F' = F, \quad \mu' = \mu + t \sum_i q_i.
 
@@ -28,7 +28,7 @@ def check_translation(
     tolerance : float
         Largest deviation, as a share of max(1, largest value) in eV, eV/A, eV/A^3, e A and e.
     seed : int
-        For the random shift of a few A.
+        Seed of the random shift of a few A.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def check_translation(
 def check_rotation(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    r"""Rotating atoms and cell rotates the forces, the stress and the dipole.
+    r"""Check that a rotation of atoms and cell rotates forces, stress and dipole.
 
     .. math:: E' = E, \quad F' = R F, \quad \sigma' = R \sigma R^T, \quad \mu' = R \mu, \;
               q' = q.
@@ -61,14 +61,14 @@ def check_rotation(
 def check_reflection(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    """As :func:`check_rotation`, with a rotation that also inverts; the cell changes handedness."""
+    """As :func:`check_rotation`, with an improper rotation; the cell changes its handedness."""
     return _orthogonal("reflection", subject, atoms, tolerance, seed, improper=True)
 
 
 def check_permutation(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    """The order of the atoms does not matter: forces and charges follow it.
+    """Check that the energy is independent of the order of the atoms; other results follow it.
 
     Parameters and errors as for :func:`check_translation`.
     """
@@ -87,7 +87,7 @@ def check_permutation(
 def check_wrapping(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    """Moving single atoms by lattice vectors changes nothing.
+    """Check that moving single atoms by lattice vectors changes nothing.
 
     Parameters and errors as for :func:`check_translation`; NotApplicable to open boundaries.
     """
@@ -105,7 +105,7 @@ def check_wrapping(
 def check_equivalent_cell(
     subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
 ) -> Measurement:
-    """Other vectors of the same lattice, C' = U C with an integer U of determinant +-1.
+    """Check other cell vectors of the same lattice, C' = U C with an integer U, det U = +-1.
 
     Parameters and errors as for :func:`check_translation`; NotApplicable to open boundaries.
     """

@@ -1,4 +1,4 @@
-"""What training needs: gradients for every parameter, and files that keep a model."""
+"""Checks for training: gradients of all parameters, and saving and loading of models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from ase import Atoms
-from torch import nn
+from torch import Tensor, nn
 
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.testing.checks.comparison import compare
@@ -17,14 +17,14 @@ from muse_lr.testing.checks.second_derivatives import require_finite
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import ModelPotential, Potential, Subject, as_potential
 
-#: Gradients smaller than this share of the largest are round-off.
+#: Gradients below this fraction of the largest one count as rounding errors.
 ROUND_OFF = 1e-14
 
 
 def randomize_weights(module: nn.Module, seed: int = 0, scale: float = 0.1) -> None:
     """Add normal noise of standard deviation ``scale`` to every parameter, in place.
 
-    Parts that are switched off at first (a zero gate, a zero bias) are switched on by it.
+    This activates parts that are initialized to zero, such as gates and biases.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -41,33 +41,33 @@ def check_parameters_receive_gradients(
     seed: int = 0,
     noise: float = 0.1,
 ) -> Measurement:
-    r"""Every parameter receives a gradient, at randomized weights.
+    r"""Check that every parameter receives a gradient, at randomized weights.
 
     .. math:: \max |\partial_k L| > 10^{-14} \max_l |\partial_l L|, \quad
               L = \sum_y \sum_n w_n y_n^2
 
-    for each parameter tensor k and the labels y, with random weights w. A gradient that is only
-    round-off is none: its parameter cancels out of the results.
+    for each parameter tensor k and the labels y, with random weights w. A gradient at the level of
+    rounding errors counts as missing, since its parameter cancels out of the results.
 
     Parameters
     ----------
     subject : EnergyModel
     structures : sequence of ase.Atoms
-        Together they should have every element and boundary of the model.
+        Structures that together contain every element and boundary of the model.
     labels : sequence of str
-        What the loss is of: energy, forces, charges, dipole.
+        Labels in the loss: energy, forces, charges, dipole.
     seed : int
-        For the weights that are added and the loss.
+        Seed of the noise and of the loss.
     noise : float
-        Standard deviation of what is added to the weights; deep models want little, or a few
-        gradients dwarf the others.
+        Standard deviation of the noise that is added to the weights. Deep models need a small
+        value, since a few gradients dominate otherwise.
 
     Raises
     ------
     NotApplicable
         For calculators and models without parameters.
     CheckFailed
-        With the names of the parameters that receive none.
+        If parameters receive no gradient; the message names them.
     """
     model = copy.deepcopy(as_potential(subject).model)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
@@ -77,14 +77,9 @@ def check_parameters_receive_gradients(
     batch = AtomsBatch.from_ase(list(structures), cutoff=model.cutoff)
     compute = [label for label in labels if label != "energy"]
     out = model(batch, compute=compute, create_graph=True)
-    generator = torch.Generator().manual_seed(seed)
-    terms = [
-        (torch.rand(value.shape, generator=generator).to(value) * value**2).sum()
-        for value in (getattr(out, label) for label in labels)
-    ]
     parameters = [p for p in model.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(
-        torch.stack([term.double() for term in terms]).sum(),
+        _squares([getattr(out, label) for label in labels], seed),
         parameters,
         allow_unused=True,
         materialize_grads=True,
@@ -98,16 +93,26 @@ def check_parameters_receive_gradients(
     return judge("parameters_receive_gradients", len(silent), 0, "", what)
 
 
+def _squares(values: Sequence[Tensor], seed: int) -> Tensor:
+    """Sum of all squared values with random weights, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    terms = [
+        (torch.rand(value.shape, generator=generator).to(value) * value**2).sum()
+        for value in values
+    ]
+    return torch.stack([term.double() for term in terms]).sum()
+
+
 def check_save_load(
     subject: Subject, structures: Sequence[Atoms], *, tolerance: float = 1e-12
 ) -> Measurement:
-    """A model that was saved and loaded gives the same numbers.
+    """Check that a saved and loaded model gives the same results.
 
     Parameters
     ----------
     subject : EnergyModel
     structures : sequence of ase.Atoms
-        Evaluated one by one, so that they may differ in what they have.
+        Evaluated one by one, so that they may have different properties.
     tolerance : float
         Largest deviation, as a share of max(1, largest value).
 
@@ -123,7 +128,8 @@ def check_save_load(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.pt"
         muse_lr.save_model(potential.model, path)
-        loaded = ModelPotential(muse_lr.load_model(path))
+        # The file was written here, so that its parts may be named as package.module:Class.
+        loaded = ModelPotential(muse_lr.load_model(path, trust=True))
     return max(
         (_same(potential, loaded, atoms, tolerance) for atoms in structures),
         key=lambda measurement: measurement.value,
