@@ -17,27 +17,9 @@ from ase.build import molecule
 from ase.io import write
 
 import muse_lr
-from muse_lr.cli.main import main
+from helpers import refused, run_cli
 from muse_lr.config.yaml import dump_yaml, load_yaml
 from training_data import labeled_frames, write_run
-
-
-def run(*arguments: object) -> int:
-    try:
-        return main([str(argument) for argument in arguments])
-    except SystemExit as exit_:  # argparse
-        return int(exit_.code or 0)
-
-
-def refused(capsys, *arguments: object) -> str:
-    """The one line that a refusal prints; asserts its form and the exit code."""
-    capsys.readouterr()
-    assert run(*arguments) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.count("\n") == 0
-    assert error.startswith("muse-lr: ")
-    assert "Traceback" not in error
-    return error
 
 
 @pytest.fixture
@@ -60,7 +42,7 @@ def test_help_is_fast_and_imports_nothing_heavy():
     "verb", ["init", "data", "train", "evaluate", "ablate", "coarse", "info", "doctor"]
 )
 def test_every_verb_has_help(verb, capsys):
-    assert run(verb, "--help") == 0
+    assert run_cli(verb, "--help") == 0
     assert "usage: muse-lr" in capsys.readouterr().out
 
 
@@ -128,7 +110,7 @@ def test_bad_frames_are_named(config, capsys, change, words):
     write(config.parent / "train.xyz", frames_with(change), format="extxyz")
     error = refused(capsys, "train", config)
     assert all(word in error for word in words), error
-    assert run("data", "check", config.parent / "train.xyz") == 2
+    assert run_cli("data", "check", config.parent / "train.xyz") == 2
 
 
 def test_truncated_file(config, capsys):
@@ -181,14 +163,14 @@ def test_hostile_file_name_is_escaped_in_the_report(config, tmp_path):
     data = load_yaml(config)
     data["data"]["test"] = {"odd": name}
     dump_yaml(data, config)
-    assert run("train", config) == 0
+    assert run_cli("train", config) == 0
     html = (tmp_path / "run" / "report.html").read_text()
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
 
 
 def test_checkpoint_of_another_version(config, capsys, tmp_path):
-    assert run("train", config) == 0
+    assert run_cli("train", config) == 0
     (tmp_path / "run" / "summary.json").unlink()
     path = tmp_path / "run" / "checkpoint.pt"
     torch.save({**torch.load(path, weights_only=True), "version": 0}, path)
@@ -196,9 +178,9 @@ def test_checkpoint_of_another_version(config, capsys, tmp_path):
 
 
 def test_existing_run_is_refused(config, capsys):
-    assert run("train", config) == 0
+    assert run_cli("train", config) == 0
     assert "--resume" in refused(capsys, "train", config)
-    assert run("train", config, "--resume") == 0
+    assert run_cli("train", config, "--resume") == 0
 
 
 def test_no_permission_to_write(config, capsys, tmp_path):
@@ -231,26 +213,26 @@ def test_full_disk_while_saving_loses_nothing(config, capsys, tmp_path, monkeypa
     checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert checkpoint["progress"]["epoch"] >= 1
     assert not list((tmp_path / "run").glob(".checkpoint*"))
-    assert run("train", config, "--resume") == 0
+    assert run_cli("train", config, "--resume") == 0
 
 
 def test_evaluate_and_info(config, tmp_path, capsys):
-    assert run("train", config) == 0
+    assert run_cli("train", config) == 0
     model = tmp_path / "run" / "model.pt"
-    assert run("evaluate", model, tmp_path / "test.xyz", "--out", tmp_path / "e") == 0
+    assert run_cli("evaluate", model, tmp_path / "test.xyz", "--out", tmp_path / "e") == 0
     names = {path.name for path in (tmp_path / "e").iterdir()}
     assert names == {"metrics.json", "predictions.extxyz", "parity.png"}
     capsys.readouterr()
-    assert run("info", model) == 0
+    assert run_cli("info", model) == 0
     text = capsys.readouterr().out
     assert "receptive field 1 x 4 = 4 A" in text
     assert "conserved" in text
-    assert run("info", config) == 0
+    assert run_cli("info", config) == 0
     assert "elements         H O Na Cl" in capsys.readouterr().out
 
 
 def test_doctor(capsys):
-    assert run("doctor") == 0
+    assert run_cli("doctor") == 0
     assert f"torch {torch.__version__}" in capsys.readouterr().out
 
 

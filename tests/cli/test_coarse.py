@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import molecule
 from ase.io import read, write
 from ase.neighborlist import neighbor_list
 
 import muse_lr
+from helpers import painn_section, random_model, rattled_salt, refused
 from muse_lr.cli.main import main
 from muse_lr.math.switching import switch_off
 from muse_lr.model.serialization import save_model
@@ -20,16 +21,11 @@ from muse_lr.reporting.coarse_summary import summarize
 
 
 def model_of(**multiscale) -> muse_lr.EnergyModel:
-    torch.manual_seed(0)
-    return muse_lr.build_model(
-        {
-            "elements": ["H", "C", "O", "Na", "Cl"],
-            "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1},
-            "multiscale": {"radius": 4.0, "cutoff": 8.0, "tensor_channels": 4} | multiscale,
-            "charges": None,
-            "heads": {},
-        }
-    )
+    """A model with its initial weights."""
+    multiscale = {"radius": 4.0, "cutoff": 8.0, "tensor_channels": 4} | multiscale
+    elements = ["H", "C", "O", "Na", "Cl"]
+    section = painn_section(elements, 3.0, multiscale=multiscale, charges=None, heads={})
+    return random_model(section, weights=None)
 
 
 def water_box() -> Atoms:
@@ -46,8 +42,7 @@ def water_box() -> Atoms:
 
 def slab() -> Atoms:
     """Rattled rock salt whose first vector is open."""
-    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((1, 2, 2))
-    atoms.rattle(0.15, seed=0)
+    atoms = rattled_salt(0.15, seed=0, repeat=(1, 2, 2))
     atoms.pbc = (False, True, True)
     return atoms
 
@@ -98,7 +93,7 @@ def test_what_is_written(name, tmp_path, capsys):
 def test_coverage_is_the_sum_of_windows(name):
     """Over the images that another neighbor list finds."""
     atoms = STRUCTURES[name]()
-    level = summarize(model_of().to(torch.float64), atoms)[0]
+    level = summarize(model_of(), atoms)[0]
     mass = np.zeros(len(atoms))
     mass[level.atoms] = level.mass
     center, other, distance = neighbor_list("ijd", atoms, 4.0)
@@ -147,13 +142,6 @@ def test_views_are_turns_of_space():
     assert np.abs(views(slab())[0].axes[:, 2]).tolist() == pytest.approx([1, 0, 0])
 
 
-def refused(capsys, *arguments: object) -> str:
-    assert main([str(argument) for argument in ("coarse", *arguments)]) == 2
-    error = capsys.readouterr().err.strip()
-    assert "\n" not in error
-    return error
-
-
 def test_what_is_refused(tmp_path, capsys):
     write(tmp_path / "x.xyz", [molecule("H2O"), molecule("SO2")], format="extxyz")
     save_model(model_of(), tmp_path / "muse.pt")
@@ -163,15 +151,15 @@ def test_what_is_refused(tmp_path, capsys):
         )
         save_model(model, tmp_path / f"{name}.pt")
     out = ("--out", tmp_path / "out")
-    error = refused(capsys, tmp_path / "none.pt", tmp_path / "x.xyz", *out)
+    error = refused(capsys, "coarse", tmp_path / "none.pt", tmp_path / "x.xyz", *out)
     assert "none.pt" in error
     assert "model.multiscale is null" in error
-    error = refused(capsys, tmp_path / "ewald.pt", tmp_path / "x.xyz", *out)
+    error = refused(capsys, "coarse", tmp_path / "ewald.pt", tmp_path / "x.xyz", *out)
     assert "of the kind ewald_mp" in error
-    error = refused(capsys, tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 2, *out)
+    error = refused(capsys, "coarse", tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 2, *out)
     assert "frames 0 to 1" in error
-    error = refused(capsys, tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 1, *out)
+    error = refused(capsys, "coarse", tmp_path / "muse.pt", tmp_path / "x.xyz", "--frame", 1, *out)
     assert "frame 1" in error
     assert "element S" in error
-    assert "y.xyz" in refused(capsys, tmp_path / "muse.pt", tmp_path / "y.xyz", *out)
+    assert "y.xyz" in refused(capsys, "coarse", tmp_path / "muse.pt", tmp_path / "y.xyz", *out)
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import re
 from pathlib import Path
 
 import ase.io
@@ -11,7 +11,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from helpers import run_command
 from muse_lr.cli import init as command
+from muse_lr.config.registry import SLOTS, kinds
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.scaffold import make_configuration, quote
 from muse_lr.errors import InputError
@@ -37,19 +39,12 @@ def frames(count: int = 24, stress: bool = False) -> list[Atoms]:
     return result
 
 
-def init(*arguments: str) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(arguments))
-
-
 def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "train.xyz", frames())
     ase.io.write(tmp_path / "far.xyz", frames(2))
     output = tmp_path / "configs" / "water.yaml"
     train, far = str(tmp_path / "train.xyz"), str(tmp_path / "far.xyz")
-    assert init(train, "--test", f"far={far}", "-o", str(output)) == 0
+    assert run_command(command, train, "--test", f"far={far}", "-o", str(output)) == 0
     config = load_config(output)
     assert config.model.elements == ("H", "N", "O")
     assert config.data.train == (train,)
@@ -71,7 +66,7 @@ def test_relative_paths_start_at_the_configuration(
     (tmp_path / "sub").mkdir()
     ase.io.write(tmp_path / "sub" / "train.xyz", frames())
     monkeypatch.chdir(tmp_path / "sub")
-    init("train.xyz", "-o", "../config.yaml")
+    run_command(command, "train.xyz", "-o", "../config.yaml")
     config = load_config(tmp_path / "config.yaml")
     assert config.data.train == (str(tmp_path / "sub" / "train.xyz"),)
     assert "train: [sub/train.xyz]" in (tmp_path / "config.yaml").read_text()
@@ -79,10 +74,18 @@ def test_relative_paths_start_at_the_configuration(
 
 def test_printing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ase.io.write(tmp_path / "train.xyz", frames(stress=True))
-    assert init(str(tmp_path / "train.xyz")) == 0
+    assert run_command(command, str(tmp_path / "train.xyz")) == 0
     data = parse_yaml(capsys.readouterr().out, "printed")
     assert set(data["training"]["loss"]) == {"energy", "forces", "stress"}
     assert data["model"]["heads"]["coulomb"]["kind"] == "coulomb"
+
+
+def test_every_registered_kind_is_named(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "train.xyz", frames())
+    text = make_configuration(tmp_path / "train.xyz")
+    named = set(re.findall(r"[\w.-]+", text))
+    for slot in SLOTS:
+        assert set(kinds(slot)) <= named
 
 
 def test_boundaries_that_the_coulomb_head_lacks(tmp_path: Path) -> None:
@@ -128,17 +131,17 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "bad.xyz", bad)
     output = tmp_path / "config.yaml"
     with pytest.raises(InputError, match=r"bad\.xyz, frame 5: .* \(and 1 more"):
-        init(str(tmp_path / "bad.xyz"), "-o", str(output))
+        run_command(command, str(tmp_path / "bad.xyz"), "-o", str(output))
     assert not output.exists()
     ase.io.write(tmp_path / "good.xyz", frames())
     ase.io.write(tmp_path / "test.xyz", [molecule("CH4")])
     good, test = str(tmp_path / "good.xyz"), str(tmp_path / "test.xyz")
     with pytest.raises(InputError, match=r"test far: .* contains C"):
-        init(good, "--test", f"far={test}")
+        run_command(command, good, "--test", f"far={test}")
     with pytest.raises(InputError, match="allowed"):
-        init(good, "--test", f"../x={good}")
+        run_command(command, good, "--test", f"../x={good}")
     with pytest.raises(InputError, match="NAME=VALUE"):
-        init(good, "--test", good)
+        run_command(command, good, "--test", good)
 
 
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     output = tmp_path / "config.yaml"
     output.write_text("mine")
     with pytest.raises(InputError, match="exists"):
-        init(str(tmp_path / "train.xyz"), "-o", str(output))
+        run_command(command, str(tmp_path / "train.xyz"), "-o", str(output))
     assert output.read_text() == "mine"
 
 

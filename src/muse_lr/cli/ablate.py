@@ -1,4 +1,4 @@
-"""``muse-lr ablate``: train the variants of a study and compare them."""
+"""``muse-lr ablate``: train all variants of an ablation study and compare them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from muse_lr.ablate.study import Run
 
-HELP = "train every variant of a study with every seed and report what each choice buys"
+HELP = "train every variant of an ablation study with every seed and compare the errors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study file")
-    parser.add_argument("--out", type=Path, help="directory of the study (runs/<study name>)")
-    parser.add_argument("--jobs", type=_positive, default=1, help="runs at the same time (1)")
+    """Add the arguments of the verb to its parser."""
+    parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="study file")
+    parser.add_argument("--out", type=Path, help="output directory (default: runs/NAME)")
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, help="number of parallel runs (default: 1)"
+    )
     parser.add_argument(
         "--only",
         nargs="+",
         metavar="RUN",
-        help="train these alone (VARIANT or VARIANT/seed-N); the report has all that is finished",
+        help="train only these runs (VARIANT or VARIANT/seed-N); the report still covers every "
+        "finished run",
     )
-    parser.add_argument("--plan", action="store_true", help="print the runs and stop")
+    parser.add_argument("--plan", action="store_true", help="list the runs without training")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when every run is finished, 1 if one failed, 130 when interrupted."""
+    """Run the study; exit code 0 on success, 1 if a run failed, 130 if interrupted."""
     from muse_lr.ablate.execute import check_existing, execute
     from muse_lr.ablate.study import identical_variants, load_study, plan, select
     from muse_lr.config.schema import check_name
@@ -43,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     if args.plan:
         _print_plan(chosen, check_existing(chosen))
         return 0
-    check_existing(runs)  # the report shows those that are not chosen, too
+    check_existing(runs)  # the report also covers the runs that are not selected
     try:
         outcome = execute(chosen, args.jobs)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
     return _report(args.study, study.reference, name, out, runs, outcome.failed)
 
@@ -67,11 +70,14 @@ def _report(
         text = study_file.read_text(encoding="utf-8")
         report = write_study_report(results, text, name, out)
         print(text_table(compact_table(results)))
-        print("* differs from the reference: the 95 % interval of the difference excludes zero")
+        print("* significant: the 95 % interval of the difference to the reference excludes zero")
         print(f"report: {report}")
     if failed:
         names = ", ".join(run.name for run in failed)
-        print(f"{len(failed)} runs failed ({names}); the same command retries", file=sys.stderr)
+        print(
+            f"{len(failed)} runs failed ({names}); run the same command again to retry",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -86,5 +92,5 @@ def _print_plan(runs: list[Run], finished: list[Run]) -> None:
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"at least 1 is needed, got {value}")
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value

@@ -1,4 +1,4 @@
-"""``muse-lr coarse``: where the coarse nodes of a model are, and what they hold."""
+"""``muse-lr coarse``: positions and contents of the coarse nodes of a model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,28 @@ if TYPE_CHECKING:
 
 from muse_lr.cli.trust import add_trust_argument
 
-HELP = "write and draw the coarse nodes that a model makes of a structure"
+HELP = "write and plot the coarse nodes of a model for one structure"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("model", metavar="MODEL", help="model file (model.pt) with a hierarchy")
-    parser.add_argument("file", metavar="FILE", help="structures, e.g. extended XYZ")
-    parser.add_argument("--frame", type=int, default=0, metavar="N", help="which one, from 0 (0)")
-    parser.add_argument("--out", type=Path, default=Path("coarse"), metavar="DIR", help="where")
+    """Add the arguments of the verb to its parser."""
+    parser.add_argument("model", metavar="MODEL", help="model file (model.pt) with coarse nodes")
+    parser.add_argument("file", metavar="FILE", help="structure file, e.g. extended XYZ")
+    parser.add_argument(
+        "--frame", type=int, default=0, metavar="N", help="index of the structure (default: 0)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("coarse"),
+        metavar="DIR",
+        help="output directory (default: coarse)",
+    )
     add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each level, and write atoms, nodes, shares and a picture."""
+    """Print one line per level; write atoms, nodes, shares and a figure."""
     from muse_lr.data.formats import place
     from muse_lr.data.reading import read_atoms, state_charge
     from muse_lr.errors import InputError
@@ -57,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _line(number: int, level: LevelSummary) -> str:
-    """Share of nodes kept, their masses and the coverage of one level."""
+    """Summarize one level: fraction of nodes, their masses and the coverage."""
     parts = [f"level {number}, radius {level.radius:g} A: {level.census}"]
     if len(level.mass):
         parts.append(f"masses {level.mass.min():.2g} to {level.mass.max():.2g}")

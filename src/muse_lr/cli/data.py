@@ -1,4 +1,4 @@
-"""``muse-lr data check FILE``: what is in a file, and what is wrong with it."""
+"""``muse-lr data check FILE``: summarize a file of reference data and report problems."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ HELP = "check files of reference data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the arguments of the verb to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser(
         "check",
-        help="print what is in a file and what is wrong with it",
-        description="Print what is in a file and what is wrong with it. Exit code 0 if it can "
-        "be trained on, 2 if it has errors; warnings do not count. Frames and atoms are counted "
-        "from 0.",
+        help="summarize files and report errors and warnings",
+        description="Summarize each file and report errors and warnings. The exit code is 0 if "
+        "every file can be used for training and 2 if one has errors; warnings do not change it. "
+        "Frames and atoms are counted from 0.",
     )
-    check.add_argument("files", nargs="+", metavar="FILE", help="extended XYZ or what ASE reads")
+    check.add_argument(
+        "files", nargs="+", metavar="FILE", help="extended XYZ, or any format that ASE reads"
+    )
     add_keys_argument(check)
 
 
 def add_keys_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--keys LABEL=KEY ...``."""
+    """Add the option ``--keys LABEL=KEY ...`` to a parser."""
     parser.add_argument(
         "--keys",
         nargs="+",
         action="extend",
         default=[],
         metavar="LABEL=KEY",
-        help="where a label is in the file, e.g. energy=dft_energy (default: the usual keys)",
+        help="key of a label in the file, e.g. energy=dft_energy (default: the usual keys)",
     )
 
 
 def parse_pairs(pairs: list[str], option: str) -> dict[str, str]:
-    """``["a=b", ...]`` as a mapping; each name once."""
+    """Convert ``["a=b", ...]`` to a mapping; a repeated name is an error."""
     from muse_lr.errors import InputError
 
     result: dict[str, str] = {}
@@ -49,7 +51,7 @@ def parse_pairs(pairs: list[str], option: str) -> dict[str, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check each file; 2 if one has errors."""
+    """Check each file; exit code 2 if one has errors."""
     from muse_lr.data.check import check_file
     from muse_lr.data.check_text import format_report
 

@@ -1,33 +1,17 @@
-"""``muse-lr doctor``: is everything here that is needed?"""
+"""``muse-lr doctor``: versions of the dependencies, extras, plugins and devices."""
 
 from __future__ import annotations
 
 import argparse
+import re
 
-HELP = "versions, devices and extras: what is missing and how to get it"
+HELP = "versions, devices, extras and plugins: what is missing and how to get it"
 
-#: Distribution -> the extra that brings it; None for what is always needed.
-PACKAGES = {
-    "torch": None,
-    "torch-geometric": None,
-    "mace-torch": None,
-    "e3nn": None,
-    "torch-pme": None,
-    "vesin": None,
-    "ase": None,
-    "numpy": None,
-    "pydantic": None,
-    "matplotlib": None,
-    "tensorboard": None,
-    "hypothesis": "test",
-    "pytest": "test",
-    "nvalchemi-toolkit-ops": "fast",
-    "So3krates-torch": "so3krates",
-    "tad-dftd3": "dispersion",
-    "phonopy": "phonons",
-    "pyscf": "datasets",
-    "tblite": "datasets",
-}
+#: Extras that collect others. A package is listed under the extra of its purpose, if there is one.
+_COLLECTIONS = ("test", "all")
+#: Not listed: the packages of peers pin each other and serve benchmarks only.
+_OMITTED = ("peers",)
+_REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*(?:;.*\bextra\s*==\s*["'](.+?)["'])?""")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,16 +19,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
+    """Print the report; 2 if a package of the core is missing."""
     import os
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
     from muse_lr import __version__
 
     print(f"muse_lr {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    missing = _check_packages()
+    if not missing:
+        _check_plugins()
+        _check_devices()
+    data = os.environ.get("MUSE_LR_DATA")
+    print(f"  {'ok     ' if data else 'absent '}  reference data: MUSE_LR_DATA={data or ''}")
+    return 2 if missing else 0
+
+
+def declared_packages() -> dict[str, str | None]:
+    """Each package that the metadata of muse_lr declares, and the extra that installs it.
+
+    Returns
+    -------
+    dict of str to (str or None)
+        None for the core, which comes first.
+
+    Raises
+    ------
+    importlib.metadata.PackageNotFoundError
+        If muse_lr is not installed, for example if only its folder is in sys.path.
+    """
+    from importlib.metadata import requires
+
+    found: dict[str, str | None] = {}
+    for line in requires("muse_lr") or ():
+        match = _REQUIREMENT.match(line)
+        if match is None:
+            continue
+        name, extra = match.groups()
+        if name.lower().replace("-", "_") == "muse_lr" or extra in _OMITTED:
+            continue
+        if name not in found or found[name] in _COLLECTIONS:
+            found[name] = extra
+    return dict(sorted(found.items(), key=lambda item: item[1] is not None))
+
+
+def _check_packages() -> int:
+    """One line for each package; the number of missing packages of the core."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        packages = declared_packages()
+    except PackageNotFoundError:
+        print(
+            "  MISSING  the metadata of muse_lr: install it with pip, in a checkout pip install ."
+        )
+        return 1
     missing = 0
-    for name, extra in PACKAGES.items():
+    for name, extra in packages.items():
         try:
             print(f"  ok       {name} {version(name)}")
         except PackageNotFoundError:
@@ -53,11 +84,27 @@ def run(args: argparse.Namespace) -> int:
                 print(f"  MISSING  {name}: pip install {name}")
             else:
                 print(f"  absent   {name} (optional): pip install 'muse_lr[{extra}]'")
-    if not missing:
-        _check_devices()
-    data = os.environ.get("MUSE_LR_DATA")
-    print(f"  {'ok     ' if data else 'absent '}  reference data: MUSE_LR_DATA={data or ''}")
-    return 2 if missing else 0
+    return missing
+
+
+def _check_plugins() -> None:
+    """One line for each installed plugin, with the reason if it cannot be used."""
+    from muse_lr.config.plugins import find_plugins
+    from muse_lr.config.registry import broken_plugins
+
+    plugins = find_plugins()
+    reasons = broken_plugins() if plugins else []
+    for plugin in plugins:
+        label = f"plugin {plugin.name} of {plugin.distribution} {plugin.version}".rstrip()
+        own = (
+            f"{plugin.name} of {plugin.distribution}: ",
+            f"{plugin.slot} kind {plugin.kind!r} of {plugin.distribution}: ",
+        )
+        found = [reason for reason in reasons if reason.startswith(own)]
+        if found:
+            print(f"  BROKEN   {label}: {'; '.join(r.split(': ', 1)[1] for r in found)}")
+        else:
+            print(f"  ok       {label}")
 
 
 def _check_devices() -> None:

@@ -1,4 +1,4 @@
-"""``muse-lr evaluate``: errors and predictions of a model on data."""
+"""``muse-lr evaluate``: errors and predictions of a model for labeled structures."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ import argparse
 
 from muse_lr.cli.trust import add_trust_argument
 
-HELP = "errors and predictions of a model on labeled structures"
+HELP = "compute errors and predictions of a model for labeled structures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("model", help="model file (model.pt)")
-    parser.add_argument("data", nargs="+", help="structures with labels")
-    parser.add_argument("--out", default="evaluation", metavar="DIR", help="where to write")
+    parser.add_argument("data", nargs="+", help="files of labeled structures")
+    parser.add_argument(
+        "--out", default="evaluation", metavar="DIR", help="output directory (default: evaluation)"
+    )
     parser.add_argument(
         "--keys",
         action="append",
         default=[],
         metavar="LABEL=KEY",
-        help="key of a label in the files, e.g. --keys energy=REF_energy; may be repeated",
+        help="key of a label in the files, e.g. --keys energy=REF_energy; can be repeated",
     )
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
-    parser.add_argument("--graphs", type=int, default=16, help="structures in a batch")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    parser.add_argument(
+        "--graphs",
+        type=int,
+        default=16,
+        help="largest number of structures in a batch (default: 16)",
+    )
     add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
+    """Evaluate the model; write metrics, predictions and parity plots."""
     from pathlib import Path
 
     from muse_lr.config.overrides import parse_assignment, unique

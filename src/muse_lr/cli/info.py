@@ -1,4 +1,4 @@
-"""``muse-lr info``: what a model is made of."""
+"""``muse-lr info``: describe the parts of a model."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 from muse_lr.cli.trust import add_trust_argument
 
-HELP = "parts, parameters, receptive field and solvers of a model or a configuration"
+HELP = "print the parts, parameters, receptive field and solvers of a model or configuration"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("source", help="model file (.pt) or configuration (.yaml)")
     add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
+    """Describe the model; report plugins that cannot be used on standard error."""
     from muse_lr.config.registry import broken_plugins
     from muse_lr.model.describe import describe
     from muse_lr.model.serialization import load_model
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _model_of(path: str) -> EnergyModel:
-    """The untrained model of a configuration; elements it does not name come from the data."""
+    """Build the untrained model of a configuration; read missing elements from the data."""
     from muse_lr.config.yaml import load_yaml
     from muse_lr.data.dataset import elements_of
     from muse_lr.data.reading import read_frames

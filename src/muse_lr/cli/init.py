@@ -1,4 +1,4 @@
-"""``muse-lr init DATA``: a first configuration for a file of reference data."""
+"""``muse-lr init DATA``: write a first configuration for a file of reference data."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import argparse
 
 from muse_lr.cli.data import add_keys_argument, parse_pairs
 
-HELP = "write a configuration for a file of reference data"
+HELP = "write a commented configuration for a file of reference data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the arguments of the verb to its parser."""
     parser.add_argument("data", metavar="DATA", help="training data, e.g. extended XYZ")
     parser.add_argument(
-        "--test", action="append", default=[], metavar="NAME=FILE", help="a test set; repeatable"
+        "--test", action="append", default=[], metavar="NAME=FILE", help="test set; can be repeated"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write to a new file instead of the terminal"
+        "-o", "--output", metavar="FILE", help="new file to write (default: standard output)"
     )
     add_keys_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the configuration, or write it to a file that does not exist yet."""
+    """Print the configuration, or write it to a new file."""
     from pathlib import Path
 
     from muse_lr.config.schema import check_name
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     output = Path(args.output)
     if output.exists() or output.is_symlink():
-        raise InputError(f"{args.output} exists: remove it or name another file")
+        raise InputError(f"{args.output} exists: remove it or choose another file")
     text = make_configuration(args.data, tests, keys, base=output.parent)
     with atomic_write(output) as handle:
         handle.write(text)

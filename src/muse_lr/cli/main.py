@@ -1,4 +1,4 @@
-"""The command line: ``muse-lr VERB ...``; each verb is a module of :mod:`muse_lr.cli`."""
+"""Entry point of the command ``muse-lr VERB``; each verb is a module of :mod:`muse_lr.cli`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ VERBS = ("init", "data", "train", "evaluate", "ablate", "info", "coarse", "docto
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; importing them is cheap, running them may not be."""
+    """Build the parser of all verbs without importing torch or ase."""
     parser = argparse.ArgumentParser(
         prog="muse-lr",
-        description="Long-range physics in machine-learned force fields: train, ablate, use.",
+        description="Train, evaluate and compare machine-learned force fields with long-range "
+        "physics.",
     )
     parser.add_argument("--version", action="version", version=f"muse_lr {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in VERBS:
         module = import_module(f"muse_lr.cli.{name}")
@@ -35,7 +36,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; its exit code: 0, 1 (a run failed), 2 (bad input) or 130 (interrupted)."""
+    """Run a verb and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments; default: ``sys.argv[1:]``.
+
+    Returns
+    -------
+    int
+        0: success, 1: a run failed, 2: invalid input, 130: interrupted.
+    """
     args = build_parser().parse_args(arguments)
     tune_malloc()
     try:

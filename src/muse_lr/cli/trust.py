@@ -1,4 +1,4 @@
-"""The option ``--trust`` of the verbs that read a model file."""
+"""The option ``--trust``, shared by the verbs that read a model file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--trust``."""
+    """Add the option ``--trust`` to a parser."""
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="load a model whose parts are named as package.module:Class: it runs their code",
+        help="allow a model file to import parts named package.module:Class, which runs their code",
     )
