@@ -1,18 +1,24 @@
-"""What all tests share: one thread, a known default dtype, Hypothesis profiles."""
+"""Shared by all tests: one thread, a known default dtype, Hypothesis profiles, times."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
-#: "full": the whole matrix, with few drawn structures for each of its hundreds of combinations (the
-#: first that Hypothesis draws is a single atom, so that less than four would test little); "deep":
-#: the pairwise cover with many; anything else: the pairwise cover with few, without slow tests.
+#: "full": every combination of parts with few drawn structures each, and the slow tests; "deep": a
+#: pairwise cover of the parts with many structures; "quick": each part once with the fewest
+#: structures, and the folders of QUICK; anything else: each part twice, with few structures.
 MODE = os.environ.get("MUSE_LR_TEST")
+QUICK = ("config", "math", "model/test_contract.py", "regression", "structures")
+#: A test that takes longer must be marked slow, s.
+LIMIT = 20.0
+ROOT = Path(__file__).parent
 
 _COMMON = {
     "deadline": None,
@@ -23,21 +29,63 @@ _COMMON = {
     "phases": (Phase.explicit, Phase.generate, Phase.shrink),
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 }
+# The first structure that Hypothesis draws is a single atom: one example would test little.
+settings.register_profile("fewest", max_examples=2, **_COMMON)
 settings.register_profile("few", max_examples=4, **_COMMON)
 settings.register_profile("many", max_examples=25, **_COMMON)
-settings.load_profile("many" if MODE == "deep" else "few")
+settings.load_profile({"deep": "many", "quick": "fewest"}.get(MODE or "", "few"))
 
 torch.set_num_threads(1)
+
+_seconds: dict[str, float] = defaultdict(float)
+_counts: dict[str, int] = defaultdict(int)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests, unless the full matrix or a marker was asked for."""
+    if MODE == "quick":
+        chosen = tuple(str(ROOT / name) for name in QUICK)
+        left_out = [item for item in items if not str(item.path).startswith(chosen)]
+        items[:] = [item for item in items if str(item.path).startswith(chosen)]
+        config.hook.pytest_deselected(items=left_out)
     if MODE == "full" or config.getoption("markexpr"):
         return
     skip = pytest.mark.skip(reason="slow: set MUSE_LR_TEST=full or use -m slow")
     for item in items:
-        if "slow" in item.keywords:
+        if _is_slow(item):
             item.add_marker(skip)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Fail a test that takes longer than LIMIT and is not marked slow."""
+    outcome = yield
+    report = outcome.get_result()
+    too_long = report.when == "call" and report.passed and report.duration > LIMIT
+    if too_long and MODE not in ("full", "deep") and not _is_slow(item):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} took {report.duration:.0f} s: mark it slow, or make it shorter than "
+            f"{LIMIT:.0f} s"
+        )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up the time of each folder."""
+    folder = "/".join(Path(report.nodeid.split("::")[0]).parts[:2])
+    _seconds[folder] += report.duration
+    _counts[folder] += report.when == "call"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the time of each folder, over all processes."""
+    terminalreporter.section("seconds by folder")
+    for folder, seconds in sorted(_seconds.items(), key=lambda pair: -pair[1]):
+        terminalreporter.write_line(f"{seconds:8.1f}  {_counts[folder]:5d} tests  {folder}")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ and runs.csv of a study in which the fold stands where the seed does.
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from ase.io import write
 from muse_lr.ablate.aggregate import collect, write_results, write_runs
 from muse_lr.ablate.execute import execute
 from muse_lr.ablate.study import Run, load_study, plan
+from muse_lr.config.paths import reference_data
 from muse_lr.data.reading import read_atoms
 
 #: Folds, frames of each that validate, and the seed of the shuffle.
@@ -95,7 +95,7 @@ def main() -> None:
     running.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     if args.command == "split":
-        data = Path(os.environ["MUSE_LR_DATA"]) / "hdnnp4g_mini" / "carbon_chain.xyz.xz"
+        data = reference_data() / "hdnnp4g_mini" / "carbon_chain.xyz.xz"
         split(read_atoms(data), args.out)
         return
     runs = plan_folds(args.study, args.folds, args.out)

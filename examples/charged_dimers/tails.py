@@ -8,12 +8,12 @@ From the last separation in training to the last of the test: what a model must 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from ase import Atoms
 
 from muse_lr import AtomsBatch, load_model
+from muse_lr.config.paths import reference_data
 from muse_lr.data.reading import read_atoms
 
 CLASSES = ("CC", "CP", "CA", "PP", "PA", "AA")
@@ -21,7 +21,7 @@ CLASSES = ("CC", "CP", "CA", "PP", "PA", "AA")
 
 def last_frames(part: str) -> dict[str, Atoms]:
     """The frame of the largest separation of each class, of the part train or test."""
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "charged_dimers_bfdb"
+    folder = reference_data() / "charged_dimers_bfdb"
     frames = read_atoms(folder / f"six_classes_{part}.xyz.xz")
     ordered = sorted(frames, key=lambda atoms: atoms.info["distance"])
     return {atoms.info["label"]: atoms for atoms in ordered}

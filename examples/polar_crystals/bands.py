@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 import muse_lr
+from muse_lr.config.paths import reference_data
 from muse_lr.phonons import Bands, Phonons, band_structure
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", metavar="CRYSTAL=STUDY")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
+    folder = reference_data() / "polar_crystals_phonons"
     figure, axes = plt.subplots(1, len(args.studies), figsize=(4.5 * len(args.studies), 3.6))
     print("| crystal | model | TO (THz) | LO (THz) | charge (e) | 64 atoms | 512 atoms | ratio |")
     print("|:--|:--|--:|--:|--:|--:|--:|--:|")

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
-import os
 from pathlib import Path
 
 import ase.io
@@ -32,6 +31,7 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import DynmatToForceConstants
 from phonopy.structure.atoms import PhonopyAtoms
 
+from muse_lr.config.paths import reference_data
 from muse_lr.units import COULOMB_CONSTANT
 
 Array = NDArray[np.float64]
@@ -141,7 +141,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("crystals", nargs="+")
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
+    folder = reference_data() / "polar_crystals_phonons"
     known = json.loads((folder / "reference_bec_dielectric_gamma.json").read_text())
     columns = [
         "64 atoms",

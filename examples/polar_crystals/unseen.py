@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from phonopy import Phonopy
 
 import muse_lr
+from muse_lr.config.paths import reference_data
 from muse_lr.phonons import Phonons
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "polar_crystals_phonons"
+    folder = reference_data() / "polar_crystals_phonons"
     exact, _ = reference(folder, args.crystal)
     known = json.loads((folder / "reference_bec_dielectric_gamma.json").read_text())[args.crystal]
     cation, anion = known["primitive_symbols"]

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import os
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
+
+from muse_lr.config.paths import reference_data
 
 IONS = ("h3o_plus", "oh_minus")
 FILES = {"train": "train", "valid": "val", "test": "test"}
@@ -34,7 +35,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default, help="Frames of each ion.")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    folder = Path(os.environ["MUSE_LR_DATA"]) / "water_ions_scan"
+    folder = reference_data() / "water_ions_scan"
     args.out.mkdir(parents=True, exist_ok=True)
     for part, stored in FILES.items():
         count = getattr(args, part)

@@ -1,6 +1,8 @@
-"""Long-range physics for machine-learned force fields, in one energy model.
+"""Long-range physics for machine-learned force fields.
 
-Everything public is imported on first use, so that ``import muse_lr`` is fast.
+A model (:class:`EnergyModel`) combines a short-range backbone, long-range message passing, a model
+of the atomic charges and energy heads such as electrostatics and dispersion. The public names
+below are imported on first use, so that ``import muse_lr`` is fast.
 """
 
 from __future__ import annotations

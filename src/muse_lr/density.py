@@ -1,14 +1,15 @@
-"""The one charge representation that all long-range heads share.
+"""Charge density representation shared by all long-range heads.
 
-Atom-centered Gaussian multipoles: ``moments`` of shape (n_atoms, (l_max + 1)^2) in e A^l, real
-solid harmonics in Racah normalization with m = -l..l and z as the polar axis,
-[q, mu_y, mu_z, mu_x, Q_-2 .. Q_2], and a width sigma in A:
+The density is a sum of atom-centered Gaussian multipoles. ``moments`` has the shape
+(n_atoms, (l_max + 1)^2) and the unit e A^l. Its components are those of real solid harmonics in
+Racah normalization with m = -l..l and z as the polar axis: [q, mu_y, mu_z, mu_x, Q_-2 .. Q_2].
+With a width sigma in A, the density is
 
     rho(r) = sum_i sum_lm M_i,lm phi_lm(r - r_i; sigma),
 
 where phi_lm is a Gaussian of standard deviation sigma times r^l Y_lm that carries a unit multipole.
-A width of zero is a point. The latent Ewald summation's Gaussians of width sigma_LES are these with
-sigma = sigma_LES / sqrt(2).
+A width of zero is a point multipole. The Gaussians of latent Ewald summation (LES) with the width
+sigma_LES correspond to sigma = sigma_LES / sqrt(2).
 """
 
 from __future__ import annotations
@@ -31,26 +32,27 @@ from muse_lr.structures.graph import sum_nodes
 
 @dataclass(frozen=True)
 class ChargeDensity:
-    """Gaussian multipoles on the atoms, or on coarse sites.
+    """Gaussian multipoles on atoms or on coarse sites.
 
     Attributes
     ----------
     moments : Tensor
         (n_atoms, (l_max + 1)^2) in e A^l.
     width : Tensor
-        (n_atoms,) Gaussian standard deviation, A; 0 is a point.
+        (n_atoms,) Gaussian standard deviation in A; 0 for a point multipole.
     graph_index : Tensor
         (n_atoms,) graph of each atom.
     num_graphs : int
     spin_moments : Tensor or None
         (n_atoms, (l_max + 1)^2) spin-up minus spin-down electrons, in the layout of ``moments``;
-        None without a spin channel. No Coulomb sum reads it.
+        None without a spin channel. Coulomb sums do not use it.
     polarization : Tensor or None
-        (n_graphs, 3) in e A, float64: a dipole of each graph whose derivatives by the positions do
-        not depend on which images of the atoms are given; None where the charges have none.
+        (n_graphs, 3) in e A, float64. Dipole of each graph whose derivatives with respect to the
+        positions do not depend on the choice of periodic images. None if it is not defined for
+        the charge model.
     energy : Tensor or None
-        (n_graphs,) eV, float64: what it costs the charge model to make these moments; it is added
-        to the energy of the model as ``charges``. None where moments cost nothing.
+        (n_graphs,) in eV, float64. Energy that the charge model assigns to these moments. It is
+        added to the energy of the model under the name ``charges``. None if there is no such term.
     """
 
     moments: Tensor
@@ -73,12 +75,12 @@ class ChargeDensity:
 
     @property
     def cartesian(self) -> CartesianMultipoles:
-        """Charges, dipoles (x, y, z) and traceless quadrupoles of the atoms."""
+        """Charges, dipoles (x, y, z) and traceless quadrupoles of the atoms in Cartesian form."""
         return to_cartesian(self.moments)
 
     @property
     def e3nn_moments(self) -> Tensor:
-        """(n_atoms, (l_max + 1)^2) in e3nn's frame, l = 1 as (x, y, z); Racah normalization."""
+        """(n_atoms, (l_max + 1)^2) in the e3nn frame, l = 1 as (x, y, z); Racah normalization."""
         return moments_to_e3nn(self.moments)
 
     def total_charge(self) -> Tensor:
@@ -91,9 +93,10 @@ class ChargeDensity:
         Parameters
         ----------
         positions : Tensor
-            (n_atoms, 3) in A. Under periodicity the value depends on the images that are given.
+            (n_atoms, 3) in A. In periodic systems the dipole depends on the choice of images.
         origin : Tensor, optional
-            (n_graphs, 3) o in A; default the coordinate origin. A neutral graph does not feel it.
+            (n_graphs, 3) o in A; the coordinate origin by default. The dipole of a neutral graph
+            does not depend on it.
 
         Returns
         -------
@@ -115,8 +118,8 @@ class ChargeDensity:
         Returns
         -------
         Tensor
-            (n_graphs, 3, 3) in e A^2, float64; the Gaussians' own extent is isotropic and drops
-            out.
+            (n_graphs, 3, 3) in e A^2, float64. The width of the Gaussians does not contribute
+            because it is isotropic.
         """
         quadrupoles = to_cartesian(self._about(positions, origin, 2)).quadrupoles
         assert quadrupoles is not None
@@ -135,23 +138,23 @@ class ChargeDensity:
         displacement: Tensor,
         sites: ChargeDensity,
     ) -> ChargeDensity:
-        """Move the moments onto coarse sites, a share of each atom to each of its sites.
+        """Transfer the moments to coarse sites, with a weight for each atom and site.
 
-        M_s = sum_i w_is T(r_i - r_s) M_i with the exact translation T of multipoles up to
-        ``l_max``; where the weights of an atom sum to 1 its charge, and from l_max 1 on its
-        contribution to the dipole of the system, are kept to rounding.
+        M_s = sum_i w_is T(r_i - r_s) M_i, where T is the exact translation of multipoles up to
+        ``l_max``. If the weights of an atom sum to 1, its charge is conserved to rounding. For
+        l_max >= 1 its contribution to the dipole of the system is conserved, too.
 
         Parameters
         ----------
         assignment : Tensor
-            (2, p) of int64: atom, site.
+            (2, p) of int64: indices of atoms and sites.
         weights : Tensor
-            (p,) shares w.
+            (p,) weights w.
         displacement : Tensor
-            (p, 3) from the site to the atom's image, A.
+            (p, 3) vectors from the site to the image of the atom, A.
         sites : ChargeDensity
-            Says the width, the graph and, by the shape of its moments, the l_max of the sites; the
-            values of its moments are not read.
+            Template that defines the width, the graph index and the l_max of the sites. The values
+            of its moments are not used.
         """
         atom, site = assignment
 
@@ -166,26 +169,27 @@ class ChargeDensity:
         )
 
     def check(self) -> None:
-        """Refuse moments that are not finite.
+        """Check that the moments are finite.
 
         Raises
         ------
         InputError
-            Naming the first atom.
+            If they are not. The message names the first such atom.
         """
         finite = torch.isfinite(self.moments).all(1)
         if not bool(finite.all()):
             atom = int((~finite).nonzero()[0])
             raise InputError(
                 f"the multipoles of atom {atom} (structure {int(self.graph_index[atom])}) are not "
-                "finite: the charge model diverged or its input was not a number"
+                "finite: the charge model diverged or its input contains NaN or infinity"
             )
 
 
 def moved_shares(moments: Tensor, weights: Tensor, displacement: Tensor, l_max: int) -> Tensor:
-    """(p, (l_max + 1)^2) moments about sites of the share ``weights`` of each of p sets of moments.
+    """Scale p sets of moments by ``weights`` and translate them to their sites.
 
-    ``displacement``, (p, 3) in A, points from the site to where the moments are.
+    ``displacement``, (p, 3) in A, points from the site to the origin of the moments. The result has
+    the shape (p, (l_max + 1)^2).
     """
     shares = moments * weights[:, None].to(moments.dtype)
     return translate(to_cartesian(shares), displacement, l_max)

@@ -1,6 +1,6 @@
-"""Errors that a user can act on.
+"""Errors caused by the input of a user.
 
-The command line prints the message of an :class:`InputError` in one line and exits with 2.
+The command line prints the message of an :class:`InputError` on one line and exits with status 2.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Input that cannot be used: the message says what, where and what to do."""
+    """Invalid input. The message states the problem, its location and how to fix it."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"`` for the known word nearest to ``word``, or an empty string."""
+    """Suggestion ``" (did you mean 'x'?)"`` for the closest known word, or an empty string."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -1,8 +1,8 @@
-"""Units and physical constants of the package, in one place.
+"""Units and physical constants of the package.
 
-Energies are in eV, lengths in A, charges in units of the elementary charge e. Stress is in
-eV/A^3 with ASE's sign (tension positive, ``stress = dE/dstrain / volume``), dipoles in e A, the
-electric field in V/A with the textbook's sign, ``E = -mu . F``.
+Energies are in eV, lengths in A and charges in units of the elementary charge e. Stress is in
+eV/A^3 with the sign convention of ASE (``stress = dE/dstrain / volume``, positive under tension).
+Dipoles are in e A. Electric fields are in V/A, with the energy ``E = -mu . F``.
 """
 
 from __future__ import annotations

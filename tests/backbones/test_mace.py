@@ -7,7 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,16 +22,20 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from helpers import HostilePickle, make_graph
 from muse_lr.backbones.mace.backbone import MaceBackbone
 from muse_lr.backbones.mace.blocks import MaceConfig
 from muse_lr.backbones.mace.files import express_in_basis, mace_file_elements, read_mace_file
 from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import rotation_matrix
-from muse_lr.structures.graph import Graph, NodeFeatures
+from muse_lr.structures.graph import NodeFeatures
 
-#: mace-torch compiles its models when it builds them.
-pytestmark = pytest.mark.filterwarnings("ignore:The TorchScript type system")
+pytestmark = [
+    pytest.mark.usefixtures("seeded_float64"),
+    # mace-torch compiles its models when it builds them.
+    pytest.mark.filterwarnings("ignore:The TorchScript type system"),
+]
 
 ELEMENTS = ("H", "C", "N", "O", "Na", "Cl")
 
@@ -68,14 +71,6 @@ FILES: dict[str, dict[str, Any]] = {
     "last-readout": {"use_last_readout_only": True},
     "attention": {"interaction_cls": "RealAgnosticAttResidualInteractionBlock"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @cache
@@ -137,34 +132,6 @@ def structures() -> dict[str, Atoms]:
     return {"crystal": salt, "primitive": small, "molecule": ethanol}
 
 
-def make_graph(
-    atoms: Atoms,
-    cutoff: float = 4.0,
-    elements: tuple[str, ...] = ELEMENTS,
-    positions: Tensor | None = None,
-    composition: Tensor | None = None,
-) -> Graph:
-    if positions is None:
-        positions = torch.tensor(atoms.positions)
-    receiver, sender, shift = neighbor_list("ijS", atoms, cutoff)
-    edge_index = torch.tensor(np.stack([sender, receiver]))
-    offsets = torch.tensor(shift @ atoms.cell.array)
-    vectors = positions[edge_index[0]] + offsets - positions[edge_index[1]]
-    if composition is None:
-        species = torch.tensor([elements.index(s) for s in atoms.get_chemical_symbols()])
-        composition = torch.eye(len(elements))[species]
-    return Graph(
-        composition=composition,
-        edge_index=edge_index,
-        edge_vectors=vectors,
-        edge_lengths=vectors.norm(dim=-1),
-        graph_index=torch.zeros(len(atoms), dtype=torch.int64),
-        num_graphs=1,
-        total_charge=torch.zeros(1),
-        spin=torch.ones(1),
-    )
-
-
 def mace_energy_and_forces(model: Any, atoms: Atoms, head: int = 0) -> tuple[Tensor, Tensor]:
     """mace-torch's own forward, with a neighbor list made here."""
     receiver, sender, shift = neighbor_list("ijS", atoms, float(model.r_max))
@@ -190,7 +157,7 @@ def energy_and_forces(
 ) -> tuple[Tensor, Tensor]:
     """With the E0s of the file."""
     positions = torch.tensor(atoms.positions, requires_grad=True)
-    graph = make_graph(atoms, backbone.cutoff, elements, positions)
+    graph = make_graph(atoms, backbone.cutoff, elements, positions=positions)
     _, energies = backbone(graph)
     (gradient,) = torch.autograd.grad(energies.sum(), positions)
     assert backbone.atomic_energies is not None
@@ -300,7 +267,7 @@ def test_conversion_needs_the_file_only_once(tmp_path: Path) -> None:
     config = MaceConfig(**backbone.config.model_dump())
     again = MaceBackbone(config, ELEMENTS)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    graph = make_graph(structures()["crystal"])
+    graph = make_graph(structures()["crystal"], 4.0, ELEMENTS)
     torch.testing.assert_close(again(graph)[1], backbone(graph)[1], rtol=0, atol=0)
     assert not any("U_matrix" in key or "w3j" in key for key in backbone.state_dict())
 
@@ -338,16 +305,8 @@ def test_file_of_an_early_version(tmp_path: Path) -> None:
     torch.testing.assert_close((energy, forces), expected, atol=1e-11, rtol=1e-11)
 
 
-class Payload:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.marker),))
-
-
 def test_untrusted_file_is_not_opened(tmp_path: Path) -> None:
-    (tmp_path / "evil.model").write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    (tmp_path / "evil.model").write_bytes(pickle.dumps(HostilePickle(tmp_path / "executed")))
     config = MaceConfig(file=str(tmp_path / "evil.model"))
     with pytest.raises(InputError, match="runs the code in it; set trust: true"):
         MaceBackbone(config, ("H",))
@@ -522,7 +481,7 @@ def test_constants_are_exact_in_every_dtype() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtypes(dtype: torch.dtype) -> None:
     backbone = MaceBackbone(small_config(pair_repulsion=True), ELEMENTS)
-    graph = make_graph(structures()["molecule"])
+    graph = make_graph(structures()["molecule"], 4.0, ELEMENTS)
     _, expected = backbone(graph)
     cast = replace(
         graph,
@@ -550,7 +509,7 @@ def test_equivariance(layers: int, determinant: float) -> None:
     assert backbone.scalar_channels == 4 * layers
     assert backbone.tensor_channels == {1: 4 * layers, 2: 4 * layers}
     rotation = random_orthogonal(determinant)
-    graph = make_graph(structures()["molecule"])
+    graph = make_graph(structures()["molecule"], 4.0, ELEMENTS)
     initial = NodeFeatures(
         torch.randn(graph.num_nodes, 4),
         {order: torch.randn(graph.num_nodes, 2 * order + 1, 4) for order in (1, 2)},
@@ -578,7 +537,7 @@ def test_equivariance(layers: int, determinant: float) -> None:
 def test_vector_features_are_ordered_y_z_x() -> None:
     """Two atoms along y: only the first component of l = 1 is not zero."""
     backbone = MaceBackbone(small_config(), ELEMENTS)
-    features, _ = backbone(make_graph(Atoms("HO", [[0, 0, 0], [0, 1.2, 0]])))
+    features, _ = backbone(make_graph(Atoms("HO", [[0, 0, 0], [0, 1.2, 0]]), 4.0, ELEMENTS))
     vectors = features.tensors[1]
     assert vectors[:, 0].abs().max() > 1e-3
     torch.testing.assert_close(vectors[:, 1:], torch.zeros_like(vectors[:, 1:]))
@@ -586,7 +545,7 @@ def test_vector_features_are_ordered_y_z_x() -> None:
 
 def test_initial_features_of_an_order_that_is_not_carried() -> None:
     backbone = MaceBackbone(small_config(), ELEMENTS)
-    graph = make_graph(structures()["molecule"])
+    graph = make_graph(structures()["molecule"], 4.0, ELEMENTS)
     initial = NodeFeatures(torch.zeros(9, 4), {2: torch.zeros(9, 5, 4)})
     with pytest.raises(ValueError, match="initial tensors"):
         backbone(graph, initial)
@@ -618,7 +577,7 @@ def block_backbone(block: str) -> MaceBackbone:
 @pytest.mark.parametrize("block", BLOCKS)
 def test_edge_of_weight_zero_leaves_no_trace(block: str) -> None:
     backbone = block_backbone(block)
-    graph = make_graph(structures()["molecule"])
+    graph = make_graph(structures()["molecule"], 4.0, ELEMENTS)
     keep = graph.edge_index[0] != 2
     removed = replace(
         graph,
@@ -640,7 +599,7 @@ def test_smooth_in_composition_and_edge_weights(block: str) -> None:
     backbone = block_backbone(block)
     atoms = Atoms("H4", [[0, 0, 0], [1.3, 0, 0], [0, 1.6, 0.3], [0.4, 1, 1.8]])
     composition = torch.rand(4, len(ELEMENTS)).requires_grad_()
-    graph = make_graph(atoms)
+    graph = make_graph(atoms, 4.0, ELEMENTS)
     weights = torch.rand(len(graph.edge_lengths)).requires_grad_()
 
     def energies(c: Tensor, w: Tensor) -> Tensor:
@@ -658,7 +617,7 @@ def test_second_derivatives(block: str) -> None:
     atoms = Atoms("OHC", [[0, 0, 0], [1.0, 0.1, 0], [-0.3, 1.2, 0.4]])
 
     def energy(positions: Tensor) -> Tensor:
-        return backbone(make_graph(atoms, positions=positions))[1].sum()
+        return backbone(make_graph(atoms, 4.0, ELEMENTS, positions=positions))[1].sum()
 
     positions = torch.tensor(atoms.positions, requires_grad=True)
     assert torch.autograd.gradcheck(energy, positions)
@@ -678,7 +637,9 @@ def parameters_without_gradient(backbone: MaceBackbone, read_tensors: bool) -> s
                 parameter.add_(0.1 * torch.randn_like(parameter))
     total = torch.zeros(())
     for atoms in structures().values():
-        graph = replace(make_graph(atoms), total_charge=torch.ones(1), spin=2 * torch.ones(1))
+        graph = replace(
+            make_graph(atoms, 4.0, ELEMENTS), total_charge=torch.ones(1), spin=2 * torch.ones(1)
+        )
         features, energies = backbone(graph)
         total = total + energies.sum()
         if read_tensors:
@@ -706,13 +667,13 @@ def test_every_parameter_gets_a_gradient(block: str) -> None:
 def test_isolated_atoms_and_empty_graphs() -> None:
     backbone = MaceBackbone(small_config(pair_repulsion=True), ELEMENTS)
     far = Atoms("HO", [[0, 0, 0], [0, 0, 30.0]])
-    features, energies = backbone(make_graph(far))
-    single = [backbone(make_graph(Atoms(s)))[1] for s in "HO"]
+    features, energies = backbone(make_graph(far, 4.0, ELEMENTS))
+    single = [backbone(make_graph(Atoms(s), 4.0, ELEMENTS))[1] for s in "HO"]
     torch.testing.assert_close(energies, torch.cat(single))
     assert features.tensors[1].shape == (2, 3, 8)
     assert energies.isfinite().all()
     positions = torch.tensor(far.positions, requires_grad=True)
-    _, energies = backbone(make_graph(far, positions=positions))
+    _, energies = backbone(make_graph(far, 4.0, ELEMENTS, positions=positions))
     (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient))
     gradient.sum().backward()
@@ -721,8 +682,8 @@ def test_isolated_atoms_and_empty_graphs() -> None:
 def test_edges_beyond_the_cutoff_are_ignored() -> None:
     backbone = MaceBackbone(small_config(), ELEMENTS)
     atoms = structures()["crystal"]
-    _, energies = backbone(make_graph(atoms, 4.0))
-    torch.testing.assert_close(backbone(make_graph(atoms, 6.0))[1], energies)
+    _, energies = backbone(make_graph(atoms, 4.0, ELEMENTS))
+    torch.testing.assert_close(backbone(make_graph(atoms, 6.0, ELEMENTS))[1], energies)
 
 
 def test_total_charge_and_spin() -> None:
@@ -730,7 +691,7 @@ def test_total_charge_and_spin() -> None:
     backbone = MaceBackbone(config, ELEMENTS)
     assert not backbone.size_consistent
     assert MaceBackbone(small_config(), ELEMENTS).size_consistent
-    graph = make_graph(structures()["molecule"])
+    graph = make_graph(structures()["molecule"], 4.0, ELEMENTS)
     neutral = backbone(graph)[1]
     for changed in ({"total_charge": torch.ones(1)}, {"spin": 2 * torch.ones(1)}):
         assert (backbone(replace(graph, **changed))[1] - neutral).abs().max() > 1e-6

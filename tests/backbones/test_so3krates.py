@@ -7,7 +7,6 @@ import lzma
 import os
 import pickle
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 pytest.importorskip("so3krates_torch")
 
 import muse_lr
+from helpers import HostilePickle, make_graph
 from muse_lr import testing
 from muse_lr.backbones.so3krates.backbone import So3kratesBackbone
 from muse_lr.backbones.so3krates.config import So3kratesConfig
@@ -34,9 +34,11 @@ from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import rotation_matrix
 from muse_lr.math.multipoles import from_standard_order
-from muse_lr.structures.graph import Graph, NodeFeatures
+from muse_lr.structures.graph import NodeFeatures
 from muse_lr.train.config import BatchConfig
 from muse_lr.train.evaluate import evaluate, write_predictions
+
+pytestmark = pytest.mark.usefixtures("seeded_float64")
 
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl")
 LONG_RANGE = {"r_max_lr": 12.0, "dispersion_energy_cutoff_lr_damping": 2.0}
@@ -72,14 +74,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def package_model(kind: str = "SO3LR", **options: Any) -> Any:
     """A small model made by so3krates-torch itself, with weights that are not the initial ones."""
     model = getattr(import_so3krates("modules.models"), kind)(**{**BASE, **options})
@@ -103,36 +97,6 @@ def structures() -> dict[str, Atoms]:
         atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
     acid.info.update(total_charge=-1, spin=2)
     return {"crystal": crystal, "acid": acid}
-
-
-def make_graph(
-    atoms: Atoms,
-    cutoff: float,
-    elements: tuple[str, ...] = ELEMENTS,
-    positions: Tensor | None = None,
-    composition: Tensor | None = None,
-    weights: Tensor | None = None,
-) -> Graph:
-    if positions is None:
-        positions = torch.tensor(atoms.positions)
-    receiver, sender, shift = neighbor_list("ijS", atoms, cutoff)
-    edge_index = torch.tensor(np.stack([sender, receiver]))
-    offsets = torch.tensor(shift @ atoms.cell.array)
-    vectors = positions[edge_index[0]] + offsets - positions[edge_index[1]]
-    if composition is None:
-        species = torch.tensor([elements.index(s) for s in atoms.get_chemical_symbols()])
-        composition = torch.eye(len(elements))[species]
-    return Graph(
-        composition=composition,
-        edge_index=edge_index,
-        edge_vectors=vectors,
-        edge_lengths=vectors.norm(dim=-1),
-        graph_index=torch.zeros(len(atoms), dtype=torch.int64),
-        num_graphs=1,
-        total_charge=torch.tensor([float(atoms.info.get("total_charge", 0))]),
-        spin=torch.tensor([float(atoms.info.get("spin", 1))]),
-        edge_weights=None if weights is None else weights[edge_index[0]],
-    )
 
 
 def package_output(model: Any, atoms: Atoms, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
@@ -161,7 +125,7 @@ def own_output(backbone: So3kratesBackbone, atoms: Atoms) -> dict[str, Any]:
     """The same by our backbone; the energy with the shifts of the file."""
     dtype = backbone.element_scales.dtype
     positions = torch.tensor(atoms.positions, dtype=dtype, requires_grad=True)
-    graph = make_graph(atoms, backbone.cutoff, ELEMENTS, positions)
+    graph = make_graph(atoms, backbone.cutoff, ELEMENTS, positions=positions)
     graph = replace(graph, composition=graph.composition.to(dtype))
     graph = replace(graph, edge_vectors=graph.edge_vectors.to(dtype))
     graph = replace(graph, edge_lengths=graph.edge_vectors.norm(dim=-1))
@@ -388,7 +352,7 @@ def test_charge_and_spin_are_embedded_only_if_asked_for(keys: dict[str, Any]) ->
     acid = structures()["acid"]
     for state_embedding in ("gated", "attention"):
         backbone = small(state_embedding=state_embedding, **keys)
-        graph = make_graph(acid, 3.5)
+        graph = make_graph(acid, 3.5, ELEMENTS)
         energies = [
             backbone(replace(graph, **changed))[1].sum()
             for changed in ({}, {"total_charge": torch.ones(1)}, {"spin": torch.tensor([4.0])})
@@ -406,8 +370,8 @@ def test_features_turn_with_the_structure() -> None:
         rotation = -rotation
     turned = acid.copy()
     turned.positions = acid.positions @ rotation.numpy().T
-    first, _ = backbone(make_graph(acid, 3.5))
-    second, _ = backbone(make_graph(turned, 3.5))
+    first, _ = backbone(make_graph(acid, 3.5, ELEMENTS))
+    second, _ = backbone(make_graph(turned, 3.5, ELEMENTS))
     torch.testing.assert_close(second.scalars, first.scalars, atol=1e-11, rtol=1e-11)
     assert backbone.tensor_channels == {1: 2, 2: 2, 3: 2, 4: 2}
     for order in (1, 2, 3):
@@ -430,15 +394,15 @@ def test_a_node_whose_mass_dies_leaves_no_trace(normalization: str) -> None:
     last = len(atoms) - 1
     weights = torch.ones(len(atoms))
     weights[last] = 0.0
-    graph = make_graph(atoms, 3.5, composition=composition, weights=weights)
+    graph = make_graph(atoms, 3.5, ELEMENTS, composition=composition, weights=weights)
     features, energies = backbone(graph)
-    alone = make_graph(atoms[:last], 3.5, composition=composition[:last])
+    alone = make_graph(atoms[:last], 3.5, ELEMENTS, composition=composition[:last])
     expected, expected_energies = backbone(alone)
     torch.testing.assert_close(energies[:last], expected_energies)
     torch.testing.assert_close(features.scalars[:last], expected.scalars)
     for order, tensor in expected.tensors.items():
         torch.testing.assert_close(features.tensors[order][:last], tensor)
-    full, _ = backbone(make_graph(atoms, 3.5, composition=composition))
+    full, _ = backbone(make_graph(atoms, 3.5, ELEMENTS, composition=composition))
     assert (full.scalars[:last] - expected.scalars).abs().max() > 1e-6
 
 
@@ -447,13 +411,13 @@ def test_energies_are_smooth_in_the_composition() -> None:
     atoms = structures()["acid"]
     mixed = torch.softmax(torch.randn(len(atoms), len(ELEMENTS)), dim=1).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda c: backbone(make_graph(atoms, 3.5, composition=c))[1].sum(), mixed
+        lambda c: backbone(make_graph(atoms, 3.5, ELEMENTS, composition=c))[1].sum(), mixed
     )
 
 
 def test_initial_features_are_added() -> None:
     backbone = small(start="zero", multiplicity=2, l_max=2)
-    graph = make_graph(structures()["acid"], 3.5)
+    graph = make_graph(structures()["acid"], 3.5, ELEMENTS)
     count = graph.num_nodes
     plain, _ = backbone(graph)
     none = NodeFeatures(torch.zeros(count, 8), {})
@@ -474,7 +438,7 @@ def test_initial_features_are_added() -> None:
 
 
 def test_large_initial_features_are_bounded() -> None:
-    graph = make_graph(structures()["acid"], 3.5)
+    graph = make_graph(structures()["acid"], 3.5, ELEMENTS)
     large = NodeFeatures(1e4 * torch.randn(graph.num_nodes, 8), {2: 1e4 * torch.randn(8, 5, 1)})
     energies = {
         normalization: small(normalization=normalization)(graph, large)[1].abs().max()
@@ -487,7 +451,7 @@ def test_large_initial_features_are_bounded() -> None:
 def test_a_single_edge_and_none() -> None:
     for radial_type in ("gaussian", "bernstein"):
         backbone = small(radial_type=radial_type)
-        pair = make_graph(Atoms("OH", [[0, 0, 0], [0, 0, 1.0]]), 3.5)
+        pair = make_graph(Atoms("OH", [[0, 0, 0], [0, 0, 1.0]]), 3.5, ELEMENTS)
         one = replace(
             pair,
             edge_index=pair.edge_index[:, :1],
@@ -498,7 +462,7 @@ def test_a_single_edge_and_none() -> None:
         _, both = backbone(pair)
         receiver = int(one.edge_index[1, 0])
         assert energies.shape == (2,)
-        alone = backbone(make_graph(Atoms("OH", [[0, 0, 0], [0, 0, 9.0]]), 3.5))[1]
+        alone = backbone(make_graph(Atoms("OH", [[0, 0, 0], [0, 0, 9.0]]), 3.5, ELEMENTS))[1]
         torch.testing.assert_close(energies[1 - receiver], alone[1 - receiver])
         assert abs(both[receiver] - alone[receiver]) > 1e-6
 
@@ -506,7 +470,7 @@ def test_a_single_edge_and_none() -> None:
 def test_constants_survive_single_precision() -> None:
     backbone = small(radial_type="bernstein", so3lr={})
     before = copy.deepcopy(backbone)
-    graph = make_graph(structures()["acid"], 12.0)
+    graph = make_graph(structures()["acid"], 12.0, ELEMENTS)
     backbone.float().double()
     for (name, buffer), exact in zip(backbone.named_buffers(), before.buffers(), strict=True):
         assert torch.equal(buffer, exact), name
@@ -527,16 +491,8 @@ def test_the_radial_functions_of_coarse_graphs_resolve_distances() -> None:
     assert torch.linalg.matrix_rank(values, rtol=1e-3) == 16
 
 
-class Payload:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.marker),))
-
-
 def test_untrusted_file_is_not_opened(tmp_path: Path) -> None:
-    (tmp_path / "evil.model").write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+    (tmp_path / "evil.model").write_bytes(pickle.dumps(HostilePickle(tmp_path / "executed")))
     for file in (tmp_path / "evil.model", "so3lr"):
         config = So3kratesConfig(file=str(file))
         with pytest.raises(InputError, match="runs the code in it; set trust: true"):

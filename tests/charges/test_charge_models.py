@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 
 import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.qet import equilibrated
@@ -24,14 +25,10 @@ EXACT = [
 
 
 def model_of(kind, backbone=None, heads=None, scale=0.2, **options):
-    backbone = {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1, **(backbone or {})}
-    section = {"elements": ELEMENTS, "backbone": backbone, "charges": {"kind": kind, **options}}
-    section["heads"] = {"coulomb": {}} if heads is None else heads
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(section).to(torch.float64).eval()
-        testing.randomize_weights(model, seed=1, scale=scale)
-    return model
+    heads = {"coulomb": {}} if heads is None else heads
+    section = painn_section(ELEMENTS, 3.0, charges={"kind": kind, **options}, heads=heads)
+    section["backbone"].update(backbone or {})
+    return random_model(section, scale=scale)
 
 
 def density_of(model, *structures):

@@ -12,10 +12,11 @@ from scipy.special import erf
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, random_structure
+from helpers import painn_section, random_model
 from muse_lr import testing
-from muse_lr.charges import interaction
 from muse_lr.charges.base import ChargesContext
 from muse_lr.charges.equilibration import EquilibratedCharges, EquilibrationConfig
+from muse_lr.charges.solve import interaction
 from muse_lr.charges.solve.conjugate_gradients import ScreenedPreconditioner, conjugate_gradients
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics import dispatch
@@ -275,14 +276,11 @@ def test_energies_without_a_minimum_are_refused():
 
 
 def model_of(**charges):
-    return muse_lr.build_model(
-        {
-            "elements": ["Na", "Cl"],
-            "backbone": {"kind": "painn", "cutoff": 4.0, "channels": 8, "layers": 1},
-            "charges": {"kind": "qeq", **charges},
-            "heads": {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}},
-        }
-    )
+    """A model with its initial weights."""
+    heads = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
+    charges = {"kind": "qeq", **charges}
+    section = painn_section(["Na", "Cl"], 4.0, charges=charges, heads=heads)
+    return random_model(section, weights=None)
 
 
 def test_the_energy_of_the_model_is_stationary_in_the_charges():

@@ -7,6 +7,7 @@ import torch
 from ase import Atoms
 
 import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.charges.polarization import (
     by_component,
@@ -17,15 +18,11 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def model_of(kind, seed=0, heads=("coulomb", "external_field"), **charges):
-    torch.manual_seed(seed)
-    return muse_lr.build_model(
-        {
-            "elements": ["Na", "Cl", "O"],
-            "backbone": {"kind": "painn", "cutoff": 4.0, "channels": 8, "layers": 1},
-            "charges": {"kind": kind, **charges},
-            "heads": {head: {"kind": head} for head in heads},
-        }
-    )
+    """A model with its initial weights."""
+    heads = {head: {"kind": head} for head in heads}
+    charges = {"kind": kind, **charges}
+    section = painn_section(["Na", "Cl", "O"], 4.0, charges=charges, heads=heads)
+    return random_model(section, seed=seed, weights=None)
 
 
 @pytest.mark.parametrize("boundary", ["molecule", "slab", "crystal"])

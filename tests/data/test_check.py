@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
 
+from helpers import run_command
 from muse_lr.cli import data as command
 from muse_lr.data.check import check_file
 from muse_lr.data.check_text import format_report
@@ -285,23 +285,17 @@ def test_hostile_names_cannot_reach_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in text
 
 
-def _run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(arguments))
-
-
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(tmp_path, good_frames())
     good = str(tmp_path / "a.xyz")
-    assert _run("check", good) == 0
+    assert run_command(command, "check", good) == 0
     assert "REF_forces, on all frames" in capsys.readouterr().out
-    assert _run("check", good, "--keys", "energy=REF_enrgy") == 2
+    assert run_command(command, "check", good, "--keys", "energy=REF_enrgy") == 2
     assert "did you mean 'REF_energy'" in capsys.readouterr().out
-    assert _run("check", good, str(tmp_path / "none.xyz")) == 2
+    assert run_command(command, "check", good, str(tmp_path / "none.xyz")) == 2
     assert "No such file" in capsys.readouterr().out
     with pytest.raises(InputError, match="NAME=VALUE"):
-        _run("check", good, "--keys", "energy")
+        run_command(command, "check", good, "--keys", "energy")
 
 
 def test_ten_thousand_frames_take_seconds(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from ase.build import bulk, molecule
 
 import muse_lr
 from charge_systems import FFF, TTT, System, random_structure
+from helpers import rattled_salt
 from muse_lr.config.registry import SOLVERS, lookup
 from muse_lr.electrostatics import dispatch
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE
@@ -47,8 +48,7 @@ def test_small_crystals_go_to_the_reference_and_large_ones_to_a_mesh():
 def test_a_mixed_batch_goes_to_several_solvers(monkeypatch):
     """With a low threshold molecules, slabs, small and large crystals meet in one call."""
     monkeypatch.setattr(dispatch, "MESH_SIZE", 64)
-    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((2, 2, 2))
-    salt.rattle(0.1, seed=1)
+    salt = rattled_salt(0.1, repeat=(2, 2, 2))
     structures = [
         random_structure(4, FFF, seed=1),
         random_structure(4, TTT, seed=2),

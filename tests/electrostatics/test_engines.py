@@ -12,6 +12,7 @@ from ase.build import bulk
 
 import muse_lr
 from charge_systems import FFF, TTT, System, random_structure
+from helpers import skewed_salt
 from muse_lr.config.registry import SOLVERS, lookup
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE
 from muse_lr.electrostatics.engines import nvalchemi
@@ -212,10 +213,7 @@ def test_hessians_equal_the_reference_where_they_are_declared(name):
 
 
 def salt():
-    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((2, 1, 1))
-    rng = np.random.default_rng(3)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.12 * rng.normal(size=(3, 3))), True)
-    atoms.positions += 0.2 * rng.normal(size=atoms.positions.shape)
+    atoms = skewed_salt((2, 1, 1))
     return atoms, np.where(atoms.numbers == 11, 1.0, -1.0)
 
 

@@ -10,6 +10,7 @@ from ase.build import bulk, molecule
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
+from helpers import evaluate, fixed_charge_model
 from muse_lr.electrostatics.fields import fields_at_atoms, uniform_field
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.units import COULOMB_CONSTANT
@@ -84,25 +85,14 @@ WATER = {"H": 0.4, "O": -0.8}
 
 
 def model_in_field(charges, **heads):
-    return muse_lr.build_model(
-        {
-            "elements": list(charges),
-            "backbone": None,
-            "charges": {"kind": "fixed", "by_element": charges, "width": 0.0},
-            "heads": {"field": {"kind": "external_field"}, **heads},
-        }
-    ).to(torch.float64)
-
-
-def evaluate(model, structures):
-    return model(muse_lr.AtomsBatch.from_ase(structures, cutoff=model.cutoff), ("forces",))
+    return fixed_charge_model(charges, **{"field": {"kind": "external_field"}, **heads})
 
 
 def test_a_molecule_in_a_field():
     water = molecule("H2O")
     field = np.array([0.1, -0.2, 0.3])
     water.info["electric_field"] = field
-    output = evaluate(model_in_field(WATER), [water, molecule("H2O")])
+    output = evaluate(model_in_field(WATER), [water, molecule("H2O")], "forces")
     charges = np.array([WATER[symbol] for symbol in water.symbols])
     energy = -(charges @ water.positions) @ field
     assert float(output.energy_parts["field"][0]) == pytest.approx(energy, rel=1e-12)
@@ -129,22 +119,22 @@ def test_a_slab_takes_a_field_along_its_normal_only(pbc):
     normal /= np.linalg.norm(normal)
     slab.info["electric_field"] = 0.2 * normal
     model = model_in_field({"H": 1.0})
-    energy = float(evaluate(model, [slab]).energy)
+    energy = float(evaluate(model, [slab], "forces").energy)
     assert energy == pytest.approx(-0.2 * (slab.positions @ normal).sum(), rel=1e-12)
     slab.info["electric_field"] = 0.2 * normal + 1e-3 * plane[0]
     with pytest.raises(muse_lr.InputError, match="along a periodic direction"):
-        evaluate(model, [slab])
+        evaluate(model, [slab], "forces")
 
 
 def test_fields_that_cannot_be_are_refused():
     crystal = Atoms("H", cell=[3, 3, 3], pbc=True, info={"electric_field": [0, 0, 0.1]})
     with pytest.raises(muse_lr.InputError, match="structure 0 has an electric field along"):
-        evaluate(model_in_field({"H": 1.0}), [crystal])
+        evaluate(model_in_field({"H": 1.0}), [crystal], "forces")
     for wrong in ("up", [0.1], [0, 0, np.nan]):
         water = molecule("H2O")
         water.info["electric_field"] = wrong
         with pytest.raises(muse_lr.InputError, match="electric_field is"):
-            evaluate(model_in_field(WATER), [water])
+            evaluate(model_in_field(WATER), [water], "forces")
 
 
 def test_a_field_that_no_part_reads_is_refused():
@@ -152,7 +142,7 @@ def test_a_field_that_no_part_reads_is_refused():
     water.info["electric_field"] = [0, 0, 0.1]
     model = model_in_field(WATER, field=None, coulomb={"kind": "coulomb"})
     with pytest.raises(muse_lr.InputError, match="external_field"):
-        evaluate(model, [water])
+        evaluate(model, [water], "forces")
 
 
 def test_the_calculator_notices_a_new_field():

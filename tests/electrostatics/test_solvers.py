@@ -9,34 +9,21 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 import muse_lr
+from helpers import evaluate, fixed_charge_model, rattled_salt, skewed_salt
 from muse_lr.units import COULOMB_CONSTANT
 
 TORCHPME = "torchpme"
 
 
 def coulomb_model(charges, width=0.0, **head):
-    return muse_lr.build_model(
-        {
-            "elements": list(charges),
-            "backbone": None,
-            "charges": {"kind": "fixed", "by_element": charges, "width": width},
-            "heads": {"coulomb": {"kind": "coulomb", **head}},
-        }
-    ).to(torch.float64)
-
-
-def evaluate(model, structures, *compute):
-    return model(muse_lr.AtomsBatch.from_ase(structures, cutoff=model.cutoff), compute)
+    return fixed_charge_model(charges, width, coulomb={"kind": "coulomb", **head})
 
 
 SALT = {"Na": 1.0, "Cl": -1.0}
 
 
-def skewed_salt(defect: bool) -> Atoms:
-    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    rng = np.random.default_rng(3)
-    atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.12 * rng.normal(size=(3, 3))), True)
-    atoms.positions += 0.2 * rng.normal(size=(8, 3))
+def crystal_of(defect: bool) -> Atoms:
+    atoms = skewed_salt()
     if defect:
         del atoms[0]
     return atoms
@@ -82,7 +69,7 @@ def test_open_sum_is_the_direct_sum(width):
 @pytest.mark.parametrize("defect", [False, True], ids=["neutral", "charged"])
 @pytest.mark.parametrize("width", [0.0, 0.3, 1.0])
 def test_ewald_equals_torch_pme(width, defect):
-    atoms = skewed_salt(defect)
+    atoms = crystal_of(defect)
     results = [
         evaluate(coulomb_model(SALT, width, accuracy=1e-10, solver=s), [atoms], "forces", "stress")
         for s in ("reference", TORCHPME)
@@ -94,7 +81,7 @@ def test_ewald_equals_torch_pme(width, defect):
 
 @pytest.mark.parametrize("width", [0.0, 0.5])
 def test_net_charge_does_not_depend_on_the_splitting(width):
-    atoms = skewed_salt(defect=True)
+    atoms = crystal_of(defect=True)
     energies = [
         float(evaluate(coulomb_model(SALT, width, accuracy=1e-11, cutoff=c), [atoms]).energy)
         for c in (5.0, 7.5, 10.0)
@@ -105,7 +92,7 @@ def test_net_charge_does_not_depend_on_the_splitting(width):
 @pytest.mark.parametrize("accuracy", [1e-3, 1e-5, 1e-7])
 def test_accuracy_is_delivered(accuracy):
     """RMS force error over k q_rms^2 (N/V)^(2/3), against a sum that is converged much further."""
-    atoms = skewed_salt(defect=False).repeat((2, 1, 2))
+    atoms = skewed_salt().repeat((2, 1, 2))
     exact, forces = (
         evaluate(coulomb_model(SALT, accuracy=a), [atoms], "forces").forces.detach()
         for a in (1e-12, accuracy)
@@ -116,7 +103,7 @@ def test_accuracy_is_delivered(accuracy):
 
 @pytest.mark.parametrize("width", [0.0, 0.8])
 def test_stress_is_the_strain_derivative(width):
-    atoms = skewed_salt(defect=True)
+    atoms = crystal_of(defect=True)
     model = coulomb_model(SALT, width, accuracy=1e-10)
     stress = evaluate(model, [atoms], "stress").stress[0].detach().numpy()
     step = 1e-4
@@ -134,7 +121,7 @@ def test_stress_is_the_strain_derivative(width):
 
 
 def test_energy_is_the_same_for_equivalent_cells():
-    atoms = skewed_salt(defect=False)
+    atoms = skewed_salt()
     equivalent = atoms.copy()
     equivalent.set_cell(np.array([[1, 2, 0], [0, 1, 0], [-1, 0, 1]]) @ atoms.cell.array)
     left_handed = atoms.copy()
@@ -146,8 +133,7 @@ def test_energy_is_the_same_for_equivalent_cells():
 
 def test_energy_is_continuous_under_strain():
     """No step where k vectors enter: the second difference stays small along +-3 %."""
-    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    atoms.rattle(0.1, seed=1)
+    atoms = rattled_salt(0.1)
     model = coulomb_model(SALT, accuracy=1e-5)
     strained = []
     for scale in np.linspace(0.97, 1.03, 241):
@@ -159,7 +145,7 @@ def test_energy_is_continuous_under_strain():
 
 
 def test_mixed_boundaries_equal_one_by_one():
-    structures = [molecule("NaCl"), skewed_salt(True), Atoms("Cl"), skewed_salt(False)]
+    structures = [molecule("NaCl"), crystal_of(True), Atoms("Cl"), skewed_salt()]
     model = coulomb_model(SALT, 0.5)
     together = evaluate(model, structures, "forces")
     alone = [evaluate(model, [atoms], "forces") for atoms in structures]
@@ -171,7 +157,7 @@ def test_mixed_boundaries_equal_one_by_one():
 
 @pytest.mark.parametrize("width", [0.0, 0.6])
 def test_derivatives_to_second_order(width):
-    atoms = skewed_salt(defect=True)
+    atoms = crystal_of(defect=True)
     model = coulomb_model(SALT, width, accuracy=1e-4)
     batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
 

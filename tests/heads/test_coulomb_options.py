@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
@@ -12,6 +11,7 @@ from scipy.special import erf, erfc
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, random_structure
+from helpers import evaluate, fixed_charge_model, painn_section, random_model
 from muse_lr import testing
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -25,34 +25,19 @@ OPTIONS = {
 
 
 def fixed_model(width=0.0, **options):
-    return muse_lr.build_model(
-        {
-            "elements": ["Na", "Cl"],
-            "backbone": None,
-            "charges": {"kind": "fixed", "by_element": CHARGES, "width": width},
-            "heads": {"coulomb": {"kind": "coulomb", "accuracy": 1e-10, **options}},
-        }
-    ).to(torch.float64)
+    coulomb = {"kind": "coulomb", "accuracy": 1e-10, **options}
+    return fixed_charge_model(CHARGES, width, coulomb=coulomb)
 
 
 def learned_model(**options):
     """With dipoles, and weights that are not the initial ones."""
-    torch.manual_seed(0)
-    model = muse_lr.build_model(
-        {
-            "elements": ["Na", "Cl"],
-            "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-            "charges": {"kind": "latent", "l_max": 1, "width": {"Na": 0.5, "Cl": 0.9}},
-            "heads": {"coulomb": {"kind": "coulomb", **options}},
-        }
-    )
-    testing.randomize_weights(model, seed=1)
-    return model.to(torch.float64).eval()
+    charges = {"kind": "latent", "l_max": 1, "width": {"Na": 0.5, "Cl": 0.9}}
+    heads = {"coulomb": {"kind": "coulomb", **options}}
+    return random_model(painn_section(["Na", "Cl"], charges=charges, heads=heads))
 
 
 def energy(model, atoms):
-    batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
-    return float(model(batch).energy_parts["coulomb"].detach())
+    return float(evaluate(model, [atoms]).energy_parts["coulomb"].detach())
 
 
 def salt(boundary, n_atoms=4):
@@ -154,21 +139,12 @@ def test_a_madelung_sum_without_its_nearest_shell():
 
 
 def test_coarse_charges_are_damped_and_omitted_too():
-    torch.manual_seed(0)
     multiscale = {"kind": "muse", "radius": 2.4, "cutoff": 5.0, "tensor_channels": 4}
     section = {"kind": "coulomb", "level": 1, "coarse_width": 1.0}
-    model = muse_lr.build_model(
-        {
-            "elements": ["Na", "Cl"],
-            "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-            "multiscale": multiscale,
-            "heads": {"bare": section, "near": {**section, **OPTIONS["both"]}},
-        }
-    )
-    testing.randomize_weights(model, seed=1)
-    model = model.to(torch.float64).eval()
+    heads = {"bare": section, "near": {**section, **OPTIONS["both"]}}
+    model = random_model(painn_section(["Na", "Cl"], multiscale=multiscale, heads=heads))
     atoms = salt("TTT", 6)
     testing.check_forces(model, atoms)
     testing.check_stress(model, atoms)
-    parts = model(muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)).energy_parts
+    parts = evaluate(model, [atoms]).energy_parts
     assert abs(float((parts["bare"] - parts["near"]).detach())) > 1e-3

@@ -13,6 +13,7 @@ from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 
 import muse_lr
+from helpers import energies_of, head_model
 from muse_lr import testing
 from muse_lr.heads.dispersion.free_atoms import FREE_ATOMS
 from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
@@ -26,18 +27,6 @@ CUTOFF = 8.0
 LATTICE_SUMS = {("sc", 6): 8.4019239748, ("sc", 8): 6.9458079272, ("fcc", 6): 14.4539210437}
 #: Vectors of one slab, and of a crystal that is nothing special.
 SKEWED = np.array([[4.0, 0.3, 0.0], [1.0, 3.5, 0.0], [0.4, -0.3, 5.0]])
-
-
-def dispersion_model(kind: str, elements: list[str], **keys) -> muse_lr.EnergyModel:
-    """One head and nothing else."""
-    heads = {"head": {"kind": kind, **keys}}
-    section = {"elements": elements, "backbone": None, "charges": None, "heads": heads}
-    return muse_lr.build_model(section).double().eval()
-
-
-def energy_of(model: muse_lr.EnergyModel, structures: list[Atoms]) -> np.ndarray:
-    with torch.no_grad():
-        return model(muse_lr.AtomsBatch.from_ase(structures, model.cutoff)).energy.numpy()
 
 
 def lattice_sum(atoms: Atoms, weights: torch.Tensor, coupling: torch.Tensor, power: int) -> float:
@@ -134,7 +123,7 @@ def test_unlike_atoms_combine_as_published():
 
 @pytest.mark.parametrize("damping", ["fermi", "becke_johnson", "none"])
 def test_a_damped_pair(damping):
-    model = dispersion_model("c6", ["C", "O"], damping=damping, radius_scale=0.9)
+    model = head_model("c6", ["C", "O"], damping=damping, radius_scale=0.9)
     distance = 3.1
     (a, ca, ra), (b, cb, rb) = FREE_ATOMS["C"], FREE_ATOMS["O"]
     c6 = 2 * ca * cb / (b / a * ca + a / b * cb) * HARTREE * BOHR**6
@@ -144,12 +133,12 @@ def test_a_damped_pair(damping):
         "becke_johnson": distance**6 / (distance**6 + radius**6),
         "none": 1.0,
     }[damping]
-    found = energy_of(model, [Atoms("CO", [[0, 0, 0], [0, 0, distance]])])
+    found = energies_of(model, [Atoms("CO", [[0, 0, 0], [0, 0, distance]])])
     assert found[0] == pytest.approx(-factor * c6 / distance**6, rel=1e-10)
 
 
 def test_volumes_scale_c6_and_the_radii():
-    model = dispersion_model("c6", ["C", "O"])
+    model = head_model("c6", ["C", "O"])
     batch = muse_lr.AtomsBatch.from_ase([Atoms("CO", [[0, 0, 0], [0, 0, 20.0]])], model.cutoff)
     geometry = strained_geometry(batch, batch.positions, None)
     composition = torch.eye(2, dtype=torch.float64)
@@ -161,7 +150,7 @@ def test_volumes_scale_c6_and_the_radii():
 
 def test_volumes_start_free_and_are_learned():
     dimer = Atoms("COCO", [[0, 0, 0], [0, 0, 1.2], [0, 0, 4.5], [0, 0, 5.7]])
-    fixed = energy_of(dispersion_model("c6", ["C", "O"]), [dimer])
+    fixed = energies_of(head_model("c6", ["C", "O"]), [dimer])
     model = muse_lr.build_model(
         {"elements": ["C", "O"], "charges": None, "heads": {"c6": {}, "mbd": {}}}
     ).double()
@@ -179,10 +168,10 @@ def test_volumes_start_free_and_are_learned():
 def test_far_molecules_fall_off_as_the_sixth_power():
     """Local slopes between 30 and 100 A; d3 has a term in r^-8, which is still 1 % at 30 A."""
     for kind, start in (("c6", 30.0), ("mbd", 30.0), ("d3", 60.0)):
-        model = dispersion_model(kind, ["Ar", "Kr"])
+        model = head_model(kind, ["Ar", "Kr"])
         distances = np.geomspace(start, 100.0, 6)
         dimers = [Atoms("ArKr", [[0, 0, 0], [0, 0, distance]]) for distance in distances]
-        slopes = np.diff(np.log(-energy_of(model, dimers))) / np.diff(np.log(distances))
+        slopes = np.diff(np.log(-energies_of(model, dimers))) / np.diff(np.log(distances))
         assert np.abs(slopes + 6).max() < 0.01, kind
 
 
@@ -202,7 +191,7 @@ def test_d3_of_molecules_is_that_of_dftd3(functional):
     names = ("C6H6", "CH3CH2OH", "SiH4", "NaCl", "CH3SCH3", "LiF", "HCOOH")
     molecules = [molecule(name) for name in names]
     elements = sorted({symbol for atoms in molecules for symbol in atoms.symbols})
-    found = energy_of(dispersion_model("d3", elements, functional=functional), molecules)
+    found = energies_of(head_model("d3", elements, functional=functional), molecules)
     expected = [d3_of_package(atoms, functional) for atoms in molecules]
     np.testing.assert_allclose(found, expected, atol=1e-7 * HARTREE, rtol=0)
 
@@ -211,7 +200,7 @@ def test_d3_of_a_crystal_is_that_of_dftd3_extrapolated():
     """The package ends the sum in space; what is left falls off as 1 / R^3."""
     atoms = bulk("NaCl", "rocksalt", a=5.6)
     atoms.rattle(0.05, seed=1)
-    found = energy_of(dispersion_model("d3", ["Na", "Cl"], cutoff=16.0), [atoms])[0]
+    found = energies_of(head_model("d3", ["Na", "Cl"], cutoff=16.0), [atoms])[0]
     near, far = (d3_of_package(atoms, "pbe", reach) for reach in (60.0, 120.0))
     expected = far + (far - near) / (2**3 - 1)
     assert found == pytest.approx(expected, abs=2e-7 * HARTREE)
@@ -219,20 +208,20 @@ def test_d3_of_a_crystal_is_that_of_dftd3_extrapolated():
 
 def test_d3_says_what_is_missing(monkeypatch):
     with pytest.raises(muse_lr.InputError, match="functional 'pbf'"):
-        dispersion_model("d3", ["C"], functional="pbf")
+        head_model("d3", ["C"], functional="pbf")
     monkeypatch.setitem(sys.modules, "tad_dftd3", None)
     with pytest.raises(muse_lr.InputError, match=r"muse_lr\[dispersion\]"):
-        dispersion_model("d3", ["C"])
+        head_model("d3", ["C"])
 
 
 def test_unknown_free_atoms_are_refused():
     with pytest.raises(muse_lr.InputError, match="polarizability is known of U"):
-        dispersion_model("c6", ["U"])
+        head_model("c6", ["U"])
 
 
 def test_accuracy_of_the_lattice_sum():
     crystal = testing.structures.crystal(("C", "O"), 3, minimum_distance=1.4)
-    exact = energy_of(dispersion_model("c6", ["C", "O"], accuracy=1e-12), [crystal])
+    exact = energies_of(head_model("c6", ["C", "O"], accuracy=1e-12), [crystal])
     for accuracy in (1e-4, 1e-8):
-        found = energy_of(dispersion_model("c6", ["C", "O"], accuracy=accuracy), [crystal])
+        found = energies_of(head_model("c6", ["C", "O"], accuracy=accuracy), [crystal])
         assert abs(found - exact) < accuracy * abs(exact)

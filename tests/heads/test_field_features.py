@@ -11,6 +11,7 @@ from scipy.special import erf, gammainc
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
+from helpers import evaluate, painn_section, random_model
 from muse_lr import testing
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.electrostatics.fields import fields_at_atoms
@@ -195,27 +196,18 @@ def test_the_simple_cubic_lattice_has_the_published_sums():
     assert float(found) == pytest.approx(0.05**6 * expected, rel=2e-6)
 
 
-def new_model(width=0.0, **head):
+def model_of(*, weights=None, width=0.0, **head):
     """Points beside Gaussians, dipoles, features of l = 1."""
-    torch.manual_seed(0)
-    return (
-        muse_lr.build_model(
-            {
-                "elements": ["H", "O"],
-                "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1},
-                "charges": {"kind": "latent", "l_max": 1, "width": {"H": width, "O": 0.8}},
-                "heads": {"field": {"kind": "field_features", **head}},
-            }
-        )
-        .to(torch.float64)
-        .eval()
+    charges = {"kind": "latent", "l_max": 1, "width": {"H": width, "O": 0.8}}
+    heads = {"field": {"kind": "field_features", **head}}
+    return random_model(
+        painn_section(["H", "O"], 3.0, charges=charges, heads=heads), weights=weights
     )
 
 
 def strong_model(**head):
     """With an energy of the field that is no small correction."""
-    model = new_model(**head)
-    testing.randomize_weights(model, seed=1)
+    model = model_of(weights=1, **head)
     with torch.no_grad():
         model.heads["field"].gate.fill_(20.0)
     return model
@@ -237,7 +229,7 @@ def test_a_strong_head_keeps_the_contract(boundary, exponent):
         atoms = water_like(boundary, n_atoms=3)
         with torch.no_grad():
             model.heads["field"].gate.fill_(300.0)
-    field = energies(model, [atoms]).energy_parts["field"].detach()
+    field = evaluate(model, [atoms]).energy_parts["field"].detach()
     assert abs(float(field)) > 0.05
     testing.check_forces(model, atoms)
     testing.check_hessian_symmetric(model, atoms, pairs=2)
@@ -260,26 +252,22 @@ def test_the_exponent_6_in_mixed_batches_and_on_paths():
     testing.check_smooth(model, path, span=(-0.05, 0.05), points=20)
 
 
-def energies(model, structures, compute=()):
-    return model(muse_lr.AtomsBatch.from_ase(structures, cutoff=model.cutoff), compute)
-
-
 def test_nothing_at_first_and_nothing_without_a_field():
     atoms = water_like("TTT")
-    assert float(energies(new_model(), [atoms]).energy_parts["field"].detach()) == 0
-    alone = energies(strong_model(), [Atoms("O"), atoms]).energy_parts["field"].detach()
+    assert float(evaluate(model_of(), [atoms]).energy_parts["field"].detach()) == 0
+    alone = evaluate(strong_model(), [Atoms("O"), atoms]).energy_parts["field"].detach()
     assert float(alone[0]) == 0
     assert float(alone[1]) != 0
 
 
 def test_the_gate_opens_in_training():
     """Its gradient at zero is the energy behind it; then all others have one too."""
-    model, atoms = new_model().train(), water_like("FFF")
+    model, atoms = model_of().train(), water_like("FFF")
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
     head = model.heads["field"]
     for step in range(2):
         optimizer.zero_grad()
-        (energies(model, [atoms]).energy - 1).square().sum().backward()
+        (evaluate(model, [atoms]).energy - 1).square().sum().backward()
         assert float(head.gate.grad.abs()) > 0
         assert (float(head.field.weight.grad.abs().max()) > 0) == (step > 0)
         optimizer.step()
@@ -292,14 +280,14 @@ def test_orders_and_widths_are_those_of_the_configuration():
         assert head.reads_tensors == (l_max > 0)
         assert len(head.mixes) == min(l_max, 1) + 1  # painn has l = 1
         testing.check_rotation(model, water_like("FFF"))
-    model = new_model(l_max=0)
+    model = model_of(l_max=0)
     assert all(p.requires_grad for p in model.heads["field"].parameters())
 
 
 def test_what_it_cannot_project_is_refused():
     with pytest.raises(muse_lr.InputError, match="exponent 6 needs charges of a width"):
-        new_model(exponent=6)  # its hydrogens are points
+        model_of(exponent=6)  # its hydrogens are points
     with pytest.raises(muse_lr.InputError, match="exponent"):
-        new_model(exponent=3)
+        model_of(exponent=3)
     with pytest.raises(muse_lr.InputError, match="widths"):
-        new_model(widths=[0.1])
+        model_of(widths=[0.1])

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 
 import muse_lr
+from helpers import energies_of, head_model, painn_section, random_model
 from muse_lr import testing
 from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
 from muse_lr.heads.dispersion.mbd import k_points
@@ -47,23 +48,11 @@ PYMBD_CRYSTAL = {
 }
 
 
-def mbd_model(elements: list[str], kind: str = "mbd", **keys) -> muse_lr.EnergyModel:
-    """The head and nothing else."""
-    heads = {"head": {"kind": kind, **keys}}
-    section = {"elements": elements, "backbone": None, "charges": None, "heads": heads}
-    return muse_lr.build_model(section).double().eval()
-
-
-def energy_of(model: muse_lr.EnergyModel, structures: list[Atoms]) -> np.ndarray:
-    with torch.no_grad():
-        return model(muse_lr.AtomsBatch.from_ase(structures, model.cutoff)).energy.numpy()
-
-
 def test_molecules_are_those_of_pymbd():
     elements = ["C", "H", "O"]
-    free = energy_of(mbd_model(elements), [MOLECULES])
+    free = energies_of(head_model("mbd", elements), [MOLECULES])
     assert free[0] == pytest.approx(PYMBD_MOLECULES[0] * HARTREE, rel=1e-7)
-    head = mbd_model(elements, beta=0.7).heads["head"]
+    head = head_model("mbd", elements, beta=0.7).heads["head"]
     batch = muse_lr.AtomsBatch.from_ase([MOLECULES], head.cutoff)
     geometry = strained_geometry(batch, batch.positions, None)
     composition = torch.tensor([[s == e for e in elements] for s in MOLECULES.symbols]).double()
@@ -73,15 +62,15 @@ def test_molecules_are_those_of_pymbd():
 
 @pytest.mark.parametrize("grid", PYMBD_CRYSTAL)
 def test_crystals_are_those_of_pymbd(grid):
-    found = energy_of(mbd_model(["Ar", "Kr"], k_grid=grid, cutoff=14.0), [CRYSTAL])
+    found = energies_of(head_model("mbd", ["Ar", "Kr"], k_grid=grid, cutoff=14.0), [CRYSTAL])
     assert found[0] == pytest.approx(PYMBD_CRYSTAL[grid] * HARTREE, rel=1e-7)
 
 
 def test_far_pairs_are_those_of_undamped_c6():
     distances = (15.0, 30.0, 60.0)
     dimers = [Atoms("ArKr", [[0, 0, 0], [0, 0, distance]]) for distance in distances]
-    many = energy_of(mbd_model(["Ar", "Kr"]), dimers)
-    pairs = energy_of(mbd_model(["Ar", "Kr"], "c6", damping="none"), dimers)
+    many = energies_of(head_model("mbd", ["Ar", "Kr"]), dimers)
+    pairs = energies_of(head_model("c6", ["Ar", "Kr"], damping="none"), dimers)
     np.testing.assert_allclose(many, pairs, rtol=2e-4)
 
 
@@ -93,8 +82,8 @@ def test_three_atoms_are_not_three_pairs():
     """
     side = 12.0
     triangle = Atoms("Ar3", [[0, 0, 0], [side, 0, 0], [side / 2, side * np.sqrt(0.75), 0]])
-    model = mbd_model(["Ar"])
-    three, two = energy_of(model, [triangle, triangle[:2]])
+    model = head_model("mbd", ["Ar"])
+    three, two = energies_of(model, [triangle, triangle[:2]])
     free = model.heads["head"]._free
     frequency = 4 / 3 * free.c6 / free.polarizability**2
     expected = 9 / 16 * frequency * free.polarizability**3 * 11 / 8 / side**9
@@ -107,14 +96,14 @@ def test_crystal_in_a_large_cell_is_its_molecule():
     boxed = cluster.copy()
     boxed.set_cell([40.0, 41.0, 42.0])
     boxed.pbc = True
-    model = mbd_model(["Ar", "Kr"], k_grid=(1, 1, 1), cutoff=14.0)
-    open_energy, box_energy = energy_of(model, [cluster, boxed])
+    model = head_model("mbd", ["Ar", "Kr"], k_grid=(1, 1, 1), cutoff=14.0)
+    open_energy, box_energy = energies_of(model, [cluster, boxed])
     assert box_energy == pytest.approx(open_energy, rel=1e-3)
 
 
 def test_a_supercell_folds_the_grid():
-    one = energy_of(mbd_model(["Ar", "Kr"], k_grid=(4, 2, 1)), [CRYSTAL])
-    two = energy_of(mbd_model(["Ar", "Kr"], k_grid=(2, 2, 1)), [CRYSTAL * (2, 1, 1)])
+    one = energies_of(head_model("mbd", ["Ar", "Kr"], k_grid=(4, 2, 1)), [CRYSTAL])
+    two = energies_of(head_model("mbd", ["Ar", "Kr"], k_grid=(2, 2, 1)), [CRYSTAL * (2, 1, 1)])
     assert two[0] / 2 == pytest.approx(one[0], rel=1e-9)
 
 
@@ -129,7 +118,7 @@ def test_k_points_are_half_of_the_shifted_grid():
 
 def test_derivatives_and_symmetries():
     argon = Atoms("Ar2Kr", [[0, 0, 0], [3.4, 0.2, 0], [1.3, 3.3, 0.6]])
-    model = mbd_model(["Ar", "Kr"], k_grid=(2, 1, 1))
+    model = head_model("mbd", ["Ar", "Kr"], k_grid=(2, 1, 1))
     for atoms in (argon, CRYSTAL):
         testing.check_forces(model, atoms, directions=1)
         testing.check_second_derivatives(model, atoms)
@@ -142,15 +131,8 @@ def test_derivatives_and_symmetries():
 
 
 def test_learned_volumes_can_be_trained_on_forces():
-    section = {
-        "elements": ["C", "H", "O"],
-        "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-        "charges": None,
-        "heads": {"mbd": {}},
-    }
-    model = muse_lr.build_model(section).double()
-    testing.randomize_weights(model, seed=1)
-    testing.check_training_gradient(model, [MOLECULES[:6], MOLECULES[6:]])
+    section = painn_section(["C", "H", "O"], charges=None, heads={"mbd": {}})
+    testing.check_training_gradient(random_model(section), [MOLECULES[:6], MOLECULES[6:]])
 
 
 def test_derivatives_of_roots_of_degenerate_matrices(float64):
@@ -177,13 +159,13 @@ def test_derivatives_of_roots_of_degenerate_matrices(float64):
 
 
 def test_what_it_cannot_describe_is_refused():
-    model = mbd_model(["Ar", "C", "H", "Na"], max_atoms=5)
+    model = head_model("mbd", ["Ar", "C", "H", "Na"], max_atoms=5)
     slab = Atoms("Ar", cell=[4, 4, 10], pbc=(1, 1, 0))
     with pytest.raises(muse_lr.InputError, match="TTF"):
-        energy_of(model, [slab])
+        energies_of(model, [slab])
     with pytest.raises(muse_lr.InputError, match="structure 1 has 12 atoms"):
-        energy_of(model, [molecule("CH4"), molecule("C6H6")])
+        energies_of(model, [molecule("CH4"), molecule("C6H6")])
     with pytest.raises(muse_lr.InputError, match="without bound"):
-        energy_of(model, [Atoms("Na4", np.outer(np.arange(4), [3.0, 0, 0]))])
+        energies_of(model, [Atoms("Na4", np.outer(np.arange(4), [3.0, 0, 0]))])
     with pytest.raises(muse_lr.InputError, match="k_grid"):
-        mbd_model(["Ar"], k_grid=(2, 0, 1))
+        head_model("mbd", ["Ar"], k_grid=(2, 0, 1))

@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 
 import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -37,12 +38,10 @@ def fragment(model, symbols):
 
 
 def build(backbone, charges, heads):
-    torch.manual_seed(0)
-    section = {"kind": "painn", "cutoff": 4.0, "channels": 8, "layers": 2} if backbone else None
-    model = muse_lr.build_model(
-        {"elements": list(FORMAL), "backbone": section, "charges": charges, "heads": heads}
-    )
-    return model.to(torch.float64).eval()
+    """A model with its initial weights."""
+    section = painn_section(list(FORMAL), 4.0, charges=charges, heads=heads)
+    section["backbone"] = {**section["backbone"], "layers": 2} if backbone else None
+    return random_model(section, weights=None)
 
 
 def interaction(model, first, second, distances):

@@ -1,13 +1,14 @@
 """One contract for every backbone, multiscale block, charge model and head of the registry.
 
-The default run takes a pairwise cover of the registry and few drawn structures;
-``MUSE_LR_TEST=full`` takes every combination, ``deep`` the cover with many structures. A new entry
-of the registry is in both.
+The default run has every entry of the registry in at least two combinations, ``MUSE_LR_TEST=quick``
+in one, ``deep`` a pairwise cover with many drawn structures and ``full`` every combination. A new
+entry of the registry is in all of them.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import astuple, dataclass
 from functools import cache
 from itertools import product
@@ -24,9 +25,9 @@ import muse_lr
 from muse_lr import testing
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, lookup
 from muse_lr.testing import NotApplicable, strategies
-from muse_lr.testing.pairwise import pairwise_cover
+from muse_lr.testing.pairwise import pairwise_cover, repeated_cover
 
-FULL = os.environ.get("MUSE_LR_TEST") == "full"
+MODE = os.environ.get("MUSE_LR_TEST")
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
 CUTOFF = 3.5
 FIXED = {"H": 0.4, "C": 0.1, "O": -0.8, "Na": 1.0, "Cl": -1.0}
@@ -111,7 +112,7 @@ class Combination:
         return (0,) if self.charges == "fixed" else (0, 1, -1)
 
 
-#: What reads charges of the backbone's own needs one that has them: tests/backbones/test_so3krates.py.
+#: Charges of the backbone need a backbone that has them: tests/backbones/test_so3krates.py.
 DRAWN_CHARGES = [kind for kind in CHARGES if not lookup("charges", kind).needs_charges]
 #: A charge model with dipoles is an entry of its own, "kind:l_max".
 MULTIPOLES = [f"{kind}:1" for kind in DRAWN_CHARGES if lookup("charges", kind).has_multipoles]
@@ -120,7 +121,7 @@ WITH_MULTIPOLES = [*DRAWN_CHARGES, *MULTIPOLES]
 WITH_LEVELS = [*MULTISCALE, "muse:2"]
 #: The cheapest backbone first: the cover takes it where it has the choice.
 CHEAPEST_FIRST = sorted(BACKBONES, key="painn".__ne__)
-#: Coupled oscillators are unstable in most drawn structures: tests/heads/test_dispersion.py chooses them.
+#: Coupled oscillators are unstable in most drawn structures: tests/heads/test_dispersion.py.
 DRAWN_HEADS = [head for head in HEADS if head != "mbd"]
 ENTRIES = (CHEAPEST_FIRST, WITH_LEVELS, WITH_MULTIPOLES, DRAWN_HEADS)
 SLOTS = [[None, *entries] for entries in ENTRIES]
@@ -152,7 +153,23 @@ COVER += [Combination(backbone, "muse:2", "latent", "coulomb") for backbone in C
 HIERARCHIES = [None, "muse", "muse:2"]
 COVER += [Combination(*parts, None, None) for parts in product(CHEAPEST_FIRST, HIERARCHIES)]
 COVER = list(dict.fromkeys(COVER))
-CHOSEN = FITTING if FULL else COVER
+
+
+def repeated(times: int) -> list[Combination]:
+    """Combinations in which every entry stands so often."""
+    rows = repeated_cover(SLOTS, times, lambda row: paired(Combination(*row)))
+    return [Combination(*row) for row in rows]
+
+
+if MODE == "full":
+    CHOSEN = FITTING
+elif MODE == "deep":
+    CHOSEN = COVER
+elif MODE == "quick":
+    CHOSEN = repeated(1)
+else:  # and every backbone by itself and under each hierarchy, to rounding
+    alone = [Combination(*parts, None, None) for parts in product(CHEAPEST_FIRST, HIERARCHIES)]
+    CHOSEN = list(dict.fromkeys([*repeated(2), *alone]))
 
 #: For tests that evaluate hundreds of structures for each example.
 fewer_examples = settings(max_examples=settings.default.max_examples // 2)
@@ -199,9 +216,16 @@ def mixed(data: st.DataObject, combination: Combination) -> list[Atoms]:
 
 
 def test_the_cover_has_every_entry_of_the_registry():
-    for slot, entries in zip(("backbone", "multiscale", "charges", "head"), ENTRIES, strict=True):
-        assert {getattr(combination, slot) for combination in COVER} == {None, *entries}
-    assert len(COVER) < len(FITTING)
+    for times in (1, 2):
+        chosen = repeated(times)
+        for slot, entries in zip(
+            ("backbone", "multiscale", "charges", "head"), ENTRIES, strict=True
+        ):
+            counts = Counter(getattr(combination, slot) for combination in chosen)
+            assert set(counts) == {None, *entries}
+            assert min(counts.values()) >= times
+        assert len(chosen) < len(COVER) < len(FITTING)
+    assert {c.charges for c in COVER} == {None, *WITH_MULTIPOLES}
 
 
 def test_the_cover_has_every_pair():

@@ -7,7 +7,7 @@ import torch
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, random_structure
-from muse_lr import testing
+from helpers import evaluate, painn_section, random_model
 from muse_lr.config.registry import HEADS, lookup
 
 COMPUTE = ("forces", "stress", "parts")
@@ -20,22 +20,9 @@ def structure(pbc):
 
 
 def build(heads, **sections):
-    torch.manual_seed(0)
-    model = muse_lr.build_model(
-        {
-            "elements": ["H", "O"],
-            "e0": {"H": -1.0, "O": -2.0},
-            "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 8, "layers": 1},
-            "heads": {name: {"kind": name} for name in heads},
-            **sections,
-        }
-    )
-    testing.randomize_weights(model, seed=1)
-    return model.to(torch.float64).eval()
-
-
-def evaluate(model, structures, compute):
-    return model(muse_lr.AtomsBatch.from_ase(structures, cutoff=model.cutoff), compute)
+    heads = {name: {"kind": name} for name in heads}
+    e0 = {"H": -1.0, "O": -2.0}
+    return random_model(painn_section(["H", "O"], 3.0, e0=e0, heads=heads, **sections))
 
 
 def heads_of(boundary):
@@ -48,7 +35,7 @@ def test_derivatives_of_all_parts_sum_to_those_of_the_model(boundary, pbc):
     names = heads_of(boundary)
     multiscale = {"kind": "muse", "radius": 2.4, "cutoff": 5.0, "tensor_channels": 4}
     model = build(names, multiscale=multiscale, charges={"kind": "qeq"})
-    out = evaluate(model, [structure(pbc)], COMPUTE)
+    out = evaluate(model, [structure(pbc)], *COMPUTE)
     expected = ["e0", "backbone", "multiscale", "charges", *names]
     assert list(out.energy_parts) == list(out.force_parts) == list(out.stress_parts) == expected
     assert float((sum(out.energy_parts.values()) - out.energy).detach().abs()) < 1e-11
@@ -64,26 +51,26 @@ def test_the_derivatives_of_a_head_are_those_of_a_model_with_it_alone(head):
     boundary = "TTT" if "TTT" in lookup("head", head).boundaries else "FFF"
     atoms = structure(TTT if boundary == "TTT" else FFF)
     model = build([head], charges={"kind": "latent"})
-    out = evaluate(model, [atoms], COMPUTE)
+    out = evaluate(model, [atoms], *COMPUTE)
     model.head_list, model.head_names = torch.nn.ModuleList(), ()
-    without = evaluate(model, [atoms], ("forces", "stress"))
+    without = evaluate(model, [atoms], "forces", "stress")
     torch.testing.assert_close(out.forces - without.forces, out.force_parts[head])
     torch.testing.assert_close(out.stress - without.stress, out.stress_parts[head], equal_nan=True)
 
 
 def test_parts_can_be_trained_on():
     model = build(["coulomb"]).train()
-    out = evaluate(model, [structure(TTT)], COMPUTE)
+    out = evaluate(model, [structure(TTT)], *COMPUTE)
     out.force_parts["coulomb"].square().sum().backward()
     assert float(model.charges.offsets.grad.abs().max()) > 0
 
 
 def test_parts_need_a_derivative():
     model = build(["coulomb"])
-    out = evaluate(model, [structure(TTT)], ("forces", "parts"))
+    out = evaluate(model, [structure(TTT)], "forces", "parts")
     assert out.force_parts
     assert out.stress is None
     assert not out.stress_parts
-    assert not evaluate(model, [structure(TTT)], ("forces",)).force_parts
+    assert not evaluate(model, [structure(TTT)], "forces").force_parts
     with pytest.raises(muse_lr.InputError, match="compute one of them too"):
-        evaluate(model, [structure(TTT)], ("parts",))
+        evaluate(model, [structure(TTT)], "parts")

@@ -15,11 +15,12 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 
 import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.charges.fixed import FixedCharges
 from muse_lr.config.registry import CHARGES, lookup
 from muse_lr.math.multipoles import to_standard_order
-from muse_lr.model.response import born_charges
+from muse_lr.model.born_charges import born_charges
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.structures.reciprocal import smallest_waves
 from muse_lr.testing.structures import random_rotation, random_unimodular
@@ -37,14 +38,10 @@ FIXED = {"kind": "fixed", "by_element": {"H": 0.4, "C": 0.1, "O": -0.8}}
 def model_of(kind, cutoff=3.0, layers=1, **options):
     l_max = int(kind != "fixed" and lookup("charges", kind).has_multipoles)
     charges = FIXED if kind == "fixed" else {"kind": kind, "l_max": l_max, **options}
-    backbone = {"kind": "painn", "cutoff": cutoff, "channels": 8, "layers": layers}
-    section = {"elements": ELEMENTS, "backbone": backbone, "charges": charges}
-    section["heads"] = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(section).to(torch.float64).eval()
-        testing.randomize_weights(model, seed=1, scale=0.2)
-    return model
+    heads = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
+    section = painn_section(ELEMENTS, cutoff, charges=charges, heads=heads)
+    section["backbone"]["layers"] = layers
+    return random_model(section, scale=0.2)
 
 
 def answer(model, structures, *compute, **options):

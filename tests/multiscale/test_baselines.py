@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 import muse_lr
+from helpers import geometry_of, painn_section, random_model
 from muse_lr import testing
 from muse_lr.multiscale import virtual_nodes
 from muse_lr.multiscale.ewald_sums import DENSITY, FilterBasis, LatticeSum, OpenSum
-from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import structures
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
@@ -24,28 +24,12 @@ KINDS = ("ewald_mp", "virtual_nodes")
 
 
 def model_of(kind: str, **options) -> muse_lr.EnergyModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": list(ELEMENTS),
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-                "multiscale": {"kind": kind, **options},
-                "charges": None,
-                "heads": {},
-            }
-        ).to(torch.float64)
-    testing.randomize_weights(model, seed=1)
-    return model.eval()
+    multiscale = {"kind": kind, **options}
+    return random_model(painn_section(ELEMENTS, multiscale=multiscale, charges=None, heads={}))
 
 
 def energies(model: muse_lr.EnergyModel, *listed: Atoms) -> np.ndarray:
     return testing.as_potential(model).energies(listed)
-
-
-def geometry_of(*listed: Atoms):
-    batch = muse_lr.AtomsBatch.from_ase(list(listed), cutoff=1.0)
-    return strained_geometry(batch, batch.positions, None)
 
 
 #: A kernel of a short range, so that few images of a cell have a part in it: exp(-(0.8 r)^2 / 2).
@@ -113,7 +97,7 @@ def test_waves_sum_what_images_sum(cell, pbc):
     atoms = Atoms("H4", rng.uniform(-4, 4, (4, 3)), cell=CELLS[cell], pbc=pbc)
     content = rng.normal(size=(4, 2))
     other = Atoms("H2", [[0, 0, 0], [1, 1, 1.0]], cell=np.diag([5.0, 4, 4]), pbc=True)
-    geometry = geometry_of(other, Atoms("H"), atoms)
+    geometry = geometry_of([other, Atoms("H"), atoms], 1.0)
     chosen = torch.tensor([True, False, True])
     lattice = LatticeSum.of(geometry, chosen, SHORT, torch.float64)
     padded = lattice.padding.fill(torch.from_numpy(np.vstack([np.ones((3, 2)), content])))
@@ -139,7 +123,7 @@ def test_messages_over_pairs_by_hand():
     """Two molecules of different size, and what pads the shorter has no part."""
     rng = np.random.default_rng(0)
     listed = [Atoms(f"H{n}", rng.uniform(0, 5, (n, 3))) for n in (2, 4)]
-    summed = OpenSum.of(geometry_of(*listed), torch.tensor([True, True]), SHORT, torch.float64)
+    summed = OpenSum.of(geometry_of(listed, 1.0), torch.tensor([True, True]), SHORT, torch.float64)
     content, weight = rng.normal(size=(6, 2)), rng.normal(size=(2, 3))
     padded = summed.padding.fill(torch.from_numpy(content))
     found = summed.padding.take(summed.message(padded, torch.from_numpy(weight)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import molecule
 from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import muse_lr
+from helpers import geometry_of, painn_section, random_model, rattled_salt
 from muse_lr import testing
 from muse_lr.data.formats import read_atoms
 from muse_lr.math.harmonics import solid_harmonics
@@ -24,36 +27,18 @@ from muse_lr.multiscale.muse.pooling import AtomTensors
 from muse_lr.multiscale.muse.tensors import matrices_to_standard
 from muse_lr.multiscale.muse.thinning import GivenNodes, ThinnedNodes, coverage_bound
 from muse_lr.reporting.coarse_summary import described_atoms, summarize
-from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "N", "O", "Na", "Cl")
 
 
-def new_model(**multiscale):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": list(ELEMENTS),
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-                "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0, **multiscale},
-                "charges": None,
-                "heads": {},
-            }
-        )
-    return model.to(torch.float64).eval()
+def model_of(*, weights=1, **multiscale):
+    multiscale = {"kind": "muse", "radius": 4.0, "cutoff": 8.0, **multiscale}
+    section = painn_section(ELEMENTS, multiscale=multiscale, charges=None, heads={})
+    return random_model(section, weights=weights)
 
 
-def model_of(**multiscale):
-    model = new_model(**multiscale)
-    testing.randomize_weights(model, seed=1)
-    return model
-
-
-def geometry_of(structures, cutoff=4.0):
-    batch = muse_lr.AtomsBatch.from_ase(structures, cutoff=cutoff)
-    return strained_geometry(batch, batch.positions, None)
+initial_model = partial(model_of, weights=None)
 
 
 def check_everything(model, molecule, crystal):
@@ -72,16 +57,10 @@ def check_everything(model, molecule, crystal):
     testing.check_batch(model, [molecule, crystal])
 
 
-def rattled_salt():
-    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    salt.rattle(0.2, seed=1)
-    return salt
-
-
 def test_moments_of_the_nodes_are_those_of_the_atoms():
     """The sums over atoms of r^l Y_l, with harmonics that the pooling does not use."""
     torch.manual_seed(0)
-    geometry = geometry_of([molecule("CH3CH2OH")])
+    geometry = geometry_of([molecule("CH3CH2OH")], 4.0)
     n = len(geometry.numbers)
     pooling = MomentPooling(5, 3, 2, 4.0, 2).double()
     scalars = torch.randn(n, 5, dtype=torch.float64)
@@ -105,9 +84,9 @@ def test_moments_of_the_nodes_are_those_of_the_atoms():
 @pytest.mark.parametrize("l_max", [0, 1, 2])
 def test_pooling_by_moments_keeps_the_contract(l_max):
     model = model_of(pooling="moments", l_max=l_max)
-    check_everything(model, molecule("CH3CH2OH"), rattled_salt())
+    check_everything(model, molecule("CH3CH2OH"), rattled_salt(0.2))
     testing.check_parameters_receive_gradients(
-        new_model(pooling="moments", l_max=l_max), [molecule("CH3CH2OH"), rattled_salt()]
+        initial_model(pooling="moments", l_max=l_max), [molecule("CH3CH2OH"), rattled_salt(0.2)]
     )
 
 
@@ -154,7 +133,7 @@ def test_one_node_for_each_given_molecule():
 )
 def test_every_atom_of_a_group_is_covered_by_it(atoms, seed):
     index = np.random.default_rng(seed).integers(-1, 3, len(atoms))
-    geometry = geometry_of([grouped(atoms, index)])
+    geometry = geometry_of([grouped(atoms, index)], 4.0)
     choice = GivenNodes(0.2, 1.5, 40.0)
     nodes = kept_nodes(choice(geometry, 3.0, 4.0), geometry)
     pairs = pairs_with_nodes(nodes, geometry, 4.0, choice.allowed(geometry))
@@ -173,7 +152,7 @@ def test_given_groups_keep_the_contract(levels):
     """Permuted with their atoms, repeated with their cell, across a boundary, alone and batched."""
     alcohol = grouped(molecule("CH3CH2OH"), [0, 0, 1, 1, 0, 0, 1, 0, -1])
     model = model_of(nodes="given", levels=levels)
-    crystal = grouped(rattled_salt(), [0, 0, 1, 1, 7, 7, -1, -1])
+    crystal = grouped(rattled_salt(0.2), [0, 0, 1, 1, 7, 7, -1, -1])
     check_everything(model, alcohol, waters(2) if levels == 1 else crystal)
 
 
@@ -235,13 +214,13 @@ def test_nodes_may_have_modules_of_another_kind_than_the_atoms(kind):
         known = bridge.interactions.config.model_dump()
         assert asked.items() <= known.items()
         assert bridge.orders == [1, 2][: known["l_max"]]
-    check_everything(model, molecule("C2H6"), rattled_salt())
+    check_everything(model, molecule("C2H6"), rattled_salt(0.2))
 
 
 @pytest.mark.parametrize("kind", ["painn", "mace", "so3krates"])
 def test_all_modules_learn_where_nodes_have_no_tensors(kind):
-    model = new_model(backbone=kind, l_max=0)
-    crystal = rattled_salt()
+    model = initial_model(backbone=kind, l_max=0)
+    crystal = rattled_salt(0.2)
     testing.check_parameters_receive_gradients(model, [crystal, molecule("C2H6")], noise=0.02)
 
 
@@ -251,7 +230,7 @@ def test_three_levels_keep_the_contract():
     assert "level 3: atoms within 8 A of a node, nodes exchange within 20 A" in "".join(
         describe(model)
     )
-    check_everything(model, molecule("C2H6"), rattled_salt())
+    check_everything(model, molecule("C2H6"), rattled_salt(0.2))
 
 
 @pytest.mark.parametrize(
@@ -273,4 +252,4 @@ def test_three_levels_keep_the_contract():
 )
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(muse_lr.InputError, match=message):
-        new_model(**options)
+        initial_model(**options)

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import molecule
 from ase.neighborlist import neighbor_list as ase_neighbor_list
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import muse_lr
+from helpers import geometry_of, painn_section, random_model, rattled_salt
 from muse_lr import testing
 from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
 from muse_lr.math.switching import switch_off
 from muse_lr.model.serialization import model_state, write_tensors
-from muse_lr.multiscale.muse.assignment import CoarseNodes, assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.base import CoarseNodes
+from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
 from muse_lr.multiscale.muse.edges import coarse_edges
 from muse_lr.multiscale.muse.tensors import (
     inner,
@@ -26,31 +28,15 @@ from muse_lr.multiscale.muse.tensors import (
     sum_outer,
 )
 from muse_lr.multiscale.muse.thinning import ThinnedNodes, coverage_bound
-from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
 
 
-def geometry_of(structures, cutoff=6.0):
-    batch = muse_lr.AtomsBatch.from_ase(structures, cutoff=cutoff)
-    return strained_geometry(batch, batch.positions, None)
-
-
 def model_of(**multiscale):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": list(ELEMENTS),
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-                "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0, **multiscale},
-                "charges": None,
-                "heads": {},
-            }
-        ).to(torch.float64)
-    testing.randomize_weights(model, seed=1)
-    return model.eval()
+    multiscale = {"kind": "muse", "radius": 4.0, "cutoff": 8.0, **multiscale}
+    section = painn_section(ELEMENTS, multiscale=multiscale, charges=None, heads={})
+    return random_model(section)
 
 
 def coverage(choice, geometry, inner_radius, radius):
@@ -215,18 +201,14 @@ FIXED = {"H": 0, "Na": 1, "Cl": -1}
 
 
 def model_with_coarse_charges(**head):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": ["H", "Na", "Cl"],
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-                "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0},
-                "charges": {"kind": "fixed", "by_element": FIXED, "width": 0.5},
-                "heads": {"coulomb": {"kind": "coulomb", "level": 1, **head}},
-            }
-        )
-    return model.double().eval()
+    """A model with its initial weights."""
+    section = painn_section(
+        ["H", "Na", "Cl"],
+        multiscale={"kind": "muse", "radius": 4.0, "cutoff": 8.0},
+        charges={"kind": "fixed", "by_element": FIXED, "width": 0.5},
+        heads={"coulomb": {"kind": "coulomb", "level": 1, **head}},
+    )
+    return random_model(section, weights=None)
 
 
 def test_charges_on_a_coarse_level():
@@ -253,8 +235,7 @@ def test_charges_on_a_coarse_level():
     # What is cut off, octupoles with dipoles, is a relative (r / R)^2.
     for distance, error in ((40.0, 2e-2), (160.0, 2e-3)):
         assert interaction(distance) == pytest.approx(exact(distance), rel=error)
-    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    salt.rattle(0.2, seed=1)
+    salt = rattled_salt(0.2)
     testing.check_forces(model, salt)
     testing.check_stress(model, salt)
     testing.check_wrapping(model, salt)

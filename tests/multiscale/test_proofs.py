@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
@@ -133,20 +134,10 @@ def test_coverage_bound_and_partition_of_unity_of_ten_thousand_structures():
 
 
 def small_model():
-    """A model with one level, random weights, float64."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": list(ELEMENTS),
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 8, "layers": 1},
-                "multiscale": {"kind": "muse", "radius": RADIUS, "cutoff": 8.0},
-                "charges": None,
-                "heads": {},
-            }
-        ).double()
-    testing.randomize_weights(model, seed=1)
-    return model.eval().requires_grad_(False)
+    """A model with one level and random weights."""
+    multiscale = {"kind": "muse", "radius": RADIUS, "cutoff": 8.0}
+    section = painn_section(ELEMENTS, multiscale=multiscale, charges=None, heads={})
+    return random_model(section).requires_grad_(False)
 
 
 def death_on_a_path(model, rng):

@@ -11,19 +11,14 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 
 import muse_lr
+from helpers import geometry_of, rattled_salt
 from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
 from muse_lr.math.switching import smoothstep
 from muse_lr.model.serialization import model_state, restore_model
 from muse_lr.multiscale.muse.hierarchy import MuseConfig
 from muse_lr.multiscale.muse.thinning import ThinnedNodes, crowding, masses
-from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing.structures import random_rotation
-
-
-def geometry_of(structures, cutoff=6.0):
-    batch = muse_lr.AtomsBatch.from_ase(structures, cutoff=cutoff)
-    return strained_geometry(batch, batch.positions, None)
 
 
 def test_thinning_by_hand():
@@ -133,7 +128,6 @@ def test_a_perfect_lattice_keeps_all_its_atoms():
 
 
 def test_it_thins_disordered_matter():
-    salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat((3, 3, 3))
-    salt.rattle(0.15, seed=1)
+    salt = rattled_salt(0.15, repeat=(3, 3, 3))
     mass = ThinnedNodes(0.2, 1.5, 40.0)(geometry_of([salt]), 4.5, 6.0)
     assert 0.02 < float((mass > 0).double().mean()) < 0.35

@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from ase.build import bulk
 
 import muse_lr
-from muse_lr import testing
+from helpers import painn_section, random_model
 from muse_lr.errors import InputError
 from muse_lr.phonons import Phonons
 from muse_lr.phonons.constants import check_translations, exact_constants
@@ -37,14 +36,10 @@ def ionic(width=0.0, **heads):
 
 
 def learned(kind, heads=None, **options):
-    backbone = {"kind": "painn", "cutoff": 3.2, "channels": 8, "layers": 1}
-    section = {"elements": ["Na", "Cl"], "backbone": backbone, "charges": {"kind": kind, **options}}
-    section["heads"] = {"core": CORE, "coulomb": COULOMB, **(heads or {})}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(section).double().eval()
-        testing.randomize_weights(model, seed=1, scale=0.2)
-    return model
+    heads = {"core": CORE, "coulomb": COULOMB, **(heads or {})}
+    charges = {"kind": kind, **options}
+    section = painn_section(["Na", "Cl"], 3.2, charges=charges, heads=heads)
+    return random_model(section, scale=0.2)
 
 
 def plasma_square(crystal, charge=CHARGE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import muse_lr
+from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.heads.base import Head
 from muse_lr.testing import CheckFailed, structures
@@ -16,18 +16,10 @@ CRYSTAL = structures.crystal(["Na", "Cl", "O"], 5, minimum_distance=1.6, loosene
 
 @pytest.fixture
 def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = muse_lr.build_model(
-            {
-                "elements": ["H", "C", "O", "Na", "Cl"],
-                "backbone": {"kind": "painn", "cutoff": 3.5, "channels": 4, "layers": 1},
-                "charges": {"kind": "latent"},
-                "heads": {"coulomb": {}},
-            }
-        ).to(torch.float64)
-    testing.randomize_weights(model)
-    return model.eval()
+    elements = ["H", "C", "O", "Na", "Cl"]
+    section = painn_section(elements, charges={"kind": "latent"}, heads={"coulomb": {}})
+    section["backbone"]["channels"] = 4
+    return random_model(section, weights=0)
 
 
 def set_head(model, head) -> None:

@@ -1,1 +1,6 @@
-"""See the modules of this package."""
+"""Ablation studies: train variants of one configuration with several seeds and compare them.
+
+:mod:`.study` reads the study file and plans the runs, :mod:`.execute` trains them.
+:mod:`.aggregate` and :mod:`.statistics` compute means, intervals and paired differences;
+:mod:`.tables`, :mod:`.shared` and :mod:`.report` write the report.
+"""

@@ -1,4 +1,4 @@
-"""Collect the runs of a study: tidy files, means over seeds, differences to the reference."""
+"""Collect the runs of a study: CSV files, means over seeds, differences to the reference."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COSTS = ("parameters", "seconds", "peak_memory_mb", "inference_us_per_atom", "be
 
 @dataclass(frozen=True)
 class Record:
-    """One run as it stands: its plan, status and, once finished, what it found."""
+    """One planned run, its status and, once finished, its results."""
 
     run: Run
     status: str
@@ -57,41 +57,41 @@ class Results:
 
     @property
     def variants(self) -> list[str]:
-        """Every variant that has a finished run."""
+        """Variants with at least one finished run."""
         return list(dict.fromkeys(r.run.variant for r in self.records if r.finished))
 
     def of(self, variant: str) -> list[Record]:
-        """The finished runs of a variant."""
+        """Finished runs of a variant."""
         return [r for r in self.records if r.finished and r.run.variant == variant]
 
     @property
     def tests(self) -> list[str]:
-        """Names of the test sets."""
+        """Names of the test sets of all finished runs."""
         finished = [r for r in self.records if r.finished]
         return list(dict.fromkeys(test for r in finished for test in r.summary.get("tests", {})))
 
     def metrics(self, test: str) -> list[str]:
-        """Metrics that any run has on a test set."""
+        """Metrics that at least one run has for a test set."""
         finished = [r for r in self.records if r.finished]
         return metric_order({m for r in finished for m in r.summary["tests"].get(test, {})})
 
 
 def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> Results:
-    """Read what each planned run has left.
+    """Read the files of each planned run.
 
     Parameters
     ----------
-    runs
-        The plan.
-    reference
+    runs : iterable of Run
+        Planned runs.
+    reference : str
         Name of the reference variant.
-    failed
-        Runs that failed in this call; others without a result count as "not run".
+    failed : iterable of Run
+        Runs that failed in this call. Other runs without a result have the status "not run".
 
     Raises
     ------
     InputError
-        If a finished run cannot be read.
+        If the files of a finished run cannot be read.
     """
     lost = {(run.variant, run.seed) for run in failed}
     records = []
@@ -113,7 +113,7 @@ def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> 
 
 
 def write_results(results: Results, path: Path) -> Path:
-    """Write the tidy table: variant, seed, test, metric, value."""
+    """Write one line per value: variant, seed, test, metric, value."""
     rows: list[Sequence[Any]] = [
         (r.run.variant, r.run.seed, test, metric, repr(float(value)))
         for r in results.records
@@ -124,7 +124,7 @@ def write_results(results: Results, path: Path) -> Path:
 
 
 def write_runs(results: Results, path: Path) -> Path:
-    """Write one line a run: status, cost and the share of nodes on each test set."""
+    """Write one line per run: status, cost and the fraction of coarse nodes of each test set."""
     found = [node_shares(r.summary) for r in results.records]
     places = sorted({place for shares in found for place in shares})
     rows = [
@@ -140,7 +140,7 @@ def write_runs(results: Results, path: Path) -> Path:
 
 
 def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
-    """Mean over seeds of a metric, for each variant that has it."""
+    """Mean over seeds of a metric, for each variant with this metric."""
     found = {}
     for variant in results.variants:
         values = [r.summary["tests"].get(test, {}).get(metric) for r in results.of(variant)]
@@ -151,13 +151,13 @@ def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
 
 
 def cost(results: Results, variant: str, name: str) -> Mean | None:
-    """Mean over seeds of a cost, or None if no run recorded it."""
+    """Mean over seeds of a cost; None if no run recorded it."""
     values = [r.summary[name] for r in results.of(variant) if r.summary.get(name) is not None]
     return mean_interval([float(value) for value in values]) if values else None
 
 
 def mean_node_shares(results: Results, variant: str) -> dict[tuple[str, int], Mean]:
-    """Test set and level -> mean over seeds of the share of nodes; empty without nodes."""
+    """Map (test set, level) to the mean fraction of coarse nodes; empty without nodes."""
     found = [node_shares(record.summary) for record in results.of(variant)]
     places = sorted({place for shares in found for place in shares})
     return {
@@ -168,7 +168,7 @@ def mean_node_shares(results: Results, variant: str) -> dict[tuple[str, int], Me
 
 @lru_cache(maxsize=256)
 def differences(results: Results, test: str, metric: str) -> dict[str, Difference]:
-    """Paired difference of each variant to the reference; empty without frames to pair.
+    """Paired difference of each variant to the reference; empty without common frames.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def differences(results: Results, test: str, metric: str) -> dict[str, Differenc
 
 
 def inconsistencies(results: Results, tolerance: float = 1e-3) -> list[str]:
-    """Runs whose predictions do not give the metrics of their summary, one line each."""
+    """Describe runs whose predictions disagree with the metrics of their summary."""
     lines = []
     for record in results.records:
         for test, metrics in record.summary.get("tests", {}).items():

@@ -1,4 +1,4 @@
-"""Run a plan: one process a run, several at a time, resumable, with time to go."""
+"""Execute planned runs in parallel processes, with progress and the option to resume."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG_LINES = 6
 
 @dataclass
 class Outcome:
-    """What a call did: runs by how they ended."""
+    """Runs of one call, grouped by their outcome."""
 
     skipped: list[Run] = field(default_factory=list)
     finished: list[Run] = field(default_factory=list)
@@ -46,12 +46,12 @@ class _Child:
 
 
 def check_existing(runs: Sequence[Run]) -> list[Run]:
-    """The finished runs, after making sure that none on disk had another configuration.
+    """Return the finished runs and check that existing runs have the planned configuration.
 
     Raises
     ------
     InputError
-        If a run directory holds the work of another configuration.
+        If a run directory contains a run of another configuration.
     """
     done = []
     for run in runs:
@@ -62,7 +62,7 @@ def check_existing(runs: Sequence[Run]) -> list[Run]:
         if changed:
             keys = ", ".join(changed[:4]) + (" ..." if len(changed) > 4 else "")
             raise InputError(
-                f"{run.directory} was made with another configuration ({keys}): "
+                f"{run.directory} belongs to a run with another configuration ({keys}): "
                 "remove it or use another --out"
             )
         if summary is not None:
@@ -80,28 +80,28 @@ def execute(
 
     Parameters
     ----------
-    runs
-        The plan.
-    jobs
-        Processes at a time; they share the processor's cores.
-    command
-        What trains one run; ``{config}`` stands for the path of its configuration.
-    stream
-        Where progress is printed; standard error if None.
+    runs : sequence of Run
+        Planned runs.
+    jobs : int
+        Number of parallel processes, which share the CPU cores.
+    command : sequence of str
+        Command that trains one run; ``{config}`` is replaced by the path of its configuration.
+    stream : text file, optional
+        Output of the progress; default: standard error.
 
     Raises
     ------
     InputError
-        If a directory holds another configuration's run, or nothing can be written.
+        If a directory contains a run of another configuration, or a file cannot be written.
     KeyboardInterrupt
-        When interrupted; the children have been ended by then.
+        When interrupted, after all child processes have ended.
     """
     done = check_existing(runs)
     outcome = Outcome(skipped=done)
     waiting = [run for run in runs if run not in done]
     progress = _Progress(len(waiting), jobs, stream or sys.stderr)
     if done:
-        progress.line(f"{len(done)} of {len(runs)} runs are finished already")
+        progress.line(f"{len(done)} of {len(runs)} runs are already finished")
     running: list[_Child] = []
     with _terminate_is_interrupt():
         try:
@@ -121,7 +121,7 @@ def execute(
 
 
 def last_lines(path: Path, count: int = LOG_LINES) -> list[str]:
-    """The last lines of a log that are not empty."""
+    """Return the last nonempty lines of a log file."""
     if not path.is_file():
         return []
     text = path.read_bytes()[-20_000:].decode("utf-8", errors="replace")
@@ -131,9 +131,9 @@ def last_lines(path: Path, count: int = LOG_LINES) -> list[str]:
 
 
 def child_environment(jobs: int, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a run: its share of the cores as the number of threads.
+    """Environment of a run, in which the CPU cores are divided among the jobs.
 
-    A smaller ``OMP_NUM_THREADS`` that the user has set is kept.
+    A smaller value of ``OMP_NUM_THREADS`` in ``environment`` is kept.
     """
     env = dict(os.environ if environment is None else environment)
     cores = (
@@ -171,7 +171,7 @@ def _start(run: Run, jobs: int, command: Sequence[str]) -> _Child:
         stdout=log,
         stderr=subprocess.STDOUT,
         env=child_environment(jobs),
-        start_new_session=True,  # an interrupt of ours reaches the children through _end only
+        start_new_session=True,  # Ctrl-C reaches the children through _end only
     )
     return _Child(run, process, log, time.monotonic(), first)
 
@@ -192,7 +192,7 @@ def _finish(child: _Child, outcome: Outcome, progress: _Progress) -> None:
 
 
 def _end(running: list[_Child]) -> None:
-    """Ask the children to stop, then make them; a second interrupt shortens the wait."""
+    """Terminate the children, then kill the remaining ones; a second interrupt skips the wait."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         alive = [child for child in running if child.process.poll() is None]
         for child in alive:
@@ -207,7 +207,7 @@ def _end(running: list[_Child]) -> None:
 
 @contextmanager
 def _terminate_is_interrupt() -> Iterator[None]:
-    """A polite kill of this process ends the children as Ctrl-C does."""
+    """Treat SIGTERM of this process like Ctrl-C, so that the children end too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -220,7 +220,7 @@ def _terminate_is_interrupt() -> Iterator[None]:
 
 
 class _Progress:
-    """Lines for what happens and, in between, how far the running ones are."""
+    """Print events and, at intervals, the status of the running processes."""
 
     def __init__(self, total: int, jobs: int, stream: TextIO) -> None:
         self.total = total
@@ -236,7 +236,7 @@ class _Progress:
         self.stream.flush()
 
     def tick(self, running: Sequence[_Child], outcome: Outcome) -> None:
-        """Rewrite the status line of a terminal, or print one now and then into a file."""
+        """Update the status line of a terminal, or write one at intervals to a file."""
         terminal = self.stream.isatty()
         now = time.monotonic()
         if not running or now - self.last < (1.0 if terminal else REPORT_SECONDS):
@@ -266,4 +266,4 @@ class _Progress:
             parts.append(f"{child.run.name} {epoch}/{epochs}")
         elapsed = time.monotonic() - self.start
         left = duration(elapsed * (self.total - work) / work) if work > 0 else "unknown"
-        return f"{ended}/{self.total} runs, time to go {left}: " + ", ".join(parts)
+        return f"{ended}/{self.total} runs, time left {left}: " + ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The report of a study: tables, figures and what was shared, as Markdown and HTML."""
+"""Report of a study as Markdown and HTML: tables, figures and shared settings."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ from muse_lr.reporting.style import save
 
 
 def write_study_report(results: Results, study_text: str, name: str, out: Path) -> Path:
-    """Write ``plots/*.png``, ``report.md`` and ``report.html``; the path of the HTML.
+    """Write ``plots/*.png``, ``report.md`` and ``report.html``; return the path of the latter.
 
     Parameters
     ----------
-    results
-        What the runs found; at least one must be finished.
-    study_text
-        The study file, printed in the report.
-    name
+    results : Results
+        Results with at least one finished run.
+    study_text : str
+        Content of the study file, which is included in the report.
+    name : str
         Name of the study, for the title.
-    out
+    out : Path
         Directory of the study.
     """
     runs = [record.run for record in results.records]
@@ -92,7 +92,7 @@ def _status_blocks(results: Results) -> list[Block]:
     for record in results.records:
         if record.status == "failed":
             end = " | ".join(last_lines(record.run.log_path, 3))
-            text = f"{record.run.name} failed and is not in any number below. Its log ends: {end}"
+            text = f"{record.run.name} failed and is left out of the results. Its log ends: {end}"
             blocks.append(Paragraph(text, warning=True))
     waiting = [r.run.name for r in results.records if r.status == "not run"]
     if waiting:
@@ -110,15 +110,15 @@ def _accuracy_blocks(results: Results) -> list[Block]:
             blocks.append(table)
     seeds = max(len(results.of(variant)) for variant in results.variants)
     text = (
-        f"Intervals of differences: bootstrap of {RESAMPLES} resamples in which seeds and frames "
-        "are both drawn again, paired by seed and frame. "
+        f"Intervals of differences: bootstrap with {RESAMPLES} resamples of both seeds and frames, "
+        "paired by seed and frame. "
     )
     if seeds == 1:
-        text += "With one seed the spread over seeds is unknown: only frames are drawn again."
+        text += "With one seed the spread over seeds is unknown, and only frames are resampled."
     elif seeds < 5:
-        text += f"With {seeds} seeds the spread over seeds is known roughly: read them with care."
+        text += f"With {seeds} seeds the spread over seeds is only a rough estimate."
     notes = [str(note) for r in results.records for note in r.summary.get("notes", [])]
-    text += " A dash: the test set lacks the label or the variant cannot predict it."
+    text += " A dash means that the test set lacks the label or that the variant cannot predict it."
     unique = list(dict.fromkeys(notes))
     return [*blocks, Paragraph(text), *([Items(unique)] if unique else [])]
 
@@ -143,7 +143,7 @@ def _learning_blocks(results: Results, out: Path) -> list[Block]:
     runs = {variant: curves for variant, curves in runs.items() if curves}
     if not runs:
         return []
-    caption = "Validation errors of every run; one line per seed."
+    caption = "Validation errors of all runs; one line per seed."
     return [_image(out, "learning-curves", learning_curves(runs), caption)]
 
 
@@ -157,14 +157,14 @@ def _interaction_blocks(results: Results, out: Path) -> list[Block]:
     if not panels:
         return []
     caption = (
-        "Interaction energy of the scans: reference and every variant (mean over seeds, band: "
-        "range over seeds). Curves that fail badly leave the frame."
+        "Interaction energy of the scans: reference and all variants (line: mean over seeds, band: "
+        "range over seeds). The axis range follows the reference."
     )
     blocks: list[Block] = [_image(out, "interaction", interaction_curves(panels), caption)]
     for variant, found in curves.items():
         if not any(_parts(lines) > 1 for lines in found.values()):
             continue
-        caption = f"{variant}: the whole model and each of its parts (mean over seeds)."
+        caption = f"{variant}: total energy and energy terms (mean over seeds)."
         figure = interaction_curves(interaction_panels(found))
         blocks.append(_image(out, f"interaction-{variant}", figure, caption))
     return blocks
@@ -183,7 +183,7 @@ def _distance_blocks(results: Results, out: Path) -> list[Block]:
                 series.setdefault(test, {})[variant] = (distance, error)
     if not series:
         return []
-    caption = "Absolute energy error of each frame, all seeds; lines join the medians of bins."
+    caption = "Absolute energy error of each frame, all seeds; lines: medians of bins."
     return [_image(out, "error-distance", error_against_distance(series), caption)]
 
 
@@ -195,14 +195,14 @@ def _parity_blocks(results: Results, out: Path) -> list[Block]:
             for quantity, panel in _pooled_parity(results.of(variant), test, variant).items():
                 panels.setdefault(quantity, []).append(panel)
         for quantity, same in panels.items():
-            caption = f"Test set {test}, {quantity}: reference against prediction, all seeds."
+            caption = f"Test set {test}, {quantity}: prediction against reference, all seeds."
             name = f"parity-{test}-{quantity.partition(' ')[0]}"
             blocks.append(_image(out, name, parity(same, columns=4), caption))
     return blocks
 
 
 def _pooled_parity(records: list[Record], test: str, variant: str) -> dict[str, ParityPanel]:
-    """Quantity -> parity panel of a variant with the points of all its seeds."""
+    """Map each quantity to a parity panel with the points of all seeds of a variant."""
     pooled: dict[str, ParityPanel] = {}
     for record in records:
         if test not in record.predictions:
@@ -229,7 +229,7 @@ def _shared_blocks(results: Results) -> list[Block]:
     ]
     table = configuration_table(runs)
     if table is None:
-        text = "The variants have one and the same configuration: nothing is compared."
+        text = "All variants have the same configuration: there is nothing to compare."
         return [*blocks, Paragraph(text, warning=True)]
     return [*blocks, table]
 
@@ -246,7 +246,7 @@ def _run_blocks(results: Results, study_text: str) -> list[Block]:
 
 
 def _variant_scans(records: list[Record]) -> dict[str, dict[str, Curve]]:
-    """Scan -> name -> mean curve over the seeds of a variant."""
+    """Map scan and name to the mean curve over the seeds of a variant."""
     seeds = [scan_curves(list(record.predictions.values())) for record in records]
     scans = list(dict.fromkeys(scan for found in seeds for scan in found))
     curves: dict[str, dict[str, Curve]] = {}

@@ -1,4 +1,4 @@
-"""What all variants of a study had in common, read off the configurations and the runs."""
+"""Settings that all variants of a study share, from the configurations and the runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from muse_lr.ablate.study import Run, comparable
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.runs import flatten
 
-#: What a fair comparison needs to be the same -> prefixes of the keys that decide it.
+#: Topic of a fair comparison -> prefixes of its keys.
 TOPICS = {
     "training, validation and test data": ("data",),
     "seeds (initial weights, split, data order)": ("training.seed",),
@@ -33,24 +33,24 @@ TOPICS = {
     "charges": ("model.charges",),
     "heads": ("model.heads",),
 }
-#: What a null stands for.
+#: Meaning of null for a key.
 DEFAULT_MEANINGS = {
     "model.e0": "E0s by least squares over the training data",
     "model.elements": "elements of the training data",
 }
-#: Largest difference (eV per frame) between equal E0s, which are written with few digits.
+#: Tolerance (eV per frame) for equal E0s, which are written with few digits.
 E0_TOLERANCE = 1e-4
 ABSENT = "absent"
-#: Printed for the keys of a part that a variant does not have.
+#: Printed for the keys of a part that is absent from a variant.
 NOTHING = "–"
 
 
 def differing_keys(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
-    """Dotted keys whose value is not the same in all variants: key -> variant -> value.
+    """Map each dotted key that differs between variants to its value in each variant.
 
-    A part that some variants do not have is one key, with the kind of the part where it is there;
-    its own keys follow if those that have it disagree. The first run of each variant is compared:
-    the seeds are the same for all.
+    A part that is absent from some variants is one key, whose value is the kind of the part. Keys
+    of this part follow if they differ between the variants that have it. Only the first run of
+    each variant is compared, since all variants have the same seeds.
     """
     configs: dict[str, Any] = {}
     for run in runs:
@@ -59,7 +59,7 @@ def differing_keys(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 
 def shared_lines(runs: Sequence[Run]) -> list[str]:
-    """One line per topic: identical for all variants, with its values, or what differs."""
+    """Write one line per topic: the shared values, or the keys that differ."""
     different = differing_keys(runs)
     config = flatten(comparable(runs[0].config))
     lines = []
@@ -77,10 +77,10 @@ def shared_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def recorded_lines(results: Results) -> list[str]:
-    """What the runs themselves show to be shared, compared seed by seed.
+    """Compare data that the runs recorded, seed by seed.
 
-    The E0s are compared by the energies of the isolated atoms in the predictions; anything else
-    by the ``fingerprints`` that a run recorded in its summary.
+    E0s are compared through the energies of isolated atoms in the predictions, all other data
+    through the ``fingerprints`` in the summaries.
     """
     names = {name for r in results.records for name in r.summary.get("fingerprints", {})}
     lines = [
@@ -101,7 +101,7 @@ def _state(what: str, unequal: Sequence[int]) -> str:
 
 
 def _unequal(results: Results, name: str) -> list[int]:
-    """Seeds for which the variants recorded different fingerprints."""
+    """Return the seeds with different fingerprints between variants."""
     by_seed: dict[int, set[str]] = {}
     for record in results.records:
         value = record.summary.get("fingerprints", {}).get(name)
@@ -111,7 +111,7 @@ def _unequal(results: Results, name: str) -> list[int]:
 
 
 def _unequal_e0s(results: Results, test: str) -> list[int] | None:
-    """Seeds for which the atomic energies of the test frames differ; None without any."""
+    """Return the seeds with different atomic energies of the test frames; None without any."""
     by_seed: dict[int, list[np.ndarray]] = {}
     for record in results.records:
         predictions = record.predictions.get(test)
@@ -127,7 +127,7 @@ def _unequal_e0s(results: Results, test: str) -> list[int] | None:
 
 
 def difference_table(runs: Sequence[Run]) -> Table | None:
-    """A row per key that differs, a column per variant; None if nothing does."""
+    """Table with one row per differing key and one column per variant; None without any."""
     different = differing_keys(runs)
     if not different:
         return None
@@ -136,7 +136,7 @@ def difference_table(runs: Sequence[Run]) -> Table | None:
         [Cell(key), *(Cell(values.get(variant, NOTHING)) for variant in variants)]
         for key, values in different.items()
     ]
-    return Table(["key", *variants], rows, "Everything that differs between the variants.")
+    return Table(["key", *variants], rows, "All keys that differ between the variants.")
 
 
 def _under(key: str, prefixes: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
 """Intervals over seeds and paired differences between variants.
 
-Means over seeds carry Student's t interval. Differences to the reference variant are paired by
-seed and by frame; their interval is a percentile bootstrap in which seeds and frames are both
-drawn again (Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993; for the hierarchy,
+Means over seeds have a Student t interval. Differences to the reference variant are paired by
+seed and by frame. Their interval is a percentile bootstrap with resampling of both seeds and
+frames (Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993; for the hierarchy,
 Saravanan, Berman & Sober, *Neurons Behav. Data Anal. Theory* 3 (2020)).
 """
 
@@ -20,13 +20,13 @@ Array = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 BOOTSTRAP_SEED = 20240917
-# Resampled counts are made in blocks, so that large test sets need little memory.
+# Resampling in blocks limits the memory for large test sets.
 _BLOCK_ELEMENTS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds; ``half_width`` of its 95 % interval is None for a single seed."""
+    """Mean over seeds with the half width of its 95 % interval, None for a single seed."""
 
     value: float
     half_width: float | None
@@ -35,9 +35,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """Variant minus reference, with the 95 % interval, and the ratio of their means.
+    """Variant minus reference, its 95 % interval, and the ratio of the means.
 
-    ``seeds`` is the number of seeds that both have finished.
+    ``seeds`` is the number of seeds for which both runs are finished.
     """
 
     value: float
@@ -58,10 +58,10 @@ class FrameErrors:
     Attributes
     ----------
     sums : Array
-        (n_seeds, n_frames) summed absolute or squared error of each frame.
+        (n_seeds, n_frames) sum of absolute or squared errors of each frame.
     counts : Array
-        (n_frames,) number of components behind each sum.
-    root
+        (n_frames,) number of components in each sum.
+    root : bool
         Whether the metric is the square root of the mean (RMSE).
     """
 
@@ -70,13 +70,13 @@ class FrameErrors:
     root: bool
 
     def metric(self, weights: Array) -> Array:
-        """The metric of each seed over weighted frames: (n_frames, k) -> (n_seeds, k)."""
+        """Metric of each seed for ``weights`` (n_frames, k) of the frames; (n_seeds, k)."""
         mean = (self.sums @ weights) / (self.counts @ weights)
         return np.sqrt(mean) if self.root else mean
 
 
 def mean_interval(values: Sequence[float]) -> Mean:
-    """Mean of ``values`` and the half width of Student's 95 % interval."""
+    """Mean of ``values`` with the half width of the Student 95 % interval."""
     count = len(values)
     mean = float(np.mean(values))
     if count < 2:
@@ -88,17 +88,19 @@ def mean_interval(values: Sequence[float]) -> Mean:
 def paired_difference(
     variant: FrameErrors, reference: FrameErrors, resamples: int = RESAMPLES
 ) -> Difference:
-    """Difference of a metric between a variant and the reference on the same seeds and frames.
+    """Difference of a metric between a variant and the reference for the same seeds and frames.
 
     Each resample draws ``n_seeds`` seeds and ``n_frames`` frames with replacement, the same for
-    both, and takes the difference of the metric averaged over the drawn seeds. With a single seed
-    only the frames are drawn again. The generator is seeded: the interval is reproducible.
+    both, and computes the difference of the metric averaged over the drawn seeds. With a single
+    seed only the frames are resampled. The generator is seeded, so that the interval is
+    reproducible.
 
     Parameters
     ----------
-    variant, reference
-        Sums of shape (n_seeds, n_frames), row by row the same seed, column by column the same
-        frame.
+    variant, reference : FrameErrors
+        Errors with the same seeds in the rows and the same frames in the columns.
+    resamples : int
+        Number of bootstrap resamples.
 
     Raises
     ------
@@ -127,7 +129,7 @@ def paired_difference(
 
 
 def _resample(rng: np.random.Generator, kept: NDArray[np.bool_], size: int) -> Array:
-    """How often each frame is drawn: (n_frames, size), zero for frames without the label."""
+    """Number of times each frame is drawn, (n_frames, size); zero without the label."""
     chosen = np.flatnonzero(kept)
     picks = chosen[rng.integers(0, len(chosen), (size, len(chosen)))]
     rows = np.arange(size)[:, None] * len(kept)

@@ -1,4 +1,4 @@
-"""A study: a base configuration, named overrides, seeds; and the runs that it plans."""
+"""Study files (base configuration, variants and seeds) and the planning of their runs."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ from muse_lr.errors import InputError, nearest
 from muse_lr.model.build import build_model
 from muse_lr.train.config import Config, load_config
 
-#: What the study itself sets in every run.
+#: Keys that the study sets in every run.
 RESERVED_KEYS = ("training.seed", "training.directory")
-#: Files beside the directories of the variants.
+#: Files in the directory of the study, which are not allowed as names of variants.
 RESERVED_NAMES = ("results.csv", "runs.csv", "report.md", "report.html", "plots")
 
 
 class Study(Strict):
-    """The content of a study file."""
+    """Content of a study file."""
 
-    base: str = Field(..., description="Configuration file that every variant starts from.")
-    reference: str = Field(..., description="Variant that the others are compared with.")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Seeds, each at least 0.")
+    base: str = Field(..., description="Configuration file that all variants modify.")
+    reference: str = Field(..., description="Variant that all others are compared with.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Random seeds, each at least 0.")
     variants: dict[str, dict[str, Any]] = Field(
-        ..., min_length=1, description="Name -> dotted key -> value that differs from the base."
+        ...,
+        min_length=1,
+        description="Name -> dotted keys and their values, which override the base.",
     )
 
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value):
-            raise InputError(f"each seed once, got {list(value)}")
+            raise InputError(f"give each seed once, got {list(value)}")
         if any(seed < 0 for seed in value):
-            raise InputError(f"seeds are 0 or more, got {list(value)}")
+            raise InputError(f"seeds must be 0 or more, got {list(value)}")
         return value
 
     @field_validator("variants", mode="before")
@@ -50,7 +52,9 @@ class Study(Strict):
         for name in value:
             check_name(str(name), "variant")
             if name in RESERVED_NAMES:
-                raise InputError(f"variant {name!r}: a file of the report has this name")
+                raise InputError(
+                    f"variant {name!r}: a file of the report has this name, choose another one"
+                )
         return {str(name): {} if changes is None else changes for name, changes in value.items()}
 
     @model_validator(mode="after")
@@ -58,7 +62,7 @@ class Study(Strict):
         if self.reference not in self.variants:
             known = ", ".join(self.variants)
             hint = nearest(self.reference, self.variants)
-            raise InputError(f"reference {self.reference!r} is no variant{hint}; known: {known}")
+            raise InputError(f"reference {self.reference!r} is not a variant{hint}; known: {known}")
         return self
 
 
@@ -68,9 +72,11 @@ class Run:
 
     Attributes
     ----------
-    directory
-        Where the run writes; the configuration and the log lie beside it.
-    config
+    variant : str
+    seed : int
+    directory : Path
+        Run directory. The configuration and the log are written next to it.
+    config : dict
         The resolved configuration as plain data.
     """
 
@@ -93,36 +99,36 @@ class Run:
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and check a study file.
+    """Read and validate a study file.
 
     Raises
     ------
     InputError
-        For unknown keys, a reference that is no variant, repeated seeds, impossible names.
+        For unknown keys, an unknown reference variant, repeated seeds or invalid names.
     """
     return validate(Study, load_yaml(path), str(path))
 
 
 def plan(study: Study, path: Path, out: Path) -> list[Run]:
-    """Every run of a study, variant by variant, each configuration resolved and checked.
+    """Plan all runs of a study; resolve and validate each configuration.
 
     Parameters
     ----------
-    study
+    study : Study
         The study.
-    path
-        Its file: the base and the data files of overrides are relative to it.
-    out
-        Directory of the study; runs write to ``out/<variant>/seed-<n>``.
+    path : Path
+        Study file. The base and the data files of overrides are relative to it.
+    out : Path
+        Directory of the study. Runs are written to ``out/<variant>/seed-<n>``.
 
     Raises
     ------
     InputError
-        If the override of a variant names nothing or gives an invalid configuration, or a data
-        file does not exist.
+        If a variant overrides an unknown key or gives an invalid configuration, or if a data file
+        does not exist.
     """
     base = Path(expand_path(study.base, path.parent))
-    load_config(base)  # so that an error of the base is not blamed on a variant
+    load_config(base)  # reports an error of the base without the name of a variant
     runs = []
     for variant, changes in study.variants.items():
         for seed in study.seeds:
@@ -135,25 +141,25 @@ def plan(study: Study, path: Path, out: Path) -> list[Run]:
 
 
 def select(runs: list[Run], names: list[str]) -> list[Run]:
-    """The runs of the given names, each a variant or ``variant/seed-n``, in the order of the plan.
+    """Select runs by name, each a variant or ``variant/seed-n``, in the order of the plan.
 
     Raises
     ------
     InputError
-        If a name is no run of the study.
+        If a name does not match any run of the study.
     """
     known = {run.variant for run in runs} | {run.name for run in runs}
     for name in names:
         if name not in known:
             raise InputError(
-                f"--only {name!r}: no such run{nearest(name, known)}; a variant or VARIANT/seed-N, "
-                "as --plan lists them"
+                f"--only {name!r}: no such run{nearest(name, known)}; give VARIANT or "
+                "VARIANT/seed-N, as listed by --plan"
             )
     return [run for run in runs if run.variant in names or run.name in names]
 
 
 def identical_variants(runs: list[Run]) -> list[tuple[str, str]]:
-    """Pairs of variants whose configurations are the same but for the directory."""
+    """Return pairs of variants whose configurations differ in the directory only."""
     seen: dict[str, str] = {}
     pairs = []
     for run in runs:
@@ -167,7 +173,7 @@ def identical_variants(runs: list[Run]) -> list[tuple[str, str]]:
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without the directory it writes to."""
+    """Return a configuration without its run directory."""
     training = dict(config.get("training") or {})
     training.pop("directory", None)
     return {**config, "training": training}
@@ -189,7 +195,7 @@ def _resolve(
 
 
 def _anchored(key: str, value: Any, directory: Path) -> Any:
-    """Paths in an override are relative to the study, which names them, not to the base."""
+    """Make data paths of an override relative to the study file instead of the base."""
     if key not in ("data.train", "data.valid", "data.test") and not key.startswith("data.test."):
         return value
     if isinstance(value, str):
@@ -208,9 +214,9 @@ def _check_usable(config: Config, path: Path, variant: str) -> None:
         files += data.valid
     for file in files:
         if not Path(file).is_file():
-            raise InputError(f"{path}: variant {variant!r}: there is no data file {file}")
+            raise InputError(f"{path}: variant {variant!r}: no data file {file}")
     if config.model.elements is None:
-        return  # the parts are built once the training data has been read
+        return  # the elements are only known after reading the training data
     try:
         build_model(config.model)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The tables of a study, for the report and the terminal."""
+"""Tables of a study for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.wording import duration, metric_heading, number, percent
 
-#: Metrics beside the cost and in the terminal.
+#: Metrics in the cost table and in the table of the terminal.
 MAIN_METRICS = ("energy_mae", "forces_mae")
 
 
 def accuracy_table(results: Results, test: str) -> Table:
-    """Mean over seeds and 95 % interval of every metric of a test set, a row per variant."""
+    """Mean over seeds and 95 % interval of all metrics of a test set, one row per variant."""
     metrics = results.metrics(test)
     columns = {metric: means(results, test, metric) for metric in metrics}
     rows = []
     for variant in results.variants:
         cells = [mean_cell(columns[metric].get(variant)) for metric in metrics]
         rows.append([_variant(results, variant), Cell(str(len(results.of(variant)))), *cells])
-    caption = f"Test set {test}: mean over seeds ± half of Student's 95 % interval."
+    caption = f"Test set {test}: mean over seeds ± half width of the Student 95 % interval."
     return Table(["variant", "seeds", *map(metric_heading, metrics)], rows, caption)
 
 
 def difference_table(results: Results, test: str) -> Table | None:
-    """Paired differences to the reference; bold where the interval excludes zero."""
+    """Paired differences to the reference, bold if the interval excludes zero."""
     columns = {metric: differences(results, test, metric) for metric in results.metrics(test)}
     columns = {metric: found for metric, found in columns.items() if found}
     variants = [v for v in results.variants if any(v in found for found in columns.values())]
@@ -35,14 +35,14 @@ def difference_table(results: Results, test: str) -> Table | None:
         for variant in variants
     ]
     caption = (
-        f"Test set {test}: variant minus {results.reference} (and ratio to it), 95 % interval of "
-        "the difference in brackets. Bold: the interval excludes zero. Negative is better."
+        f"Test set {test}: variant minus {results.reference} (and ratio), 95 % interval of the "
+        "difference in brackets. Bold: the interval excludes zero. Negative values are better."
     )
     return Table(["variant", *map(metric_heading, columns)], rows, caption)
 
 
 def cost_table(results: Results) -> Table:
-    """Cost of each variant beside its main errors, means over seeds."""
+    """Cost and main errors of each variant, means over seeds."""
     accuracy = [
         (test, metric)
         for test in results.tests
@@ -65,7 +65,7 @@ def cost_table(results: Results) -> Table:
 
 
 def node_table(results: Results) -> Table | None:
-    """Share of the atoms that carry a node, by test set and level; None if no variant has nodes."""
+    """Fraction of atoms with a coarse node, by test set and level; None without nodes."""
     found = {variant: mean_node_shares(results, variant) for variant in results.variants}
     places = sorted({place for shares in found.values() for place in shares})
     if not places:
@@ -79,12 +79,12 @@ def node_table(results: Results) -> Table | None:
         if shares
     ]
     columns = [f"{test}: level {level} (%)" for test, level in places]
-    caption = "Share of the atoms of a test set that carry a coarse node, means over seeds."
+    caption = "Percentage of the atoms of a test set with a coarse node, means over seeds."
     return Table(["variant", *columns], rows, caption)
 
 
 def compact_table(results: Results) -> Table:
-    """The table of the terminal: main errors with their ratio to the reference, and the cost."""
+    """Table for the terminal: main errors, their ratio to the reference, and inference time."""
     columns = [
         (test, metric)
         for test in results.tests
@@ -109,7 +109,7 @@ def compact_table(results: Results) -> Table:
 
 
 def runs_table(results: Results) -> Table:
-    """Every run with its status, as in runs.csv."""
+    """All runs with their status, as in runs.csv."""
     rows = []
     for record in results.records:
         summary = record.summary
@@ -129,7 +129,7 @@ def runs_table(results: Results) -> Table:
 
 
 def mean_cell(mean: Mean | None) -> Cell:
-    """``12.3 ± 0.4``; no interval for a single seed."""
+    """Format a mean as ``12.3 ± 0.4``, without interval for a single seed."""
     if mean is None:
         return Cell("–")
     if mean.half_width is None:
@@ -138,7 +138,7 @@ def mean_cell(mean: Mean | None) -> Cell:
 
 
 def difference_cell(difference: Difference | None) -> Cell:
-    """``−12.3 (×0.23) [−14.0, −10.1]``: in bold if the interval excludes zero."""
+    """``−12.3 (×0.23) [−14.0, −10.1]``, bold if the interval excludes zero."""
     if difference is None:
         return Cell("–")
     value, low, high = (

@@ -1,4 +1,4 @@
-"""The protocol that every backbone keeps."""
+"""The base class of all backbones."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class BackboneConfig(Strict):
     """Keys that all backbones share."""
 
     kind: str
-    cutoff: float = Field(5.0, gt=0, le=100, description="Cutoff radius of the edges, A.")
+    cutoff: float = Field(5.0, gt=0, le=100, description="Cutoff radius of the edges, Å.")
     channels: int = Field(64, ge=1, description="Width of the node features.")
     layers: int = Field(3, ge=1, description="Number of message-passing layers.")
     embed: tuple[Literal["total_charge", "spin"], ...] = Field(
         (),
-        description="What of each structure is embedded into its atoms' features: total_charge, "
-        "spin. Such a model is not size-consistent.",
+        description="Properties of the structure that are embedded into the features of its atoms: "
+        "total_charge, spin. With any of them the model is not size-consistent.",
     )
 
     @property
     def weights_file(self) -> str | None:
-        """File that the weights come from, which has its own elements and statistics."""
+        """File with pre-trained weights, or None. It has its own elements and statistics."""
         return None
 
     @property
@@ -38,36 +38,37 @@ class BackboneConfig(Strict):
         return False
 
     def with_weights_file(self, path: str) -> BackboneConfig:
-        """The same section with another path of the file of weights."""
+        """A copy of this section with another path of the file with weights."""
         return self.model_copy(update={"file": path})
 
 
 class Backbone(Part):
-    """Local description of nodes: features and an energy per node.
+    """Computes features and an energy of each node from its local neighborhood.
 
-    A backbone knows nothing of charges, cells or boundaries: it sees a
-    :class:`~muse_lr.structures.graph.Graph`, whose nodes may be atoms or coarse nodes, and is built
+    A backbone does not depend on charges, cells or boundaries. Its input is a
+    :class:`~muse_lr.structures.graph.Graph`, whose nodes are atoms or coarse nodes. It is built
     from its configuration and the model's elements.
 
     Attributes
     ----------
     config : BackboneConfig
-        What rebuilds this backbone without any other file.
+        Complete configuration, from which the backbone is built without any other file.
     atomic_energies : dict of str to float or None
-        Energies of the isolated atoms that belong to the weights, eV.
+        Energies of the isolated atoms that were used with pre-trained weights, eV.
     cutoff : float
-        Radius beyond which edges do not act, A.
+        Longer edges are ignored, A.
     layers : int
-        Message-passing layers; the receptive field is ``layers * cutoff``.
+        Number of message-passing layers. The receptive field is ``layers * cutoff``.
     scalar_channels : int
         Channels of the invariant output features.
     tensor_channels : dict of int to int
-        l -> channels of the equivariant output features.
+        Channels of the equivariant output features, by order l.
     tensor_parameters : tuple of str
-        Names of the parameters that act on the equivariant output features alone, and so are idle
-        where nobody reads those.
+        Names of the parameters that affect only the equivariant output features. They have no
+        gradient if no other part of the model reads these features.
     has_charges : bool
-        Whether its features have partial charges, whose Coulomb energy is in its energies.
+        Whether its features include partial charges. Their Coulomb energy is then included in its
+        energies.
     """
 
     Config: ClassVar[type[BackboneConfig]]
@@ -86,7 +87,7 @@ class Backbone(Part):
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:
-        """Elements where the configuration names none: those of a file of weights, if any."""
+        """Elements of the file with weights, if any; used if the configuration lists none."""
         return None
 
     def describe(self) -> list[str]:
@@ -98,15 +99,15 @@ class Backbone(Part):
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, Tensor]:
-        """Features and energies of the nodes.
+        """Compute features and energies of the nodes.
 
         Parameters
         ----------
         graph : Graph
             Edges longer than the cutoff are ignored.
         initial : NodeFeatures, optional
-            Features added to the initial node embedding: scalars (n_nodes, channels) and tensors
-            of the orders that the backbone carries.
+            Features that are added to the initial node embedding: scalars (n_nodes, channels) and
+            tensors of the orders that the backbone has.
 
         Returns
         -------
@@ -118,19 +119,19 @@ class Backbone(Part):
     def by_name(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, dict[str, Tensor]]:
-        """The same with the energies as named parts of the model, which sum to those of forward.
+        """Features, and the energies of :meth:`forward` divided into named terms.
 
-        One part, ``backbone``, unless the backbone has terms of its own: ``backbone.TERM`` each.
+        There is one term, ``backbone``, unless the backbone has several: ``backbone.TERM`` each.
         """
         features, energies = self(graph, initial)
         return features, {"backbone": energies}
 
 
 class GraphEmbedding(nn.Module):
-    """Embed total charge and spin of a structure into its atoms' features.
+    """Embeds the total charge and spin of a structure into the features of its atoms.
 
-    h_i += W2 silu(W1 [Q, s - 1]) x (composition gate), where the gate lets elements take up the
-    state differently. A neutral singlet adds nothing, so that the reference state costs nothing.
+    h_i += W2 silu(W1 [Q, s - 1]) x (composition gate). The gate is linear in the composition, so
+    that the embedding depends on the element. It is zero for neutral singlets.
     """
 
     def __init__(self, names: tuple[str, ...], n_elements: int, channels: int) -> None:

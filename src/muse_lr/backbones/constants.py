@@ -1,4 +1,4 @@
-"""Constants of blocks that others wrote: kept exact whatever happens to the model around them."""
+"""Double-precision constants in modules of other packages."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 
 class ExactConstants(nn.Module):
-    """A module whose constants start from float64 at every cast, and are in no file of weights.
+    """A module that restores its constants from float64 copies at every cast.
 
-    Clebsch-Gordan coefficients and the like are buffers of the blocks of mace-torch and
-    so3krates-torch. Cast to single precision and back, or loaded from a file in single precision,
-    they would be rounded for good.
+    Clebsch-Gordan coefficients and similar constants are buffers of the blocks of mace-torch and
+    so3krates-torch. A cast to single precision and back, or a file in single precision, would
+    round them permanently. The constants are not part of the state dict.
     """
 
     _constants: dict[str, Tensor]
 
     def keep_constants(self, learned: Callable[[str], bool] = lambda name: False) -> None:
-        """Make the buffers that are there constants, all but those that are ``learned`` by name."""
+        """Treat all buffers as constants, except those for whose name ``learned`` is true."""
         for path, block in list(self.named_modules()):
             for name, value in list(block.named_buffers(recurse=False)):
                 if not learned(f"{path}.{name}" if path else name):
@@ -33,7 +33,7 @@ class ExactConstants(nn.Module):
         }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Cast or move; constants are taken from their float64 originals again."""
+        """Cast or move the module, then copy the constants from their float64 originals."""
         super()._apply(fn, recurse)
         with torch.no_grad():
             for name, buffer in self.named_buffers():
@@ -44,7 +44,7 @@ class ExactConstants(nn.Module):
 
 @contextmanager
 def double_precision() -> Iterator[None]:
-    """Build modules in float64, so that their constants are those of full precision."""
+    """Set the default dtype to float64, so that modules are built with exact constants."""
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,10 +1,11 @@
 """PaiNN: equivariant message passing with scalars and vectors.
 
 K. T. Schuett, O. T. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial
-properties and molecular spectra, ICML 2021, arXiv:2102.03150. Written here from its equations, with
-three changes: a quintic envelope, so that energies are twice continuously differentiable (the usual
-cosine is not); invariants of the vectors enter the readout, so that the last layer's vectors are
-trained; elements are embedded linearly from the composition, so that coarse nodes can be described.
+properties and molecular spectra, ICML 2021, arXiv:2102.03150. This implementation follows its
+equations, with three changes. The envelope is a quintic polynomial, so that energies are twice
+continuously differentiable (with the usual cosine they are not). The readout includes invariants of
+the vectors, so that the vectors of the last layer are trained. The embedding of the elements is
+linear in the composition, so that it is defined for coarse nodes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.graph import Graph, NodeFeatures
 
-#: Softens vector norms: their curvature at zero, where sites have inversion symmetry, is
-#: 1 / sqrt(NORM_EPSILON), and Hessians see it.
+#: Softening of vector norms. Vectors vanish at sites with inversion symmetry, where the curvature
+#: of the norm, which enters Hessians, is 1 / sqrt(NORM_EPSILON).
 NORM_EPSILON = 1e-2
 
 
 class PaiNNConfig(BackboneConfig):
-    """Keys of the PaiNN backbone."""
+    """Configuration of the PaiNN backbone."""
 
     renamed: ClassVar[dict[str, str]] = {"radial": "num_radial"}
 
@@ -37,7 +38,7 @@ class PaiNNConfig(BackboneConfig):
 
 
 class PaiNN(Backbone):
-    """PaiNN with a C2 cutoff.
+    """PaiNN with a twice continuously differentiable cutoff.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class PaiNN(Backbone):
         envelope = switch_off(lengths, 0.0, self.cutoff)
         if graph.edge_weights is not None:
             envelope = envelope * graph.edge_weights
-        # The last radial function is a constant: the bias of the filters.
+        # The last radial function is constant. Its weights are the bias of the filters.
         radial = torch.cat([self.radial(lengths), torch.ones_like(lengths[:, None])], dim=1)
         radial = radial * envelope[:, None]  # (E, R + 1)
         for message, update in zip(self.messages, self.updates, strict=True):
@@ -97,7 +98,7 @@ class PaiNN(Backbone):
 
 
 class Message(nn.Module):
-    """Sums over neighbors of filtered scalars, of directions and of filtered vectors."""
+    """Message layer: sums filtered scalars, directions and filtered vectors over the neighbors."""
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()
@@ -116,7 +117,7 @@ class Message(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         sender, receiver = edge_index
         weights = torch.cat([self.filter.weight, self.filter.bias[:, None]], dim=1)  # (3F, R + 1)
-        # Gate by gate: slices of one array of all gates would be strided, which is slow.
+        # One gate at a time, since slices of one array of all gates are strided, which is slow.
         to_scalars, along_edge, carried = (
             context.index_select(0, sender) * (radial @ weight.T)  # (E, F)
             for context, weight in zip(
@@ -132,7 +133,7 @@ class Message(nn.Module):
 
 
 class Update(nn.Module):
-    """Mixes scalars and vectors within each node."""
+    """Update layer: mixes the scalars and vectors of each node."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

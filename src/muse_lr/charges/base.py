@@ -1,4 +1,4 @@
-"""The protocol of the models that fill the charge density."""
+"""The base class of all charge models."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class ChargesConfig(Strict):
     l_max: int = Field(0, ge=0, le=2, description="Highest order of the atomic multipoles.")
     width: Width | dict[str, Width] = Field(
         1.0,
-        description="Gaussian standard deviation of the charges, A, one number or one for each "
-        "element; 0: points.",
+        description="Gaussian standard deviation of the charges, Å: one number, or one for each "
+        "element; 0 for point charges.",
     )
     input: Literal["backbone", "multiscale"] = Field(
         "multiscale",
-        description="Whose features the charges read; without a multiscale part both are the "
-        "backbone's.",
+        description="Source of the features from which charges are predicted. Without a "
+        "multiscale block both values select the backbone.",
     )
 
 
 @dataclass(frozen=True)
 class ChargesContext:
-    """What a charge model is told when it is built.
+    """Properties of the model that a charge model needs at construction.
 
     Attributes
     ----------
     elements : tuple of str
     features : FeatureSize
-        Of what it reads; empty without a backbone.
+        Sizes of its input features; empty without a backbone.
     cutoff : float or None
         The backbone's cutoff, A; None without a backbone.
     """
@@ -57,17 +57,17 @@ class ChargesContext:
 
 @dataclass(frozen=True)
 class ChargeInputs:
-    """What a charge model may read.
+    """Inputs of a charge model.
 
     Attributes
     ----------
     features : NodeFeatures
-        Of the backbone or the multiscale block; without channels where there is no backbone.
+        Features of the backbone or of the multiscale block; no channels without a backbone.
     composition : Tensor
         (n_atoms, n_elements), one-hot.
     geometry : Geometry
     batch : AtomsBatch
-        For the total charges.
+        The structures, with their total charges.
     """
 
     features: NodeFeatures
@@ -77,33 +77,33 @@ class ChargeInputs:
 
 
 class ChargeModel(Part):
-    """Fills the one charge density of the model.
+    """Predicts the charge density of the model.
 
     Attributes
     ----------
     exact_total_charge : bool
         Whether the charges sum to the total charge of the structure.
     size_consistent : bool
-        Whether the charges of a fragment are those it has alone, whatever the total charge.
+        Whether the charges of a fragment are the same as in isolation, for any total charge.
     needs_features : bool
         Whether it reads features of a backbone.
     needs_charges : bool
-        Whether it reads charges of the backbone's own.
+        Whether it reads charges that the backbone predicts.
     has_multipoles : bool
-        Whether it fills moments of l > 0.
+        Whether it supports moments with l > 0.
     periodic_response : bool
-        Whether its response to a field is defined along periodic directions too: the field must
-        move no charge there, only make dipoles.
+        Whether its response to a field is also defined along periodic directions. There, the field
+        may induce dipoles, but must not move charge between atoms.
     converged_response : bool
-        Whether the charges of a field are at the minimum of their energy, so that a dielectric
-        tensor describes their response.
+        Whether the charges in a field minimize their energy, so that a dielectric tensor describes
+        their response.
     has_polarization : bool
-        Whether it gives the polarization of its densities, so that Born charges are exact under
-        periodicity.
+        Whether its densities include the polarization, so that Born charges are exact in periodic
+        structures.
     l_max : int
-        Highest order of the moments that it fills.
+        Highest order of its moments.
     input : str
-        Whose features it reads, backbone or multiscale.
+        Source of its features, backbone or multiscale.
     widths : tuple of float
         Gaussian standard deviation of each element, A.
     """
@@ -122,7 +122,7 @@ class ChargeModel(Part):
         super().__init__()
         if config.l_max > 0 and not self.has_multipoles:
             raise InputError(
-                f"charges kind {config.kind!r} has charges only: set model.charges.l_max to 0 "
+                f"charges kind {config.kind!r} has charges only; set model.charges.l_max to 0 "
                 f"instead of {config.l_max}"
             )
         self.l_max = config.l_max
@@ -136,10 +136,10 @@ class ChargeModel(Part):
 
     @abstractmethod
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
-        """The charge density of the batch."""
+        """Compute the charge density of the batch."""
 
     def total_charge(self, batch: AtomsBatch) -> Tensor:
-        """(n_graphs,) total charge of each structure, e: 0 where it is not stated."""
+        """(n_graphs,) total charge of each structure, e; 0 where the structure does not set it."""
         return batch.total_charge
 
     def describe(self) -> list[str]:
@@ -156,6 +156,6 @@ def _widths(width: float | dict[str, float], elements: tuple[str, ...]) -> tuple
     missing = [element for element in elements if element not in width]
     if missing:
         raise InputError(
-            f"model.charges.width has no width for {', '.join(missing)}, which model.elements lists"
+            f"model.charges.width has no width for {', '.join(missing)}, listed in model.elements"
         )
     return tuple(width[element] for element in elements)

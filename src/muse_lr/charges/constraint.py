@@ -1,4 +1,4 @@
-"""Exact totals: of the charge, and of each spin channel."""
+"""Constraints of the charges to exact totals, of the charge or of each spin channel."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from muse_lr.structures.graph import sum_nodes
 
 
 def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor) -> Tensor:
-    r"""Share out what is missing of the total of each graph.
+    r"""Distribute the missing part of the total of each graph over its atoms.
 
     .. math:: q_i = v_i + f_i \left(T - \sum_j v_j\right), \qquad f_i = w_i / \sum_j w_j.
 
-    The sums are made in float64, so that float64 values keep the total to rounding.
+    The sums are computed in float64, so that float64 values have the total to rounding error.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor)
     Returns
     -------
     Tensor
-        (n_atoms, ...) in the precision of ``values``.
+        (n_atoms, ...) q, in the precision of ``values``.
     """
     count = len(totals)
     missing = totals.to(torch.float64) - sum_nodes(values, graph_index, count)
-    # A graph without atoms has nothing to share out.
+    # Graphs without atoms have no weights.
     share = missing / sum_nodes(weights, graph_index, count).clamp(
         min=torch.finfo(torch.float64).tiny
     )

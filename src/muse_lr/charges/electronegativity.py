@@ -1,8 +1,8 @@
-"""Pauling electronegativities: a physical start for learned charges.
+"""Pauling electronegativities, which define the initial values of learned charges.
 
-The Coulomb energy is quadratic in the charges: where they start near zero, or with the signs of
-ions mixed up, its gradient hardly tells them what to do. Pauling's scale, as tabulated in the CRC
-Handbook of Chemistry and Physics.
+The Coulomb energy is quadratic in the charges. If they start near zero, or with wrong signs, its
+gradient contains little information about the charges. The values of Pauling's scale are those of
+the CRC Handbook of Chemistry and Physics.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Ba 0.89  La 1.10  Ce 1.12  Pr 1.13  Nd 1.14  Sm 1.17  Gd 1.20  Dy 1.22  Ho 1.23 
 Tm 1.25  Lu 1.27  Hf 1.3  Ta 1.5  W 2.36  Re 1.9  Os 2.2  Ir 2.2  Pt 2.28  Au 2.54
 Hg 2.00  Tl 1.62  Pb 2.33  Bi 2.02  Th 1.3  Pa 1.5  U 1.38
 """
-#: By chemical symbol; elements without a value start neutral.
+#: Electronegativity by chemical symbol. The initial charge of other elements is zero.
 PAULING = {
     symbol: float(value)
     for symbol, value in zip(_TABLE.split()[::2], _TABLE.split()[1::2], strict=True)
 }
-#: The electronegativity that starts neutral, between hydrogen and carbon.
+#: Electronegativity at which the initial charge is zero, between hydrogen and carbon.
 NEUTRAL = 2.4
-#: e per unit of Pauling's scale.
+#: Initial charge per unit of Pauling's scale, e.
 SLOPE = 0.4
 
 
 def initial_charge(element: str) -> float:
-    """Charge at which an element starts, e: positive for metals, negative for O, N, halogens."""
+    """Initial charge of an element, e: positive for metals, negative for O, N and halogens."""
     return SLOPE * (NEUTRAL - PAULING.get(element, NEUTRAL))

@@ -23,29 +23,29 @@ from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
 
-#: eV per e of the charge at which an element starts elsewhere, so that electronegativities start
-#: as Mulliken's: 2.98 eV per unit of Pauling's scale (R. S. Mulliken, J. Chem. Phys. 2, 782 (1934);
-#: the line through both scales is that of S. G. Bratsch, J. Chem. Educ. 65, 34 (1988)).
+#: Factor from the initial charge of an element to its initial electronegativity, in eV per e. It
+#: corresponds to Mulliken's scale, 2.98 eV per unit of Pauling's scale (R. S. Mulliken, J. Chem.
+#: Phys. 2, 782 (1934); linear fit by S. G. Bratsch, J. Chem. Educ. 65, 34 (1988)).
 ELECTRONEGATIVITY_UNIT = 7.45
-#: Hardness at which each element starts, eV/e^2, beside its Gaussian's self-interaction.
+#: Initial hardness of each element, eV/e^2, without the self-interaction of its Gaussian.
 HARDNESS_UNIT = 5.0
 
 
 class EquilibrationConfig(ChargesConfig):
-    """Keys of the charge equilibration."""
+    """Configuration of the charge equilibration."""
 
     kind: Literal["qeq"] = "qeq"
     accuracy: float = Field(
         1e-6,
         ge=1e-12,
         le=1e-2,
-        description="Of the periodic sums within the equilibration, as in the coulomb head; give "
-        "both the same.",
+        description="Accuracy of the periodic sums, as in the coulomb head; use the same value "
+        "for both.",
     )
 
 
 class EquilibratedCharges(ChargeModel):
-    r"""The charges that minimize a quadratic energy at the total charge Q.
+    r"""Charges that minimize a quadratic energy at the total charge Q.
 
     .. math::
        E(q) = \sum_i \chi_i q_i
@@ -53,24 +53,24 @@ class EquilibratedCharges(ChargeModel):
               + \tfrac12 \sum_{ij} q_i A_{ij} q_j - F \cdot \sum_i q_i r_i,
        \qquad \sum_i q_i = Q
 
-    with learned electronegativities :math:`\chi_i`, hardnesses :math:`J_i > 0`, the interaction A
-    of Gaussians of the widths :math:`\sigma_i` in the boundary of each structure and the external
-    field F. E is strictly convex on all charges of one total, so that there is always one minimum
+    with learned electronegativities :math:`\chi_i`, learned hardnesses :math:`J_i > 0`, the
+    interaction A of Gaussians of widths :math:`\sigma_i` in the boundary of each structure, and the
+    external field F. E is strictly convex for charges of fixed total, so that the minimum is unique
     (S. A. Ghasemi et al., Phys. Rev. B 92, 045131 (2015); A. K. Rappe, W. A. Goddard, J. Phys.
     Chem. 95, 3358 (1991)).
 
-    The first two sums are the energy that the charge model adds, ``charges`` among the named
-    energies. With the coulomb head (without its ``self_interaction``, which is in the second sum)
-    and, in a field, the external_field head, the energy of the model is E and stationary in the
-    charges. The constraint couples all atoms of a structure, so that the model is not
-    size-consistent.
+    The charge model adds the first two sums to the energy, as the term ``charges``. The coulomb
+    head adds the interaction. Its ``self_interaction`` must be off, since it is part of the second
+    sum. In a field, the external_field head adds the last term. With these heads the energy of the
+    model is E, and it is stationary in the charges. The constraint couples all atoms of a
+    structure, so that the model is not size-consistent.
 
-    Solutions are in float64, whatever the precision of the model.
+    The charges are computed in float64 for any precision of the model.
 
     Raises
     ------
     InputError
-        If a width is 0: the energy of points has no minimum.
+        If a width is 0, since the energy of point charges has no minimum.
     """
 
     Config: ClassVar[type[ChargesConfig]] = EquilibrationConfig
@@ -82,9 +82,9 @@ class EquilibratedCharges(ChargeModel):
         super().__init__(config, context)
         if min(self.widths) == 0:
             raise InputError(
-                "charges kind 'qeq' needs Gaussians: give model.charges.width a positive value"
+                "charges kind 'qeq' needs Gaussians; set model.charges.width to a positive value"
             )
-        assert context.cutoff is not None  # there is a backbone, whose features are read
+        assert context.cutoff is not None  # needs_features requires a backbone
         self.electronegativity = scalar_readout(context.features.scalars)
         self.offsets = initial_charges(context.elements, scale=-1.0)
         self.hardness = scalar_readout(context.features.scalars)
@@ -97,7 +97,7 @@ class EquilibratedCharges(ChargeModel):
         self.cutoff = self.electrostatics.cutoff
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse fields along periodic directions, where they would move charges without end."""
+        """Refuse fields along periodic directions, where the energy has no minimum."""
         refuse_periodic_field(batch)
 
     def parameters_of(self, features: NodeFeatures, composition: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,14 +130,14 @@ class EquilibratedCharges(ChargeModel):
         geometry: Geometry,
         totals: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Charges of given electronegativities and hardnesses.
+        """Equilibrate charges with given electronegativities and hardnesses.
 
         Parameters
         ----------
         chi, hardness : Tensor
             (n_atoms,) in eV/e and eV/e^2, float64.
         width : Tensor
-            (n_atoms,) Gaussian standard deviations, A, among those of the model.
+            (n_atoms,) Gaussian standard deviations, A. Each must be one of ``widths``.
         geometry : Geometry
         totals : Tensor
             (n_graphs,) total charges, e.
@@ -147,7 +147,7 @@ class EquilibratedCharges(ChargeModel):
         charges : Tensor
             (n_atoms,) in e, float64.
         energy : Tensor
-            (n_graphs,) that of electronegativity and hardness, eV.
+            (n_graphs,) energy of electronegativity and hardness, eV.
         """
         diagonal = hardness + COULOMB_CONSTANT / (math.sqrt(math.pi) * width)
         system = InteractingCharges(

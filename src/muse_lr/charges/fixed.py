@@ -1,4 +1,4 @@
-"""Charges given by element."""
+"""Fixed charges of each element."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.structures.batch import AtomsBatch
 
-#: A stated total charge may differ from the sum of the fixed charges by this much, e.
+#: Allowed difference between a given total charge and the sum of the fixed charges, e.
 TOLERANCE = 1e-6
 
 
 class FixedConfig(ChargesConfig):
-    """Keys of the fixed charges."""
+    """Configuration of the fixed charges."""
 
     kind: Literal["fixed"] = "fixed"
     by_element: dict[str, float] = Field(..., description="Charge of each element, e.")
 
 
 class FixedCharges(ChargeModel):
-    """q_i = q(Z_i): no parameters; the textbook's model."""
+    """Fixed charges q_i = q(Z_i), without learned parameters."""
 
     Config: ClassVar[type[ChargesConfig]] = FixedConfig
     exact_total_charge: ClassVar[bool] = True
@@ -41,16 +41,16 @@ class FixedCharges(ChargeModel):
         missing = [element for element in elements if element not in config.by_element]
         if missing:
             raise InputError(
-                f"model.charges.by_element has no charge for {', '.join(missing)}, which "
-                "model.elements lists"
+                f"model.charges.by_element has no charge for {', '.join(missing)}, listed in "
+                "model.elements"
             )
         table = torch.zeros(len(atomic_numbers), dtype=torch.float64)
         for element in elements:
             table[atomic_numbers[element]] = config.by_element[element]
-        self._table = table  # no buffer: casting the model must not round the charges
+        self._table = table  # not a buffer, since a cast of the model must not round the charges
 
     def _by_number(self, batch: AtomsBatch) -> Tensor:
-        """(n,) charge by atomic number, e, float64, where the batch is."""
+        """(n,) charge by atomic number, e, float64, on the device of the batch."""
         if self._table.device != batch.numbers.device:
             self._table = self._table.to(batch.numbers.device)
         return self._table
@@ -64,18 +64,18 @@ class FixedCharges(ChargeModel):
         return replace(density, polarization=density.dipole(geometry.positions))
 
     def total_charge(self, batch: AtomsBatch) -> Tensor:
-        """(n_graphs,) sum of the fixed charges, e, whatever is stated."""
+        """(n_graphs,) sum of the fixed charges, e, for any given total charge."""
         charges = self._by_number(batch)[batch.numbers]
         return charges.new_zeros(batch.num_graphs).index_add(0, batch.batch, charges)
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse a stated total charge that is not the sum of the fixed charges."""
+        """Refuse structures with a total charge that is not the sum of the fixed charges."""
         total = self.total_charge(batch)
         wrong = batch.charge_stated & ((total - batch.total_charge).abs() > TOLERANCE)
         if bool(wrong.any()):
             graph = int(wrong.nonzero()[0])
             raise InputError(
                 f"structure {graph} states total_charge {float(batch.total_charge[graph]):g} but "
-                f"its fixed charges sum to {float(total[graph]):g}: correct "
+                f"its fixed charges sum to {float(total[graph]):g} e; correct "
                 "atoms.info['total_charge'] or model.charges.by_element"
             )

@@ -1,4 +1,4 @@
-"""The charges that a backbone has of its own."""
+"""Charges predicted by the backbone."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from muse_lr.errors import InputError
 
 
 class OwnConfig(ChargesConfig):
-    """Keys of the backbone's own charges."""
+    """Configuration of the charges of the backbone."""
 
     kind: Literal["backbone"] = "backbone"
-    input: Literal["backbone"] = Field("backbone", description="Always the backbone's own.")
+    input: Literal["backbone"] = Field("backbone", description="Always backbone.")
 
 
 class BackboneCharges(ChargeModel):
-    """The partial charges of a backbone with electrostatics of its own, such as an SO3LR.
+    """Partial charges of a backbone that includes electrostatics, such as SO3LR.
 
-    They fill the charge density, so that ``charges``, ``dipole``, ``quadrupole`` and ``bec`` are
-    those of the backbone, and heads may read them. The Coulomb energy of these charges is in the
-    backbone's energy already: a ``coulomb`` head without ``exclusion_radius`` is refused.
+    They define the charge density, so that ``charges``, ``dipole``, ``quadrupole`` and ``bec`` are
+    those of the backbone, and heads can use them. The energy of the backbone includes the Coulomb
+    energy of these charges. A ``coulomb`` head without ``exclusion_radius`` is therefore refused.
     """
 
     Config: ClassVar[type[ChargesConfig]] = OwnConfig
@@ -35,15 +35,15 @@ class BackboneCharges(ChargeModel):
         super().__init__(config, context)
         if not context.features.charges:
             raise InputError(
-                "charges kind 'backbone' reads charges of the backbone's own, and this one has "
-                "none: use so3krates with the key so3lr or the weights of an SO3LR, or another "
-                "kind of charges"
+                "charges kind 'backbone' reads charges of the backbone, and this one has none; use "
+                "so3krates with the key so3lr or the weights of an SO3LR, or another kind of "
+                "charges"
             )
 
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         features, composition, geometry = inputs.features, inputs.composition, inputs.geometry
-        assert features.charges is not None  # the context says so
+        assert features.charges is not None  # checked at construction
         width = self.atom_widths(composition)
         moments = features.charges[:, None]
         return ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)

@@ -1,4 +1,4 @@
-"""Charges with learned Fukui weights, one channel for each spin."""
+"""Charges with learned Fukui weights, optionally with two spin channels."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from muse_lr.density import ChargeDensity
 
 
 class FukuiConfig(ChargesConfig):
-    """Keys of the charges with learned Fukui weights."""
+    """Configuration of the charges with learned Fukui weights."""
 
     kind: Literal["fukui"] = "fukui"
     spin: bool = Field(
         False,
-        description="Whether up and down spins have densities of their own, whose totals are fixed "
-        "by the total charge and the spin of the structure.",
+        description="Whether spin up and spin down have separate densities, with totals fixed by "
+        "the total charge and the spin of the structure.",
     )
 
 
 class FukuiCharges(LearnedCharges):
-    r"""What is missing of the total goes where a learned Fukui function puts it.
+    r"""Charges corrected to the total charge by a learned Fukui function.
 
     .. math::
        q_i = q_{0,i} + f_i \left(Q - \sum_j q_{0,j}\right), \qquad
        f_i = \frac{w_i}{\sum_j w_j}, \quad w > 0.
 
-    With ``spin`` there are two such channels, whose totals are :math:`(Q \pm (M - 1)) / 2` in a
-    structure of multiplicity M; the charge is their sum and the spin density their difference
-    (MACE-POLAR-1, arXiv:2602.19411). The weights couple all atoms of a structure, so that the
-    model is not size-consistent.
+    With ``spin`` there are two such channels, with totals :math:`(Q \pm (M - 1)) / 2` in a
+    structure of multiplicity M. The charge is their sum and the spin density their difference
+    (MACE-POLAR-1, arXiv:2602.19411). The weights couple all atoms of a structure, so that the model
+    is not size-consistent.
     """
 
     Config: ClassVar[type[ChargesConfig]] = FukuiConfig

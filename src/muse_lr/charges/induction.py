@@ -1,4 +1,4 @@
-"""What models of induced multipoles share; see :mod:`muse_lr.charges.induction_models`."""
+"""Base class of the induced multipoles of :mod:`muse_lr.charges.induction_models`."""
 
 from __future__ import annotations
 
@@ -27,71 +27,72 @@ from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures
 
-#: Share of the largest stable susceptibility that can be learned.
+#: Largest learned susceptibility, as a fraction of the largest stable one.
 STABLE_SHARE = 0.8
-#: Logits at which the susceptibilities of charges, dipoles and quadrupoles start. With widths of
-#: 1 A and less than 0.1 atoms/A^3 the dipoles' response starts at 0.2 of what would be a metal's;
-#: that of charges grows with the size of a structure and starts smaller.
+#: Initial logits of the susceptibilities of charges, dipoles and quadrupoles. With widths of 1 A
+#: and less than 0.1 atoms/A^3 the response of dipoles starts at 0.2 of that of a metal. That of
+#: charges grows with the size of a structure and starts smaller.
 START = (-6.0, -4.0, -4.0)
 
 
 class PolarizableConfig(ChargesConfig):
-    """Keys that both models of induction share."""
+    """Configuration common to both models of induced multipoles."""
 
     accuracy: float = Field(
         1e-6,
         ge=1e-12,
         le=1e-2,
-        description="Of the periodic sums that make the field, as in the coulomb head; give both "
-        "the same.",
+        description="Accuracy of the periodic sums, as in the coulomb head; use the same value "
+        "for both.",
     )
     charge_response: bool = Field(
         True,
-        description="Whether charges respond to the potential too. Without, only dipoles and "
-        "quadrupoles do (l_max 1 or 2), and the response to a uniform field is defined in "
+        description="Whether charges also respond to the potential. If false, only dipoles and "
+        "quadrupoles respond (l_max 1 or 2), and the response to a uniform field is defined in "
         "crystals.",
     )
     charges_at_rest: Literal["features", "elements"] = Field(
         "features",
-        description="Whether charges at rest, their softness and how they share out the total are "
-        "read from features, or are learned numbers of the elements. The latter with "
-        "charge_response: false makes polarizable ions, whose charges depend on composition and "
-        "total charge only, not on positions. Not with spin.",
+        description="Charges without a field, their softness and their weights in the correction "
+        "to the total charge: predicted from features, or learned constants of the elements. "
+        "`elements` with charge_response: false describes polarizable ions, with charges that "
+        "depend on composition and total charge, but not on positions. It excludes spin.",
     )
     nonlinear: bool = Field(
         False,
-        description="Whether the susceptibilities depend on the strength of the field, too.",
+        description="Whether the susceptibilities depend on the strength of the field.",
     )
     spin: bool = Field(
         False,
-        description="Whether up and down spins have densities of their own, whose totals are fixed "
-        "by the total charge and the spin of the structure.",
+        description="Whether spin up and spin down have separate densities, with totals fixed by "
+        "the total charge and the spin of the structure.",
     )
 
 
 class PolarizableCharges(LearnedCharges):
-    r"""Multipoles read from features, changed by the field of all multipoles and an external one.
+    r"""Multipoles that respond to the field of all multipoles and to an external field.
 
-    The map is that of :mod:`muse_lr.charges.polarization`; multipoles at rest, susceptibilities of
-    each order and, in the charges' softness, the Fukui function are read from features. The
-    susceptibilities are at most 0.8 of those at which a Gaussian would sustain its own multipole,
-    so that the response of any structure is stable, whatever was learned, and start so small that
-    the map is a contraction.
+    The map is that of :mod:`muse_lr.charges.polarization`. The multipoles at rest (without a
+    field), the susceptibilities of each order and the Fukui function, given by the softness of the
+    charges, are predicted from features. The susceptibilities are at most 0.8 of those at which a
+    Gaussian would sustain its own multipole. The response of any structure is therefore stable for
+    any parameters. Their initial values are so small that the map is a contraction.
 
-    With ``charges_at_rest: elements`` and ``charge_response: false`` charges do not depend on
-    positions, and dipoles (and quadrupoles) vary by the neighbors that press on an ion and by the
-    field: a polarizable ion model. Its Born charges are exact under periodicity, and no wave piles
-    up charge. A total charge is still shared out among all atoms.
+    With ``charges_at_rest: elements`` and ``charge_response: false`` this is a polarizable ion
+    model. The charges do not depend on positions. Dipoles and quadrupoles depend on the neighbors
+    of an ion, through its features, and on the field. Born charges are exact in periodic
+    structures, and a lattice wave does not accumulate charge. The total charge is still distributed
+    over all atoms.
 
-    The work of polarization is an energy that the model adds, ``charges`` among the named
-    energies. The Fukui step couples all atoms of a structure, so that the model is not
-    size-consistent. Solutions are in float64, whatever the precision of the model.
+    The model adds the work of polarization to the energy, as the term ``charges``. The Fukui step
+    couples all atoms of a structure, so that the model is not size-consistent. The multipoles are
+    computed in float64 for any precision of the model.
 
     Raises
     ------
     InputError
-        If a width is 0, nothing responds, both spins have the charges of their element, or the
-        backbone has no features of an order that l_max asks for.
+        If a width is 0, if no moment responds to the field, if ``spin`` is combined with
+        ``charges_at_rest: elements``, or if the backbone lacks features of an order up to l_max.
     """
 
     exact_total_charge: ClassVar[bool] = True
@@ -103,20 +104,20 @@ class PolarizableCharges(LearnedCharges):
         super().__init__(config, context, channels)
         if min(self.widths) == 0:
             raise InputError(
-                f"charges kind {config.kind!r} needs Gaussians: give model.charges.width a "
+                f"charges kind {config.kind!r} needs Gaussians; set model.charges.width to a "
                 "positive value"
             )
         if not config.charge_response and config.l_max == 0:
             raise InputError(
-                "model.charges.charge_response is false and l_max 0: nothing responds to the "
-                "field; set l_max to 1 or 2, or use kind fukui"
+                "model.charges.charge_response is false and l_max is 0, so that nothing responds "
+                "to the field; set l_max to 1 or 2, or use kind fukui"
             )
         if config.spin and config.charges_at_rest == "elements":
             raise InputError(
-                "model.charges.spin is true and charges_at_rest elements: up and down would have "
-                "the same charges; leave charges_at_rest at features"
+                "model.charges.spin is true and charges_at_rest is elements, so that spin up and "
+                "spin down would have the same charges; set charges_at_rest to features"
             )
-        assert context.cutoff is not None  # there is a backbone, whose features are read
+        assert context.cutoff is not None  # needs_features requires a backbone
         scalars, orders = context.features.scalars, config.l_max + 1
         by_element = config.charges_at_rest == "elements"
         self.readout = None if by_element else scalar_readout(scalars, channels)
@@ -138,17 +139,17 @@ class PolarizableCharges(LearnedCharges):
         self.cutoff = self.solver.ewald.cutoff
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse fields along periodic directions, where they would move charges without end."""
+        """Refuse fields along periodic directions if charges respond, since these have no limit."""
         if self.charge_response:
             refuse_periodic_field(batch)
 
     def susceptibilities(self, features: NodeFeatures, composition: Tensor) -> Tensor:
         """(n_atoms, l_max + 1, channels) in e^2 A^(2l) / eV, float64."""
         logits = composition @ self.response_offsets
-        if self.response is not None:  # its orders are the last ones
+        if self.response is not None:  # predicted orders are the last ones
             read = self.response(features.scalars)
             logits = logits + nn.functional.pad(read, (logits.shape[1] - read.shape[1], 0))
-        # A modulation may double it.
+        # A modulation can double the susceptibility.
         largest_share = STABLE_SHARE if self.modulation is None else STABLE_SHARE / 2
         share = largest_share / self.channels * torch.sigmoid(logits.double())
         width = self.atom_widths(composition.double())
@@ -156,7 +157,7 @@ class PolarizableCharges(LearnedCharges):
         return share.unflatten(1, (self.l_max + 1, self.channels)) * largest[:, :, None]
 
     def multipoles_at_rest(self, features: NodeFeatures, composition: Tensor) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, channels) in e A^l, float64, their totals free."""
+        """(n_atoms, (l_max + 1)^2, channels) in e A^l, float64, with unconstrained totals."""
         charges = composition @ self.offsets
         if self.readout is not None:
             charges = charges + self.readout(features.scalars)
@@ -189,7 +190,7 @@ class PolarizableCharges(LearnedCharges):
             spin_moments=None if spin is None else spin.to(dtype),
             energy=polarize.work(response, moments),
         )
-        if self.has_polarization:  # charges do not move with the atoms' positions
+        if self.has_polarization:  # the charges do not depend on positions
             density = replace(density, polarization=density.dipole(geometry.positions))
         return density
 
@@ -197,20 +198,20 @@ class PolarizableCharges(LearnedCharges):
     def polarized(
         self, polarize: PolarizationMap, response: Response, geometry: Geometry
     ) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, channels) multipoles in their own field."""
+        """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they create."""
 
 
 class FieldStrength(nn.Module):
-    """The weights of a :class:`Modulation`.
+    """Predicts the parameters of a :class:`Modulation`.
 
     Parameters
     ----------
     channels : int
-        Scalar features.
+        Number of scalar features.
     orders : int
-        Of the field.
+        Number of orders of the field.
     outputs : int
-        Susceptibilities.
+        Number of susceptibilities.
     """
 
     def __init__(self, channels: int, orders: int, outputs: int) -> None:
@@ -221,6 +222,6 @@ class FieldStrength(nn.Module):
         self.outer = nn.Linear(hidden, outputs, bias=False)
 
     def forward(self, scalars: Tensor) -> Modulation:
-        """For (n_atoms, channels) features, in float64."""
+        """Parameters for (n_atoms, channels) features, in float64."""
         inner, outer = self.inner.weight.T.double(), self.outer.weight.T.double()
         return Modulation(self.features(scalars).double(), inner, outer)

@@ -1,4 +1,4 @@
-"""Multipoles that are induced by their own field: a few steps, or self-consistent."""
+"""Multipoles induced by their own field, in a few steps or self-consistently."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from muse_lr.structures.geometry import Geometry
 
 
 class InducedConfig(PolarizableConfig):
-    """Keys of the multipoles induced in a few steps."""
+    """Configuration of the multipoles induced in a fixed number of steps."""
 
     kind: Literal["induced"] = "induced"
     steps: int = Field(
-        2, ge=1, le=10, description="How often the multipoles answer to their field."
+        2,
+        ge=1,
+        le=10,
+        description="Number of times that the multipoles are updated by their field.",
     )
 
 
 class InducedCharges(PolarizableCharges):
-    r"""Multipoles after a fixed number of answers to their own field.
+    r"""Multipoles after a fixed number of updates by their own field.
 
-    .. math:: M^{(0)} = M_\mathrm{rest}, \qquad M^{(n + 1)} = F(M^{(n)}), \qquad M = M^{(N)}:
+    .. math:: M^{(0)} = M_\mathrm{rest}, \qquad M^{(n + 1)} = F(M^{(n)}), \qquad M = M^{(N)}.
 
-    the series of mutual induction, cut after N terms. Cost and derivatives are those of N sums of
-    fields. The route, with the Fukui step after each field, is that of MACE-POLAR-1
-    (arXiv:2602.19411), here with a response that is linear in the field.
+    This is the series of mutual induction, truncated after N terms. The cost is that of N field
+    evaluations and their derivatives. The scheme, with a Fukui step after each field, is that of
+    MACE-POLAR-1 (arXiv:2602.19411), here with a response that is linear in the field.
     """
 
     Config: ClassVar[type[ChargesConfig]] = InducedConfig
@@ -53,28 +56,35 @@ class InducedCharges(PolarizableCharges):
 
 
 class SelfConsistentConfig(PolarizableConfig):
-    """Keys of the self-consistent multipoles."""
+    """Configuration of the self-consistent multipoles."""
 
     kind: Literal["scf"] = "scf"
-    mixing: float = Field(0.3, gt=0, le=1, description="Share of the residual in a step.")
-    tolerance: float = Field(
-        1e-10, ge=1e-13, le=1e-4, description="Largest residual, relative to the largest moment."
+    mixing: float = Field(
+        0.3, gt=0, le=1, description="Fraction of the residual that is added in a step."
     )
-    iterations: int = Field(100, ge=1, description="Steps after which it is an error.")
+    tolerance: float = Field(
+        1e-10,
+        ge=1e-13,
+        le=1e-4,
+        description="Largest residual at convergence, relative to the largest moment.",
+    )
+    iterations: int = Field(
+        100, ge=1, description="Maximum number of iterations; an error is raised beyond it."
+    )
 
 
 class SelfConsistentCharges(PolarizableCharges):
-    r"""Multipoles that are what their own field makes of them, :math:`M = F(M)`.
+    r"""Multipoles that are self-consistent with their own field, :math:`M = F(M)`.
 
-    Solved by mixing with Anderson's acceleration. The derivatives of the solution, of any order,
-    are solutions of the linearized equations: exact to the tolerance, and independent of how the
-    iteration went (Baldwin et al., arXiv:2603.14700, for the idea of an atom-centered density as
-    its own fixed point).
+    The equation is solved by mixing with Anderson acceleration. Derivatives of the solution, of any
+    order, are solutions of the linearized equations. They are exact to the tolerance and do not
+    depend on the path of the iteration. The atom-centered density as a fixed point follows Baldwin
+    et al., arXiv:2603.14700.
 
     Raises
     ------
     InputError
-        When evaluated, if the iteration does not converge.
+        In the forward pass, if the iteration does not converge.
     """
 
     Config: ClassVar[type[ChargesConfig]] = SelfConsistentConfig
@@ -101,12 +111,12 @@ class SelfConsistentCharges(PolarizableCharges):
 def self_consistent(
     polarize: PolarizationMap, response: Response, geometry: Geometry, options: Iteration
 ) -> Tensor:
-    """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they make.
+    """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they create.
 
     Raises
     ------
     InputError
-        If there are none that are stable: beyond the polarization catastrophe.
+        If there is no stable solution (polarization catastrophe).
     """
     metric = 1 / by_component(response.susceptibility.detach())
     start = polarize.at_rest(response)

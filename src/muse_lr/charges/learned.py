@@ -1,4 +1,4 @@
-"""What learned charge models share: readouts of the features of each atom."""
+"""Base class and readouts of the learned charge models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from muse_lr.structures.graph import NodeFeatures
 
 
 def scalar_readout(channels: int, outputs: int = 1) -> nn.Sequential:
-    """A small network from the invariant features of an atom: (n, channels) -> (n, outputs)."""
+    """Build a network from invariant features to outputs, (n, channels) -> (n, outputs)."""
     hidden = max(channels // 2, 1)
     return nn.Sequential(
         nn.Linear(channels, hidden), nn.SiLU(), nn.Linear(hidden, outputs, bias=False)
@@ -27,20 +27,21 @@ def scalar_readout(channels: int, outputs: int = 1) -> nn.Sequential:
 def initial_charges(
     elements: tuple[str, ...], channels: int = 1, scale: float = 1.0
 ) -> nn.Parameter:
-    """(n_elements, channels) offsets that sum to ``scale`` times the first charge of an element."""
+    """(n_elements, channels) offsets, which sum to ``scale`` times the initial charge."""
     start = [[scale * initial_charge(element) / channels] * channels for element in elements]
     return nn.Parameter(torch.tensor(start, dtype=torch.get_default_dtype()))
 
 
 def element_offsets(elements: tuple[str, ...], channels: int = 1) -> nn.Parameter:
-    """(n_elements, channels) offsets before a softplus that starts at 1 for every element."""
+    """(n_elements, channels) arguments of a softplus, whose initial values are 1."""
     return nn.Parameter(torch.full((len(elements), channels), math.log(math.e - 1)))
 
 
 class LearnedCharges(ChargeModel):
-    r"""Charges that a model makes in its own way, with dipoles and quadrupoles read from features.
+    r"""Base class of learned charges, with dipoles and quadrupoles predicted from features.
 
-    Dipoles and quadrupoles are linear in the features of their order,
+    Derived classes define the charges. Dipoles and quadrupoles are linear in the features of their
+    order,
     :math:`M_{i,lm} = \sum_c w_{lc} h_{i,lmc}`, for each spin channel.
 
     Parameters
@@ -53,7 +54,7 @@ class LearnedCharges(ChargeModel):
     Raises
     ------
     InputError
-        If the backbone has no features of an order that l_max asks for.
+        If the backbone lacks features of an order up to l_max.
     """
 
     has_multipoles: ClassVar[bool] = True
@@ -67,7 +68,7 @@ class LearnedCharges(ChargeModel):
             raise InputError(
                 f"model.charges.l_max {config.l_max} needs features of l = {missing[0]}, which the "
                 f"backbone does not have (its highest is l = {max(features.tensors, default=0)}): "
-                "choose a smaller l_max, or mace with a l_max that has it"
+                "choose a smaller l_max, or a mace backbone with a larger l_max"
             )
         self.channels = channels
         self.multipoles = nn.ModuleList(
@@ -82,12 +83,13 @@ class LearnedCharges(ChargeModel):
         composition: Tensor,
         geometry: Geometry,
     ) -> ChargeDensity:
-        """The density of these charges and of the multipoles that the features give.
+        """The density of given charges and of the multipoles predicted from the features.
 
         Parameters
         ----------
         charges : Tensor
-            (n_atoms, channels); two channels are summed, and their difference is the spin's.
+            (n_atoms, channels) in e. With two channels, the charge is their sum and the spin
+            density their difference.
         features, composition, geometry :
             As in :meth:`ChargeModel.forward`.
         """

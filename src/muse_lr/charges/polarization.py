@@ -1,17 +1,17 @@
-r"""How multipoles answer to the field of all multipoles: the map behind induced charges.
+r"""The response of multipoles to the field of all multipoles, for induced multipoles.
 
 .. math::
    M_{i,lm}' = M^0_{i,lm} - S_{i,l}\, v_{i,lm}[M] \qquad
    v_{i,lm} = \frac{\partial}{\partial M_{i,lm}} \Bigl( E_\mathrm{Coulomb} - F \cdot \mu \Bigr),
 
 with a Fukui step for the charges, :math:`q_i' \to q_i' + f_i (Q - \sum_j q_j')`,
-:math:`f_i = S_{i,0} / \sum_j S_{j,0}`: the softness S_0 says how charges follow the potential and
-the chemical potential alike, so that only differences of the potential act. S_1 is the
-polarizability :math:`\alpha`, S_2 that of quadrupoles. Charges can be left out of the response; S_0
-then only shares out the total.
+:math:`f_i = S_{i,0} / \sum_j S_{j,0}`. The softness S_0 is the response of a charge both to the
+potential and to the chemical potential, so that only differences of the potential matter. S_1 is
+the dipole polarizability :math:`\alpha`, S_2 the quadrupole polarizability. The response of the
+charges can be switched off. S_0 then only determines the distribution of the total charge.
 
-The susceptibilities may depend on the strength of the field at the atom, through invariants
-:math:`u_{il} = \log(1 + |v_{il}|^2)` of l >= 1 (v in eV/(e A^l), the external field in it),
+The susceptibilities may depend on the strength of the field at the atom, through the invariants
+:math:`u_{il} = \log(1 + |v_{il}|^2)` for l >= 1 (v in eV/(e A^l), including the external field),
 
 .. math:: S_{il} = 2\, \mathrm{sigmoid}\bigl(W_2\, \mathrm{silu}(a_i + W_1 u_i)\bigr)\, S^0_{il}.
 """
@@ -38,10 +38,10 @@ from muse_lr.units import COULOMB_CONSTANT
 def largest_susceptibilities(width: Tensor, l_max: int) -> Tensor:
     r"""(n, l_max + 1) susceptibilities at which a Gaussian sustains its own multipole.
 
-    :math:`S_l = 1 / D_l`, where :math:`\tfrac12 D_l |M_l|^2` is the energy of a Gaussian multipole
-    with itself: :math:`D_0 = k / \sqrt\pi \sigma` and :math:`D_1 = k / 6 \sqrt\pi \sigma^3`. The
-    Coulomb energy with these terms is never negative, so that with all :math:`S_l < 1 / D_l` the
-    linear response is stable in any structure: there is no polarization catastrophe.
+    :math:`S_l = 1 / D_l`, where :math:`\tfrac12 D_l |M_l|^2` is the self-energy of a Gaussian
+    multipole: :math:`D_0 = k / \sqrt\pi \sigma` and :math:`D_1 = k / 6 \sqrt\pi \sigma^3`. The
+    Coulomb energy including these terms is never negative. With all :math:`S_l < 1 / D_l` the
+    linear response is therefore stable in any structure, without a polarization catastrophe.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def largest_susceptibilities(width: Tensor, l_max: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Modulation:
-    """How susceptibilities depend on the strength of the field.
+    """Dependence of the susceptibilities on the strength of the field.
 
     Attributes
     ----------
@@ -98,20 +98,20 @@ class Modulation:
 
 @dataclass(frozen=True)
 class Response:
-    """What the multipoles of a batch are without a field, and how they answer to one.
+    """Multipoles of a batch without a field, and their response to a field.
 
     Attributes
     ----------
     reference : Tensor
-        (n_atoms, (l_max + 1)^2, channels) M^0 in e A^l; the channels are spins, or one. Their
-        charges need not sum to the totals.
+        (n_atoms, (l_max + 1)^2, channels) M^0 in e A^l, with one channel, or two for spin up and
+        down. The charges need not sum to the totals.
     susceptibility : Tensor
         (n_atoms, l_max + 1, channels) S in e^2 A^(2l) / eV, positive.
     external : Tensor
-        (n_atoms, (order + 1)^2) external potential and its derivatives, eV/(e A^l); the order is
+        (n_atoms, (order + 1)^2) external potential and its derivatives, eV/(e A^l). The order is
         l_max, and at least 1 with a modulation.
     modulation : Modulation or None
-        None where the response is linear.
+        None if the response is linear.
     """
 
     reference: Tensor
@@ -121,23 +121,24 @@ class Response:
 
     @property
     def field_order(self) -> int:
-        """Highest derivative of the potential that acts."""
+        """Highest order of the derivatives of the potential in the response."""
         return order_of(self.external)
 
 
 class PolarizationMap:
-    """M' of M, in the geometry and boundaries of a batch; a Map of the fixed point.
+    """Maps M to M' in the geometry and boundaries of a batch.
 
-    Its tensors are those that :func:`tensors_of` gives.
+    It is a :class:`~muse_lr.charges.solve.fixed_point.Map`, whose tensors are those of
+    :func:`tensors_of`.
 
     Parameters
     ----------
     geometry : Geometry
-        Its edges reach at least ``solver.ewald.cutoff``.
+        With edges up to at least ``solver.ewald.cutoff``.
     width : Tensor
         (n_atoms,) Gaussian standard deviations of the density and of the probe, A, float64.
     solver : ReferenceSolver
-        Built for these widths.
+        Solver for these widths.
     totals : Tensor
         (n_graphs, channels) total charges, e.
     charges : bool
@@ -157,7 +158,7 @@ class PolarizationMap:
         self._first = 0 if charges else 1
 
     def __call__(self, unknowns: Tensor, *tensors: Tensor) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, channels) M' of M."""
+        """M' of the multipoles ``unknowns``, both (n_atoms, (l_max + 1)^2, channels)."""
         positions, cell, *parts = tensors
         response = _response_of(parts)
         geometry = replace(self._geometry, positions=positions, cell=cell)
@@ -184,7 +185,7 @@ class PolarizationMap:
         ----------
         response : Response
         fields : Tensor
-            (n_atoms, (order + 1)^2) of the density itself, eV/(e A^l).
+            (n_atoms, (order + 1)^2) field of the density, without the external field, eV/(e A^l).
         """
         reference, fields = response.reference, fields + response.external
         susceptibility = response.susceptibility
@@ -193,7 +194,7 @@ class PolarizationMap:
             susceptibility = susceptibility * factor
         susceptibility = by_component(susceptibility)
         change = susceptibility * fields[:, : reference.shape[1], None]
-        if self._first:  # the field moves no charge, by its strength neither
+        if self._first:  # charges depend neither on the field nor on its strength
             charges, shares = reference[:, 0], response.susceptibility[:, 0]
         else:
             charges, shares = reference[:, 0] - change[:, 0], susceptibility[:, 0]
@@ -201,31 +202,31 @@ class PolarizationMap:
         return torch.cat([charges[:, None], reference[:, 1:] - change[:, 1:]], dim=1)
 
     def at_rest(self, response: Response) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, channels) multipoles without any field, at the totals."""
+        """(n_atoms, (l_max + 1)^2, channels) multipoles without any field, with given totals."""
         still = replace(response, external=torch.zeros_like(response.external), modulation=None)
         return self.respond(still, still.external)
 
     def work(self, response: Response, moments: Tensor) -> Tensor:
-        r"""(n_graphs,) energy that it takes to polarize, :math:`\sum |\Delta M|^2 / 2 S`, eV.
+        r"""(n_graphs,) work of polarization, :math:`\sum |\Delta M|^2 / 2 S`, eV.
 
-        With it the energy of all multipoles in the field of each other is stationary in the
-        self-consistent multipoles of a linear response. S is that without a modulation.
+        With this term, the energy of interacting multipoles is stationary in the self-consistent
+        multipoles of a linear response. S is the susceptibility without a modulation.
         """
         change = moments - self.at_rest(response)
         own = change**2 / (2 * by_component(response.susceptibility))
-        own = own[:, self._first :]  # charges that do not respond cost nothing
+        own = own[:, self._first :]  # charges that do not respond contribute no work
         index, count = self._geometry.graph_index, self._geometry.num_graphs
         return sum_nodes(own.sum((1, 2)), index, count)
 
 
 def by_component(susceptibility: Tensor) -> Tensor:
-    """(n, l_max + 1, ...) -> (n, (l_max + 1)^2, ...): one for each m."""
+    """Repeat the values of each l for all m: (n, l_max + 1, ...) -> (n, (l_max + 1)^2, ...)."""
     orders = torch.arange(susceptibility.shape[1], device=susceptibility.device)
     return susceptibility[:, orders.repeat_interleave(2 * orders + 1)]
 
 
 def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
-    """What a :class:`PolarizationMap` depends on."""
+    """The differentiable arguments of a :class:`PolarizationMap`."""
     parts = [response.reference, response.susceptibility, response.external]
     modulation = response.modulation
     if modulation is not None:
@@ -234,7 +235,7 @@ def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
 
 
 def _response_of(parts: Sequence[Tensor]) -> Response:
-    """The inverse of :func:`tensors_of`, positions and cell aside."""
+    """The inverse of :func:`tensors_of`, without positions and cell."""
     reference, susceptibility, external, *rest = parts
     modulation = Modulation(*rest) if rest else None
     return Response(reference, susceptibility, external, modulation)

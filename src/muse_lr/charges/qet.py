@@ -1,4 +1,4 @@
-"""Charge equilibration without interactions, in closed form."""
+"""Charge equilibration without Coulomb interactions, in closed form."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from muse_lr.charges.learned import (
 )
 from muse_lr.density import ChargeDensity
 
-#: Smallest hardness: an atom may be soft, but not take any charge for nothing.
+#: Smallest hardness. It bounds the charge of an atom.
 MIN_HARDNESS = 0.05
 
 
 class QETConfig(ChargesConfig):
-    """Keys of the charge equilibration in closed form."""
+    """Configuration of the charge equilibration in closed form."""
 
     kind: Literal["qet"] = "qet"
 
 
 class QETCharges(LearnedCharges):
-    r"""The charges that minimize :math:`\sum_i \chi_i q_i + \tfrac12 \eta_i q_i^2` at the total Q.
+    r"""Charges that minimize :math:`\sum_i \chi_i q_i + \tfrac12 \eta_i q_i^2` at the total Q.
 
     .. math::
        q_i = -\frac{\chi_i}{\eta_i}
              + \frac{1}{\eta_i} \frac{Q + \sum_j \chi_j / \eta_j}{\sum_j 1 / \eta_j},
 
-    with learned electronegativities :math:`\chi` and hardnesses :math:`\eta > 0`, at a cost that is
+    with learned electronegativities :math:`\chi` and hardnesses :math:`\eta > 0`. The cost is
     linear in the number of atoms (the QET layer of matgl). Only the ratios of :math:`\chi` and
-    :math:`\eta` matter, so they have no unit; a hardness starts at 1 plus the smallest allowed.
-    The minimized function is no part of the energy. The constraint couples all atoms of a
+    :math:`\eta` matter, so that they have no unit. The initial hardness is 1 plus the smallest one.
+    The minimized function is not part of the energy. The constraint couples all atoms of a
     structure, so that the model is not size-consistent.
     """
 
@@ -67,7 +67,7 @@ class QETCharges(LearnedCharges):
 
 
 def equilibrated(chi: Tensor, eta: Tensor, totals: Tensor, graph_index: Tensor) -> Tensor:
-    r"""Charges of equal :math:`\chi_i + \eta_i q_i` within each graph.
+    r"""Charges with equal :math:`\chi_i + \eta_i q_i` within each graph.
 
     Parameters
     ----------

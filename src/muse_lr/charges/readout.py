@@ -1,4 +1,4 @@
-"""Charges read from the features of each atom, free or shifted to the exact total charge."""
+"""Charges predicted from features, unconstrained or shifted to the exact total charge."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from muse_lr.structures.graph import NodeFeatures
 
 
 class LatentConfig(ChargesConfig):
-    """Keys of the latent charges."""
+    """Configuration of the latent charges."""
 
     kind: Literal["latent"] = "latent"
 
 
 class LatentCharges(LearnedCharges):
-    """q_i = MLP(h_i) + b(Z_i): free charges, learned from whatever they influence.
+    """Unconstrained charges q_i = MLP(h_i) + b(Z_i).
 
-    The offsets b start at a multiple of the electronegativity, so that anions and cations start
-    with their signs.
+    They are learned from all training targets that depend on them. The initial offsets b are linear
+    in the electronegativity, so that anions and cations start with the correct signs.
 
     The total charge is not constrained, as in the latent Ewald summation (B. Cheng, npj Comput.
     Mater. 11, 80 (2025), arXiv:2408.15165).
@@ -40,7 +40,7 @@ class LatentCharges(LearnedCharges):
         self.offsets = initial_charges(context.elements)
 
     def free_charges(self, features: NodeFeatures, composition: Tensor) -> Tensor:
-        """(n_atoms, 1) charges without a constraint, e."""
+        """(n_atoms, 1) unconstrained charges, e."""
         charges: Tensor = self.readout(features.scalars) + composition @ self.offsets
         return charges
 
@@ -52,13 +52,13 @@ class LatentCharges(LearnedCharges):
 
 
 class ConservedConfig(ChargesConfig):
-    """Keys of the conserved charges."""
+    """Configuration of the conserved charges."""
 
     kind: Literal["conserved"] = "conserved"
 
 
 class ConservedCharges(LatentCharges):
-    """q_i = q0_i + (Q - sum_j q0_j) / N: a uniform shift to the exact total charge.
+    """Charges with a uniform shift to the total charge, q_i = q0_i + (Q - sum_j q0_j) / N.
 
     The shift couples all atoms of a structure, so that the model is not size-consistent.
     """

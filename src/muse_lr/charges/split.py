@@ -1,4 +1,4 @@
-"""Split charges: atoms hand charge to their neighbors."""
+"""Split charges: charge is transferred between neighbors."""
 
 from __future__ import annotations
 
@@ -22,48 +22,50 @@ from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 #: Number of radial functions of the distance.
 RADIAL = 8
-#: Share of the difference of two elements' initial charges that an edge hands over at first.
+#: Initial transfer along an edge, as a fraction of the difference of the elements' initial charges.
 INITIAL_SHARE = 0.125
-#: A total charge may differ from the sum of the constant charges by this much, e.
+#: Allowed difference between a total charge and the sum of the constant charges, e.
 TOLERANCE = 1e-6
 
 
 class SplitConfig(ChargesConfig):
-    """Keys of the split charges."""
+    """Configuration of the split charges."""
 
     kind: Literal["split"] = "split"
     by_element: dict[str, float] = Field(
         {},
-        description="Constant charge of each element, e, to which the transfers are added; those "
-        "not named: 0.",
+        description="Constant charge of each element, e, to which the transfers are added; 0 for "
+        "elements that are not listed.",
     )
     net_charge: Literal["spread", "refuse"] = Field(
         "spread",
-        description="What is done with a total charge that the constants do not have: spread it "
-        "evenly over the atoms, which is not size-consistent, or refuse the structure.",
+        description="Treatment of structures whose total charge is not the sum of the constant "
+        "charges: `spread` distributes the difference evenly over the atoms, which is not "
+        "size-consistent; `refuse` raises an error.",
     )
 
 
 class SplitCharges(LearnedCharges):
-    r"""Charges that neighbors hand to each other: conserved exactly, and locally.
+    r"""Charges from transfers between neighbors, which conserve the charge exactly and locally.
 
     .. math::
        q_i = q^0_i + \sum_j (p_{ij} - p_{ji}), \qquad
        p_{ij} = \phi(r_{ij}) \left[ w \cdot \mathrm{silu}(A h_i + B h_j + C g(r_{ij}))
                 + b(Z_i) - b(Z_j) \right],
 
-    over the edges of the backbone, with a twice continuously differentiable envelope
-    :math:`\phi` that ends at its cutoff. What does not depend on the positions is :math:`q^0_i`:
-    the constants of the elements, plus an even share of the total charge that they do not have.
-    Where they have it (a neutral structure without constants; ions as a sum of formal charges),
-    the model is size-consistent; it is declared so with ``net_charge: refuse``.
+    for the edges of the backbone, with a twice continuously differentiable envelope :math:`\phi`
+    that vanishes at its cutoff. The charges :math:`q^0_i` do not depend on positions. They are the
+    constants of the elements, plus an equal fraction of the remaining total charge. If nothing
+    remains (a neutral structure without constants, or ions whose formal charges sum to the total),
+    the charges are size-consistent. With ``net_charge: refuse`` this is required, and
+    ``size_consistent`` is True.
 
-    The dipole of the transfers depends on differences of positions only, so that there is a
-    polarization in every boundary,
+    The dipole of the transfers depends only on differences of positions, so that the polarization
+    is defined in every boundary,
 
     .. math:: P = \sum_i (\mu_i + q^0_i r_i) + \sum_{(i, j)} p_{ij} (r_i - r_j),
 
-    over the edges with their image vectors (arXiv:2603.14700).
+    with the image vectors of the edges (arXiv:2603.14700).
     """
 
     Config: ClassVar[type[ChargesConfig]] = SplitConfig
@@ -72,15 +74,15 @@ class SplitCharges(LearnedCharges):
 
     def __init__(self, config: SplitConfig, context: ChargesContext) -> None:
         super().__init__(config, context)
-        assert context.cutoff is not None  # there is a backbone, as needs_features says
+        assert context.cutoff is not None  # needs_features requires a backbone
         self.cutoff = context.cutoff
         self.size_consistent = config.net_charge == "refuse"
         unknown = [symbol for symbol in config.by_element if symbol not in context.elements]
         if unknown:
             raise InputError(
-                f"model.charges.by_element names {unknown[0]}, which model.elements does not list"
+                f"model.charges.by_element names {unknown[0]}, which is not in model.elements"
             )
-        # Python numbers: casting the model must not round the charges.
+        # Not a buffer, since a cast of the model must not round the charges.
         self._constants = tuple(config.by_element.get(symbol, 0.0) for symbol in context.elements)
         scalars = context.features.scalars
         hidden = max(scalars // 2, 1)
@@ -118,7 +120,7 @@ class SplitCharges(LearnedCharges):
         receiver: Tensor,
         lengths: Tensor,
     ) -> Tensor:
-        """(E, 1) charge that each edge brings to its receiver, e."""
+        """(E, 1) charge that is transferred to the receiver of each edge, e."""
         hidden = self.receiver(features.scalars)[receiver] + self.sender(features.scalars)[sender]
         hidden = hidden + self.filter(self.radial(lengths))
         offsets = composition @ self.offsets
@@ -129,14 +131,14 @@ class SplitCharges(LearnedCharges):
     def _constant_charges(
         self, composition: Tensor, geometry: Geometry, batch: AtomsBatch
     ) -> Tensor:
-        """(n_atoms, 1) charges before any transfer, e, float64."""
+        """(n_atoms, 1) charges without transfers, e, float64."""
         double = composition.to(torch.float64)
         constants = (double @ double.new_tensor(self._constants))[:, None]
         totals = batch.total_charge[:, None]
         return spread(constants, torch.ones_like(constants), totals, geometry.graph_index)
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse a total charge that the constants do not have, where asked to."""
+        """With ``net_charge: refuse``, refuse total charges that differ from the constants."""
         if not self.size_consistent:
             return
         from ase.data import atomic_numbers
@@ -150,7 +152,7 @@ class SplitCharges(LearnedCharges):
             graph = int(wrong.nonzero()[0])
             raise InputError(
                 f"structure {graph} has the total charge {float(batch.total_charge[graph]):g} but "
-                f"the constant charges of its elements sum to {float(total[graph]):g}: correct "
+                f"the constant charges of its elements sum to {float(total[graph]):g} e; correct "
                 "atoms.info['total_charge'] or model.charges.by_element, or set "
                 "model.charges.net_charge to spread"
             )

@@ -1,4 +1,4 @@
-"""Changes to a resolved configuration by dotted keys: ``--set`` and the variants of a study."""
+"""Overrides of a resolved configuration by dotted keys, for ``--set`` and study variants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from muse_lr.errors import InputError, nearest
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """``"a.b=1e-3"`` as a dotted key and a YAML value."""
+    """Split ``"a.b=1e-3"`` into a dotted key and a YAML value."""
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
         raise InputError(f"--set {text!r}: key=value is needed, e.g. training.epochs=10")
@@ -20,7 +20,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
-    """Assignments as a mapping; a key that stands twice is an error."""
+    """Collect assignments in a dictionary; a repeated key is an error."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -30,14 +30,15 @@ def unique(pairs: Iterable[tuple[str, Any]], option: str) -> dict[str, Any]:
 
 
 def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of a resolved configuration with one dotted key set.
+    """Copy a resolved configuration and set one dotted key.
 
-    A new ``kind`` keeps the keys that all kinds share, and those that were set and that it has.
+    A new ``kind`` keeps two groups of keys: those that both kinds inherit from a common base, and
+    those that the new kind also has and that differ from the default of the old kind.
 
     Raises
     ------
     InputError
-        If the key names nothing in the configuration.
+        If the key does not exist in the configuration.
     """
     head, _, rest = key.partition(".")
     result = dict(raw)
@@ -52,7 +53,7 @@ def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, An
         raise InputError(f"override {key!r}: there is no {head!r}{nearest(head, raw)}")
     if not isinstance(raw[head], Mapping):
         raise InputError(
-            f"override {key!r}: {head!r} is {raw[head]!r} there, it has no key {rest!r}; "
+            f"override {key!r}: {head!r} is {raw[head]!r}, so it has no key {rest!r}; "
             f"set {head!r} as a whole"
         )
     try:
@@ -63,11 +64,11 @@ def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, An
 
 
 def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """What is kept of a section for another kind.
+    """Keys of a section that are kept when its kind changes.
 
-    Keys that both kinds have from a common base class keep their values. Others that happen to have
-    the same name (the radial basis of two backbones) are kept only where they were set: a default
-    of one kind is none of the other.
+    Keys that both kinds inherit from a common base class keep their values. Other keys of the same
+    name, such as the radial basis of two backbones, are kept only if they differ from the default
+    of the old kind. The default of one kind does not apply to the other.
     """
     before = section.get("kind")
     for slot, entries in SLOTS.items():

@@ -1,4 +1,4 @@
-"""The base class of everything that can be plugged into a model."""
+"""The base class of all parts of a model."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary
 
 
 class Part(nn.Module, ABC):
-    """A backbone, a multiscale block, a charge model or a head.
+    """Base class of backbones, multiscale blocks, charge models and heads.
 
-    A part is built from its section of the configuration and declares here what it reads and where
-    it is valid. The model reads these declarations and never asks for the class of a part.
+    A part is built from its section of the configuration. The attributes below declare its inputs
+    and its range of validity. The model uses only these declarations and does not depend on the
+    class of a part.
 
     Attributes
     ----------
     Config : type
-        Schema of its section in the configuration.
+        Schema of the section of the part in the configuration.
     cutoff : float
-        Edges that it needs, A; 0 for none.
+        Cutoff of the edges that the part needs, A; 0 if it needs none.
     boundaries : frozenset of str
-        The boundaries that it supports; structures with others are refused.
+        Supported boundary conditions. Structures with other boundaries raise an error.
     size_consistent : bool
-        Whether copies at a large distance have the sum of their energies, tails aside.
+        Whether the energies of distant copies add up, apart from long-range tails.
     reads_tensors : bool
-        Whether it reads features of l > 0.
+        Whether the part uses features of l > 0.
     reads_field : bool
-        Whether it reads the external electric field.
+        Whether the part uses the external electric field.
     sums_coulomb : bool
-        Whether its energy is the Coulomb energy of the charge density.
+        Whether the energy of the part is the Coulomb energy of the charge density.
     """
 
     Config: ClassVar[type[Strict]]
@@ -45,14 +46,14 @@ class Part(nn.Module, ABC):
     sums_coulomb: ClassVar[bool] = False
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse structures that the part cannot describe.
+        """Raise an error for structures that the part does not support.
 
         Raises
         ------
         InputError
-            With the structure and what to do about it.
+            The message names the structure and a remedy.
         """
 
     def describe(self) -> list[str]:
-        """Lines of ``muse-lr info``; the first follows the name of the part."""
+        """Lines for ``muse-lr info``. The first is printed after the name of the part."""
         return [f"edges up to {self.cutoff:g} A" if self.cutoff else "no edges of its own"]

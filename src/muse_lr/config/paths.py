@@ -24,28 +24,31 @@ def expand_path(path: str, base: Path) -> str:
     return str((base / VARIABLE.sub(lambda match: _value(match[1]), path)).resolve())
 
 
+def reference_data() -> Path:
+    """The directory of the reference data, from the environment variable ``MUSE_LR_DATA``.
+
+    A relative value is relative to the working directory.
+
+    Raises
+    ------
+    InputError
+        If the variable is not set.
+    """
+    return Path(_environment_variable("MUSE_LR_DATA")).resolve()
+
+
 def _value(name: str) -> str:
     if name == "MUSE_LR_DATASETS":
         from muse_lr.datasets import directory
 
         return str(directory())
     if name == "MUSE_LR_DATA":
-        return str(_reference_data())
+        return str(reference_data())
+    return _environment_variable(name)
+
+
+def _environment_variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise InputError(
-            f"the configuration names ${{{name}}}, which is not set: export {name}=..."
-        )
+        raise InputError(f"the environment variable {name} is not set: export {name}=...")
     return value
-
-
-def _reference_data() -> Path:
-    if os.environ.get("MUSE_LR_DATA"):
-        return Path(os.environ["MUSE_LR_DATA"]).resolve()
-    default = Path.cwd().parent / "shared" / "data"
-    if default.is_dir():
-        return default
-    raise InputError(
-        "the configuration names ${MUSE_LR_DATA}, which is not set: "
-        "export MUSE_LR_DATA=/path/to/the/reference/data"
-    )

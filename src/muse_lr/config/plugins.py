@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
@@ -85,41 +85,30 @@ def load_external(slot: str, path: str, base: type) -> Any:
     return _checked(path, base, f"{slot} kind {path!r}")
 
 
-def external_kinds(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Slot and kind of every part in a ``model`` section, in the order of the slots."""
-    for slot in ("backbone", "multiscale", "charges"):
-        yield from _kind_of(slot, config.get(slot))
-    heads = config.get("heads")
-    for section in heads.values() if isinstance(heads, Mapping) else ():
-        yield from _kind_of("head", section)
-
-
-def origins(config: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Kind, distribution and version of the parts in a ``model`` section from outside."""
-    by_name = {(plugin.slot, plugin.kind): plugin for plugin in find_plugins()}
-    found = []
-    for slot, kind in external_kinds(config):
-        plugin = by_name.get((slot, kind))
-        if plugin is not None:
-            name, version = plugin.distribution, plugin.version
-        elif ":" in kind:
-            name, version = _owner_of(kind.split(":")[0])
+def external_kinds(config: Any) -> Iterator[tuple[str, str]]:
+    """Slot and kind of every part in a ``model`` section, the parts inside of parts included."""
+    if not isinstance(config, Mapping):
+        return
+    for key, section in config.items():
+        if key == "heads" and isinstance(section, Mapping):
+            named = [("head", head) for head in section.values()]
+        elif key in ("backbone", "multiscale", "charges"):
+            named = [(key, section)]
         else:
             continue
-        found.append({"slot": slot, "kind": kind, "distribution": name, "version": version})
-    return found
-
-
-def _kind_of(slot: str, section: Any) -> Iterable[tuple[str, str]]:
-    kind = section.get("kind") if isinstance(section, Mapping) else None
-    return [(slot, kind)] if isinstance(kind, str) else []
+        for slot, part in named:
+            kind = part.get("kind") if isinstance(part, Mapping) else part
+            if isinstance(kind, str):
+                yield slot, kind
+            # A hierarchy names the backbone of its levels in its own section.
+            yield from external_kinds(part)
 
 
 def _identity(owner: metadata.Distribution) -> tuple[str, str]:
     return str(owner.metadata["Name"]), owner.version
 
 
-def _owner_of(module: str) -> tuple[str, str]:
+def owner_of(module: str) -> tuple[str, str]:
     """Distribution and version that a module belongs to; empty for a plain file."""
     names = metadata.packages_distributions().get(module.split(".")[0], [])
     return (names[0], metadata.version(names[0])) if names else ("", "")
@@ -132,11 +121,11 @@ def _checked(path: str, base: type, what: str) -> Any:
     try:
         module = _imported(module_name)
     except ModuleNotFoundError as error:
-        if error.name is not None and module_name.startswith(error.name):
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise InputError(f"{what}: there is no module {module_name!r}; install it") from error
         raise InputError(f"{what}: importing {module_name} failed: {error}") from error
-    except Exception as error:  # whatever the code of others raises
-        reason = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # the code of a plugin may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{what}: importing {module_name} failed: {reason}") from error
     part = getattr(module, name, None)
     if part is None:
@@ -146,6 +135,11 @@ def _checked(path: str, base: type, what: str) -> Any:
     schema = getattr(part, "Config", None)
     if not (isinstance(schema, type) and issubclass(schema, Strict)):
         raise InputError(f"{what}: {name} has no Config derived from the Config of its base class")
+    if "kind" not in schema.model_fields:
+        raise InputError(f"{what}: the Config of {name} is not derived from that of its base class")
+    missing = ", ".join(sorted(getattr(part, "__abstractmethods__", ())))
+    if missing:
+        raise InputError(f"{what}: {name} does not define {missing}")
     return part
 
 

@@ -1,16 +1,23 @@
-"""The parts that can be plugged in, by name.
+"""The registry of parts and solvers by name.
 
-A part of the package is one file and one line here; the values are import paths, so that naming a
-part imports nothing. Parts from outside are named as ``package.module:Class`` or registered by an
-entry point of their distribution (:mod:`muse_lr.config.plugins`).
+Each part of the package has one line here. The values are import paths, so that the registry does
+not import the parts. Parts of other packages are given as ``package.module:Class`` or registered by
+an entry point of their distribution (:mod:`muse_lr.config.plugins`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from muse_lr.config.plugins import find_plugins, load_external
+from muse_lr.config.plugins import (
+    Plugin,
+    external_kinds,
+    find_plugins,
+    load_external,
+    owner_of,
+)
 from muse_lr.errors import InputError, nearest
 
 BACKBONES = {
@@ -60,7 +67,7 @@ SLOTS = {
     "head": HEADS,
     "solver": SOLVERS,
 }
-#: The class that a part from outside must be derived from.
+#: The base class that a part of another package must inherit from.
 BASES = {
     "backbone": "muse_lr.backbones.base:Backbone",
     "multiscale": "muse_lr.multiscale.base:Multiscale",
@@ -70,7 +77,7 @@ BASES = {
 
 
 def kinds(slot: str) -> list[str]:
-    """The names that a slot knows, those of installed plugins included."""
+    """All kinds of a slot, including those of installed plugins."""
     taken = SLOTS[slot]
     plugins = [plugin.kind for plugin in find_plugins() if plugin.slot == slot]
     return sorted({*taken, *plugins})
@@ -88,7 +95,7 @@ def lookup(slot: str, kind: object) -> Any:
     Raises
     ------
     InputError
-        If nothing of that name is registered, or what is named cannot be used as such a part.
+        If the kind is not registered, or if the class cannot be used in this slot.
     """
     entries = SLOTS[slot]
     if isinstance(kind, str) and kind in entries:
@@ -97,17 +104,44 @@ def lookup(slot: str, kind: object) -> Any:
     if isinstance(kind, str) and base is not None:
         if ":" in kind:
             return load_external(slot, kind, _load(base))
-        for plugin in find_plugins():
-            if (plugin.slot, plugin.kind) == (slot, kind):
-                return plugin.load(_load(base))
+        plugins = _plugins_of(slot, kind)
+        if len(plugins) > 1:
+            owners = " and ".join(plugin.distribution for plugin in plugins)
+            raise InputError(
+                f"{slot} kind {kind!r} is registered by {owners}: uninstall all but one of them, "
+                "or name the class as package.module:Class"
+            )
+        if plugins:
+            return plugins[0].load(_load(base))
     known = kinds(slot)
     raise InputError(
         f"unknown {slot} kind {kind!r}{nearest(str(kind), known)}; known: {', '.join(known)}"
     )
 
 
+def origins(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Kind, distribution and version of the plugins in a ``model`` section.
+
+    The distribution of a part that is named as ``package.module:Class`` is empty if the module
+    belongs to none.
+    """
+    found = []
+    for slot, kind in dict.fromkeys(external_kinds(config)):
+        plugins = _plugins_of(slot, kind)
+        if kind in SLOTS[slot]:
+            continue  # a plugin of the same name is not used
+        if ":" in kind:
+            name, version = owner_of(kind.split(":")[0])
+        elif plugins:
+            name, version = plugins[0].distribution, plugins[0].version
+        else:
+            continue
+        found.append({"slot": slot, "kind": kind, "distribution": name, "version": version})
+    return found
+
+
 def clashes() -> list[str]:
-    """One line for each name of a plugin that is taken already."""
+    """One line for each plugin whose slot is unknown or whose name is already in use."""
     found, seen = [], dict[tuple[str, str], str]()
     for plugin in find_plugins():
         key = (plugin.slot, plugin.kind)
@@ -123,7 +157,7 @@ def clashes() -> list[str]:
 
 
 def broken_plugins() -> list[str]:
-    """One line for each installed plugin that cannot be used; all of them are imported."""
+    """One line for each installed plugin that cannot be used. Imports all plugins."""
     found = clashes()
     for plugin in find_plugins():
         if plugin.slot not in BASES:
@@ -133,6 +167,10 @@ def broken_plugins() -> list[str]:
         except InputError as error:
             found.append(str(error))
     return found
+
+
+def _plugins_of(slot: str, kind: str) -> list[Plugin]:
+    return [plugin for plugin in find_plugins() if (plugin.slot, plugin.kind) == (slot, kind)]
 
 
 def _load(path: str) -> Any:

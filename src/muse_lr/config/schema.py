@@ -1,4 +1,4 @@
-"""The strict base of every configuration section, and errors that name the key."""
+"""The base class of configuration sections, and validation errors that name the key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from muse_lr.errors import InputError, nearest
 
 
 class Strict(BaseModel):
-    """A configuration section: unknown keys are refused, values are immutable.
+    """A configuration section. Unknown keys raise an error, and values are immutable.
 
     Attributes
     ----------
     renamed : dict of str to str
-        Former name of a key -> its name, for the message that refuses the former.
+        Former name of a key -> current name, for the error message.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
@@ -32,14 +32,14 @@ NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def check_name(name: str, what: str) -> str:
-    """Refuse names that cannot be a file name or that lead elsewhere."""
+    """Raise an error for names that are not safe as a file name."""
     if not NAME.fullmatch(name) or name in (".", ".."):
         raise InputError(f"{what} {name!r}: only letters, digits, '_', '.' and '-' are allowed")
     return name
 
 
 def check_elements(symbols: Iterable[str]) -> None:
-    """Refuse what is no symbol of an element."""
+    """Raise an error for strings that are not chemical symbols."""
     from ase.data import atomic_numbers
 
     for symbol in symbols:
@@ -48,7 +48,7 @@ def check_elements(symbols: Iterable[str]) -> None:
 
 
 class PartError(ValueError):
-    """Problems inside a nested section: pairs of a dotted path and a message."""
+    """Problems inside a nested section, as pairs of a dotted path and a message."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
@@ -56,12 +56,12 @@ class PartError(ValueError):
 
 
 def validate(schema: type[S], data: Any, source: str = "") -> S:
-    """``data`` as an instance of ``schema``.
+    """Validate ``data`` and return an instance of ``schema``.
 
     Raises
     ------
     InputError
-        One line that names the source, the first wrong key and what is wrong with it.
+        One line with the source, the first invalid key and its problem.
     """
     try:
         return schema.model_validate(data)
@@ -74,7 +74,7 @@ def validate(schema: type[S], data: Any, source: str = "") -> S:
 
 
 def validate_part(schema: type[S], data: Any) -> S:
-    """Like :func:`validate`, for use in a validator: the outer section adds its path."""
+    """Like :func:`validate`, for use in a validator of an outer section, which adds its path."""
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -100,7 +100,7 @@ def _problems(error: ValidationError, schema: type[BaseModel]) -> list[tuple[str
 
 
 def _unknown_key(schema: type[BaseModel], path: tuple[int | str, ...]) -> str:
-    """What is wrong with a key that the section at ``path`` does not have."""
+    """Message for a key that does not exist in its section."""
     section, key = _schema_at(schema, path[:-1]), str(path[-1])
     if section is None:
         return "unknown key"
@@ -118,7 +118,7 @@ def _lower(message: str) -> str:
 
 
 def _schema_at(schema: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The schema of the section at ``path``, None where it is not known."""
+    """The schema of the section at ``path``, or None if it cannot be determined."""
     for key in path:
         field = schema.model_fields.get(str(key))
         if field is None or not isinstance(field.annotation, type):

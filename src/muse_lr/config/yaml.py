@@ -1,4 +1,8 @@
-"""YAML 1.2, safely: numbers like 1e-6 are numbers, No is an element, duplicate keys are refused."""
+"""Reading and writing of YAML files.
+
+YAML 1.2 is used: 1e-6 is a number, No is a string (the symbol of nobelium), and duplicate keys
+raise an error. Only plain data is loaded.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from muse_lr.utils.files import atomic_write
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The data in a YAML text; ``source`` names it in errors.
+    """Parse a YAML text; ``source`` is its name in error messages.
 
     Raises
     ------
@@ -35,7 +39,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file."""
+    """Read a YAML file that contains a mapping."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -50,7 +54,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def format_yaml(data: Any) -> str:
-    """``data`` as YAML text, mappings in their order, short sequences on one line."""
+    """Format ``data`` as YAML. Mappings keep their order; short sequences are on one line."""
     from ruamel.yaml import YAML
 
     writer = YAML(typ="safe", pure=True)
@@ -69,7 +73,7 @@ def dump_yaml(data: Any, path: str | Path) -> None:
 
 
 def _plain(data: Any) -> Any:
-    """Tuples as lists, paths as text: what YAML knows."""
+    """Convert tuples to lists and paths to strings, which YAML supports."""
     if isinstance(data, dict):
         return {str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What is in a file of reference data, and what is wrong with it: all of it, not the first."""
+"""Check a file of reference data: statistics and a list of all problems."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from muse_lr.data.suspicions import find_duplicates, find_suspicions
 from muse_lr.data.units_check import unit_hints
 from muse_lr.errors import InputError
 
-#: Outliers are beyond so many robust standard deviations and so many eV/atom.
+#: An outlier exceeds both thresholds: robust standard deviations and eV/atom.
 OUTLIER_SCORE = 12.0
 OUTLIER_ENERGY = 0.02
-#: Fewer frames for each determined E0 say nothing about outliers.
+#: Outliers are only searched for with at least this many frames per determined E0.
 FEWEST_FRAMES = 4
 
 
 def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> CheckReport:
-    """Read a file and look for everything that is wrong with it.
+    """Read a file and report everything that is wrong with it.
 
     Parameters
     ----------
     path : str or Path
     keys : mapping, optional
-        Label -> key in the file; default: the first usual key that is present.
+        Label -> key in the file; default: the first default key that is present.
 
     Raises
     ------
     InputError
-        Only if ``keys`` names no label; all else is in the report.
+        If ``keys`` contains an unknown label. All other problems are findings of the report.
     """
     keys = dict(keys or {})
     check_label_names(list(keys), "keys")
@@ -75,7 +75,7 @@ def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> Check
 def _check_frame(
     report: CheckReport, frame: int, atoms: Atoms, keys: Mapping[str, str]
 ) -> dict[str, NDArray[np.float64]]:
-    """The good labels of a frame; problems go into the report."""
+    """Return the valid labels of a frame and add its problems to the report."""
     try:
         state_charge(atoms)
     except InputError as error:
@@ -99,7 +99,7 @@ def _check_frame(
         elif value is not None:
             values[label] = value
         if conflicting(atoms, key):
-            text = f"two different values under {key!r}: its own, and one of a calculator"
+            text = f"two different values under {key!r}: one in info or arrays, one of a calculator"
             report.findings.append(Finding("error", f"{label} conflict", text, frame))
     if not problems:
         for kind, message, size in find_suspicions(atoms, values):
@@ -148,7 +148,7 @@ def _check_presence(
             add(Finding("error", f"missing {label}", f"on all frames: {text}"))
         elif label == "energy":
             there = ", ".join(report.keys) or "none"
-            text = f"no energy under a usual key; name it with --keys energy=KEY; keys: {there}"
+            text = f"no energy under a usual key; give it with --keys energy=KEY; keys: {there}"
             add(Finding("error", "missing energy", text))
         elif label == "forces":
             add(Finding("warning", "missing forces", "there are no forces"))
@@ -159,7 +159,7 @@ def _check_energies(
     structures: Mapping[int, Atoms],
     values: Mapping[int, Mapping[str, NDArray[np.float64]]],
 ) -> None:
-    """Outliers, undetermined E0s, units, duplicates."""
+    """Look for outliers, undetermined E0s, wrong units and duplicates."""
     broken = {finding.frame for finding in report.errors}
     indices = [i for i in structures if i not in broken]
     atoms = [structures[i] for i in indices]
@@ -188,8 +188,8 @@ def _check_energies(
 def _outliers(fit: CompositionFit, frames: list[int]) -> Iterator[Finding]:
     if fit.rank < len(fit.e0):
         text = (
-            f"the compositions have rank {fit.rank} for {len(fit.e0)} elements: E0s from least "
-            "squares are not unique; give model.e0 if energies of other compositions matter"
+            f"the compositions have rank {fit.rank} for {len(fit.e0)} elements, so that "
+            "least-squares E0s are not unique: give model.e0 to predict other compositions"
         )
         yield Finding("warning", "rank", text)
     if len(frames) < FEWEST_FRAMES * fit.rank:
@@ -199,7 +199,7 @@ def _outliers(fit: CompositionFit, frames: list[int]) -> Iterator[Finding]:
         excess = float(fit.residuals[k]) - center
         if fit.scores[k] > OUTLIER_SCORE and abs(excess) > OUTLIER_ENERGY:
             text = (
-                f"the energy is an outlier: {excess:+.3g} eV/atom from what the composition "
-                f"explains, {fit.scores[k]:.0f} robust standard deviations"
+                f"the energy is an outlier: {excess:+.3g} eV/atom from the fit to the composition, "
+                f"{fit.scores[k]:.0f} robust standard deviations"
             )
             yield Finding("warning", "energy outlier", text, frames[k], size=abs(excess))

@@ -1,4 +1,4 @@
-"""A check report as text for the terminal."""
+"""Format a check report as text for the terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from muse_lr.data.findings import CheckReport, Finding
 from muse_lr.data.formats import printable
 from muse_lr.data.labels import LABELS
 
-#: How many frames of one kind of finding are named, and how many keys are listed.
+#: Largest numbers of frames listed per kind of finding, and of keys listed.
 NAMED_FRAMES = 6
 NAMED_KEYS = 24
 
 
 def format_report(report: CheckReport) -> str:
-    """Statistics first, then errors and warnings, each kind once with the frames it is in."""
+    """Format the statistics, then errors and warnings: one line per kind, with its frames."""
     rows = list(_statistics(report)) if report.n_frames else []
     width = max((len(name) for name, _ in rows), default=0)
     lines = [printable(report.path)]
@@ -33,7 +33,7 @@ def _statistics(report: CheckReport) -> Iterable[tuple[str, str]]:
     low, high = report.sizes
     atoms = sum(report.elements.values())
     yield "frames", f"{report.n_frames:,}"
-    yield "atoms", f"{low if low == high else f'{low} to {high}'} a frame, {atoms:,} in all"
+    yield "atoms", f"{low if low == high else f'{low} to {high}'} per frame, {atoms:,} in total"
     yield "elements", _counted(report.elements)
     yield "boundaries", _counted(report.boundaries)
     yield "total charge", _stated(report.total_charges, report.n_frames, "not stated: 0")

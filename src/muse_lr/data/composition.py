@@ -1,4 +1,4 @@
-"""How far the composition alone explains the energies: a robust least-squares fit of E0s."""
+"""Robust least-squares fit of atomic reference energies (E0s) to the compositions."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-#: Rows whose residual is beyond so many robust standard deviations are left out of the fit.
+#: Rows with a residual above this many robust standard deviations are left out of the fit.
 TRIM = 10.0
-#: If more than this share is left out, the data is a mixture rather than spoilt.
+#: If a larger fraction would be left out, the data is a mixture and all rows are kept.
 MOST_OUTLIERS = 0.2
 ITERATIONS = 30
-#: Makes the median absolute deviation a standard deviation for normal errors.
+#: Converts the median absolute deviation to a standard deviation, for normal errors.
 MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True)
 class CompositionFit:
-    """E(frame) ~ sum over elements of count x E0.
+    """Result of the fit E(frame) ~ sum over elements of count x E0.
 
     Attributes
     ----------
     e0 : dict of str to float
-        Energy by element, eV; of least norm where the rank is deficient.
+        Energy of each element, eV; the least-norm solution if the rank is deficient.
     rank : int
-        Of the matrix of counts; below ``len(e0)`` the E0s are not unique.
+        Rank of the matrix of counts. If it is below ``len(e0)``, the E0s are not unique.
     residuals : ndarray
-        (n_frames,) in eV/atom.
+        (n_frames,) energy minus fit, eV/atom.
     scores : ndarray
-        (n_frames,) distance of each residual from the median in robust standard deviations.
+        (n_frames,) distance of each residual from the median, in robust standard deviations.
     """
 
     e0: dict[str, float]
@@ -49,7 +49,7 @@ class CompositionFit:
 def fit_composition(
     structures: Sequence[Atoms], energies: NDArray[np.float64]
 ) -> CompositionFit | None:
-    """Fit E0s to energies per atom, leaving out gross outliers; None without structures.
+    """Fit E0s to energies per atom and leave out gross outliers; None without structures.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def fit_composition(
 
 
 def _least_absolute(rows: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solution of least absolute residuals, which outliers hardly move (reweighted squares)."""
+    """Least absolute residuals by reweighted least squares, robust against outliers."""
     weights = np.ones_like(targets)
     solution = np.zeros_like(rows[0])
     for _ in range(ITERATIONS):
@@ -90,5 +90,5 @@ def _least_absolute(rows: NDArray[np.float64], targets: NDArray[np.float64]) -> 
 def _robust_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
     distance = np.abs(values - np.median(values))
     sigma = MAD_TO_SIGMA * float(np.median(distance))
-    # Identical energies have no spread: rounding errors are no outliers then.
+    # Identical energies have no spread; the floor keeps rounding errors from being outliers.
     return distance / max(sigma, 1e-6)

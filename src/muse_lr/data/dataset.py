@@ -1,4 +1,4 @@
-"""Frames as tensors with their neighbor lists, split and batched reproducibly."""
+"""Data sets of structures with neighbor lists; reproducible splits and batches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
 
 @dataclass(frozen=True)
 class Dataset:
-    """Structures ready to be batched.
+    """Structures with neighbor lists and labels.
 
     Attributes
     ----------
     structures : list of AtomsData
     frames : list of Frame
-        What they were made from, in the same order.
+        The frames that the structures were made from, in the same order.
     labels : tuple of str
-        What every batch carries, NaN where a structure lacks it.
+        Labels of every batch; NaN for a structure without the label.
     """
 
     structures: list[AtomsData]
@@ -39,7 +39,7 @@ class Dataset:
     ) -> Dataset:
         """Build the neighbor lists of frames up to ``cutoff`` (A).
 
-        ``labels`` are carried by every batch beside those that any frame has.
+        Every batch has the labels of all frames and, in addition, ``labels``.
         """
         structures = []
         for frame in frames:
@@ -51,13 +51,13 @@ class Dataset:
         return cls(structures, list(frames), tuple(sorted(carried)))
 
     def batch(self, indices: Sequence[int]) -> AtomsBatch:
-        """The structures of ``indices`` as one batch."""
+        """Collate the structures of ``indices`` into one batch."""
         return AtomsBatch.from_structures([self.structures[i] for i in indices], self.labels)
 
     def batches(self, order: Sequence[int], graphs: int, edges: int | None) -> list[list[int]]:
-        """Cut ``order`` into batches of at most ``graphs`` structures and ``edges`` edges.
+        """Divide ``order`` into batches of at most ``graphs`` structures and ``edges`` edges.
 
-        A structure that alone exceeds ``edges`` has a batch of its own.
+        A single structure with more than ``edges`` edges forms a batch of its own.
         """
         batches: list[list[int]] = []
         filled = 0
@@ -73,7 +73,7 @@ class Dataset:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of the training data in an epoch: it depends on nothing but seed and epoch."""
+    """Order of the training data in an epoch; it depends on seed and epoch only."""
     permutation: list[int] = np.random.default_rng([seed, epoch]).permutation(count).tolist()
     return permutation
 
@@ -81,12 +81,12 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
 def split_frames(
     frames: Sequence[Frame], share: float, seed: int
 ) -> tuple[list[Frame], list[Frame]]:
-    """Draw a share of the frames for validation: (rest, validation), each in file order."""
+    """Split frames at random into (training, validation), each in file order."""
     count = max(1, round(share * len(frames)))
     if count >= len(frames):
         raise InputError(
-            f"data.valid: {len(frames)} frames are too few to set aside {share:g} of them; "
-            "give files for data.valid"
+            f"data.valid: {len(frames)} frames are too few to use a fraction of {share:g} for "
+            "validation; give files for data.valid"
         )
     chosen = set(np.random.default_rng([seed, 0]).permutation(len(frames))[:count].tolist())
     rest = [frame for i, frame in enumerate(frames) if i not in chosen]
@@ -94,6 +94,6 @@ def split_frames(
 
 
 def elements_of(frames: Sequence[Frame]) -> tuple[str, ...]:
-    """The chemical symbols in the frames, by atomic number."""
+    """Chemical symbols of the frames, ordered by atomic number."""
     numbers = sorted({int(z) for frame in frames for z in frame.atoms.numbers})
     return tuple(chemical_symbols[z] for z in numbers)

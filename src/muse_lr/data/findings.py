@@ -1,4 +1,4 @@
-"""The records of a data check: findings and the report that holds them."""
+"""Data classes of a data check: single findings and the report of a file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or suspicious.
+    """One error or warning.
 
     Attributes
     ----------
     severity : str
-        "error": the file cannot be trained on as it is; "warning": look at it.
+        "error": the file cannot be used for training; "warning": it can, but should be checked.
     kind : str
-        A short name, the same for all findings of one sort.
+        Short name, the same for all findings of one kind.
     message : str
     frame, atom : int or None
-        Counted from 0; None if the file, or the frame, as a whole is meant.
+        Counted from 0; None if the finding concerns the whole file, or the whole frame.
     size : float
-        How bad it is among findings of its kind; the worst is printed first.
+        Severity among findings of one kind; the largest is printed first.
     """
 
     severity: Severity
@@ -44,22 +44,22 @@ class CheckReport:
     ----------
     path : Path
     n_frames : int
-        That could be parsed.
+        Number of frames that could be parsed.
     sizes : (int, int)
-        Fewest and most atoms of a frame.
+        Smallest and largest number of atoms in a frame.
     elements, boundaries : dict of str to int
-        Atoms by element, frames by boundary (FFF, TTF, TTT).
+        Number of atoms per element, and of frames per boundary (FFF, TFF, TTF, TTT).
     total_charges, spins : dict of str to int
-        Frames by stated value.
+        Number of frames per given value.
     labels : dict of str to (str, int)
-        Label -> its key and how many frames carry it.
+        Label -> its key and the number of frames that carry it.
     keys : dict of str to int
-        All other keys and how many frames carry them.
+        All other keys -> number of frames that carry them.
     energy_range : (float, float) or None
         Lowest and highest energy, eV/atom.
     fit : CompositionFit or None
     force_rms, force_max : float or None
-        Of the components, and of the vectors, eV/A.
+        RMS of the force components and largest norm of a force, eV/A.
     findings : list of Finding
     """
 
@@ -80,10 +80,10 @@ class CheckReport:
 
     @property
     def errors(self) -> list[Finding]:
-        """The findings that make the file unusable as it is."""
+        """Findings that prevent training on the file."""
         return [finding for finding in self.findings if finding.severity == "error"]
 
     @property
     def warnings(self) -> list[Finding]:
-        """The findings that deserve a look."""
+        """Findings that do not prevent training."""
         return [finding for finding in self.findings if finding.severity == "warning"]

@@ -1,8 +1,8 @@
-"""Files into structures: extended XYZ, ASE databases, and whatever else ASE reads.
+"""Read structures from extended XYZ, ASE databases and all other formats of ASE.
 
-Extended XYZ is split into frames here and each one is given to ASE's parser, because ASE stops
-silently at a blank line, cannot say which frame is broken, and seeks in compressed files, which
-decompresses them again and again.
+Extended XYZ files are split into frames here, and each frame is parsed by ASE. ASE's own reader
+stops silently at a blank line, does not report which frame is malformed, and seeks in compressed
+files, which decompresses them repeatedly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
 }
 
-#: What the parsers raise on malformed input; ASE has no common base class for it.
+#: Exceptions that parsers raise on malformed input; ASE has no common base class.
 MALFORMED = (
     ArithmeticError,
     AssertionError,
@@ -64,14 +64,14 @@ MALFORMED = (
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A place in a file that is no structure.
+    """A part of a file that could not be read as a structure.
 
     Attributes
     ----------
     message : str
-        What is wrong.
+        Description of the problem.
     frame : int or None
-        Index of the frame from 0, None if the file as a whole is meant.
+        Index of the frame, from 0; None if the problem concerns the whole file.
     """
 
     message: str
@@ -79,23 +79,23 @@ class Unreadable:
 
 
 def printable(text: object) -> str:
-    """``text`` on one line, control characters escaped."""
+    """Put ``text`` on one line and escape control characters."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def place(path: str | Path, frame: int | None) -> str:
-    """``"file.xyz, frame 12"``; frames are counted from 0, as in ASE."""
+    """Describe a frame as ``"file.xyz, frame 12"``; frames are counted from 0, as in ASE."""
     return printable(path) if frame is None else f"{printable(path)}, frame {frame}"
 
 
 def read_atoms(path: str | Path) -> list[Atoms]:
-    """All structures of a file.
+    """Read all structures of a file.
 
     Parameters
     ----------
     path : str or Path
         Extended XYZ (plain, .gz, .xz, .bz2), an ASE database (.db; its key-value pairs and data
-        go into ``atoms.info``) or anything else that ``ase.io.read`` knows.
+        are copied to ``atoms.info``) or any other format of ``ase.io.read``.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def read_atoms(path: str | Path) -> list[Atoms]:
 
 
 def scan_file(path: str | Path) -> Iterator[Atoms | Unreadable]:
-    """The structures of a file in order, and what could not be read in their place."""
+    """Yield the structures of a file in order, and :class:`Unreadable` for unreadable parts."""
     path = Path(path)
     problem = _not_a_file(path)
     if problem is not None:
@@ -128,10 +128,10 @@ def scan_file(path: str | Path) -> Iterator[Atoms | Unreadable]:
 
 
 def _not_a_file(path: Path) -> str | None:
-    """Why a path cannot be read at all, if so."""
+    """Return why a path cannot be read, or None."""
     try:
         if path.is_dir():
-            return "this is a directory: name a file"
+            return "this is a directory: give a file"
         if path.exists() and not path.is_file():
             return "this is not a regular file"
         with open(path, "rb") as handle:
@@ -149,7 +149,7 @@ def _scan_extxyz(path: Path, compression: str) -> Iterator[Atoms | Unreadable]:
             content = COMPRESSED[compression](content)
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        yield Unreadable("this is not a text file, so no extended XYZ file")
+        yield Unreadable("this is not a text file, so it cannot be extended XYZ")
     except EOFError:
         yield Unreadable(f"the {compression} file is truncated: it ends early")
     except (lzma.LZMAError, zlib.error, ValueError, OSError) as error:
@@ -162,7 +162,7 @@ def _scan_extxyz(path: Path, compression: str) -> Iterator[Atoms | Unreadable]:
 
 
 def _split_frames(text: str) -> Iterator[Atoms | Unreadable]:
-    """Cut an extended XYZ file into frames and parse each."""
+    """Split an extended XYZ file into frames and parse each."""
     lines = text.split("\n")
     cut_line = len(lines) - 1 if lines[-1].strip() else None  # no newline at the end of the file
     last = max((i for i, line in enumerate(lines) if line.strip()), default=-1)
@@ -173,7 +173,7 @@ def _split_frames(text: str) -> Iterator[Atoms | Unreadable]:
         size = _frame_size(lines[start])
         if size is None:
             what = repr(lines[start][:40]) if lines[start].strip() else "a blank line"
-            message = f"line {start + 1} is {what} where the number of atoms of a frame belongs"
+            message = f"line {start + 1} is {what}, but the number of atoms of a frame is expected"
             yield Unreadable(message, frame)
             return
         if size == 0:
@@ -202,14 +202,14 @@ def _frame_size(line: str) -> int | None:
 
 
 def _is_cut(rows: list[str]) -> bool:
-    """Whether the last row has fewer columns, or fewer decimals than all the others agree on."""
+    """Whether the last row has fewer columns, or fewer decimals than all other rows have."""
     *complete, final = [row.split() for row in rows]
     if not complete:
         return False
     if len(final) < len(complete[0]):
         return True
     decimals = {len(row[-1].partition(".")[2]) for row in complete if row}
-    # Few decimals may be written by hand, each number as it comes.
+    # Up to three decimals may be written by hand, with different lengths.
     return min(decimals) == max(decimals) > 3 and len(final[-1].partition(".")[2]) < min(decimals)
 
 
@@ -224,11 +224,13 @@ def _read_all(path: Path, read: Callable[[str], list[Atoms]]) -> Iterator[Atoms 
     try:
         structures = read(os.path.abspath(path))
     except MALFORMED as error:
-        yield Unreadable(f"malformed or truncated, or not a format of ASE: {_first_line(error)}")
+        yield Unreadable(
+            f"malformed, truncated, or not a format that ASE reads: {_first_line(error)}"
+        )
         return
     structures = [atoms for atoms in structures if atoms is not None]
     if not structures:
-        yield Unreadable("there are no structures in this file")
+        yield Unreadable("the file contains no structures")
     for frame, atoms in enumerate(structures):
         yield atoms if len(atoms) else Unreadable("the frame has no atoms", frame)
 

@@ -1,4 +1,4 @@
-"""Reference values of a structure: their names, shapes, units and usual keys.
+"""Labels (reference values) of a structure: names, shapes, units and default keys.
 
 ==========  ============  =======================================================
 label       shape         unit and convention
@@ -14,15 +14,15 @@ potential   (n,)          V, of all other atoms at each atom, averaged over its 
 bec         (n, 3, 3)     e, Born effective charges dP_a/dr_b, row a, column b
 ==========  ============  =======================================================
 
-A stress may be given as 3 x 3, 9 or 6 numbers (Voigt, ASE's order xx, yy, zz, yz, xz, xy), or as
-a virial in eV under a key that contains "virial": stress = -virial / volume. Born charges may
-be given as 9 numbers an atom, quadrupoles as 9 numbers, row by row. Data that has the displacement
-first, dP_b/dr_a, is read with ".T" behind the key: ``REF_bec.T``. Quadrupoles have several
-conventions, so that no usual key is taken for one: Psi4's traceless ones (those of SPICE) are 2/3
-of these.
+A stress is given as 3 x 3, 9 or 6 numbers (Voigt, ASE's order xx, yy, zz, yz, xz, xy), or as a
+virial in eV under a key that contains "virial": stress = -virial / volume. Born effective charges
+can be given as 9 numbers per atom and quadrupoles as 9 numbers, row by row. Born effective charges
+that are stored with the displacement first, dP_b/dr_a, are read with ".T" appended to the key:
+``REF_bec.T``. There are several conventions for quadrupoles, so that generic keys are not read as
+one. The traceless quadrupoles of Psi4 (used in SPICE) are 2/3 of those defined here.
 
-A key is looked for in ``atoms.arrays``, then in ``atoms.info``, then in the results of the
-calculator, where ASE's reader of extended XYZ puts energy, forces, stress, dipole and charges.
+A key is searched in ``atoms.arrays``, then in ``atoms.info``, then in the results of the
+calculator. ASE's reader of extended XYZ stores energy, forces, stress, dipole and charges there.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from muse_lr.errors import InputError, nearest
 
 @dataclass(frozen=True)
 class Label:
-    """One kind of reference value.
+    """Definition of one label.
 
     Attributes
     ----------
     per_atom : bool
-        One row per atom, or one value per structure.
+        True: one row per atom; False: one value per structure.
     shape : tuple of int
-        Of one row.
+        Shape of one row.
     keys : tuple of str
-        Default keys, tried in this order.
+        Default keys, in order of priority.
     unit : str
     """
 
@@ -83,32 +83,34 @@ LABELS: dict[str, Label] = {
     "bec": Label(True, (3, 3), ("REF_bec", "bec"), "e"),
 }
 
-#: Labels that only a model with charges can be compared with.
+#: Labels that only a model with charges can predict.
 OF_CHARGES = ("dipole", "quadrupole", "charges", "potential", "bec")
-#: Behind the key of Born charges that are stored with the displacement first.
+#: Suffix of the key of Born effective charges stored with the displacement first.
 TRANSPOSED = ".T"
-#: Trace and asymmetry of a quadrupole that count as rounding, as a share of its size.
+#: Largest trace and asymmetry of a quadrupole, relative to its largest component.
 TRACE_TOLERANCE = 1e-3
 VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 
 
 def check_label_names(names: Sequence[str], what: str) -> None:
-    """Refuse names that are no labels; ``what`` says where they come from."""
+    """Raise :class:`InputError` for unknown labels; ``what`` names their source."""
     for name in names:
         if name not in LABELS:
             known = ", ".join(LABELS)
-            raise InputError(f"{what}: {name!r} is no label{nearest(name, LABELS)}; known: {known}")
+            raise InputError(
+                f"{what}: {name!r} is not a label{nearest(name, LABELS)}; known: {known}"
+            )
 
 
 def has_key(atoms: Atoms, key: str) -> bool:
-    """Whether a structure carries anything under this key."""
+    """Whether a structure has a value under this key."""
     key = key.removesuffix(TRANSPOSED)
     results = atoms.calc.results if atoms.calc is not None else {}
     return key in atoms.arrays or key in atoms.info or results.get(key) is not None
 
 
 def available_keys(atoms: Atoms) -> list[str]:
-    """Every key of a structure under which a label may be, sorted."""
+    """Sorted keys of a structure that may hold a label."""
     results = atoms.calc.results if atoms.calc is not None else {}
     found = {key for key, value in results.items() if value is not None}
     found |= {str(key) for key in atoms.info}
@@ -117,10 +119,10 @@ def available_keys(atoms: Atoms) -> list[str]:
 
 
 def applies(label: str, atoms: Atoms) -> bool:
-    """Whether a label has a meaning for a structure.
+    """Whether a label is defined for a structure.
 
-    An open system has no stress; dipole and quadrupole of a periodic one depend on the choice of
-    images.
+    An open system has no stress. The dipole and quadrupole of a periodic system depend on the
+    choice of periodic images and are not defined.
     """
     periodic = bool(atoms.pbc.any())
     if label == "stress":
@@ -129,7 +131,7 @@ def applies(label: str, atoms: Atoms) -> bool:
 
 
 def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:
-    """The values of a label in the package's shape, or None if the structure lacks the key.
+    """Read a label in the shape of the package; None if the structure does not have the key.
 
     Parameters
     ----------
@@ -137,18 +139,18 @@ def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None
     label : str
         A key of :data:`LABELS`.
     key : str
-        The name under which the structure carries it.
+        Key of the label in the structure.
 
     Raises
     ------
     InputError
-        If the value is no number or has another shape; NaN passes.
+        If the value is not numeric or has another shape. NaN is accepted.
     """
     if not has_key(atoms, key):
         return None
     stored = key.removesuffix(TRANSPOSED)
     if stored != key and label != "bec":
-        raise InputError(f"the key {key!r} of {label}: only Born charges may be transposed")
+        raise InputError(f"key {key!r} of {label}: only Born charges can be transposed with .T")
     if stored in atoms.arrays:
         raw = atoms.arrays[stored]
     elif stored in atoms.info:
@@ -160,7 +162,10 @@ def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None
 
 
 def conflicting(atoms: Atoms, key: str) -> bool:
-    """Whether the calculator has another value under ``key`` than arrays or info, which win."""
+    """Whether the calculator's value under ``key`` differs from that in arrays or info.
+
+    The value in arrays or info is used.
+    """
     key = key.removesuffix(TRANSPOSED)
     results = atoms.calc.results if atoms.calc is not None else {}
     own = atoms.arrays.get(key, atoms.info.get(key))
@@ -173,7 +178,7 @@ def conflicting(atoms: Atoms, key: str) -> bool:
 
 
 def bad_value(values: NDArray[np.float64], label: str) -> tuple[str, int | None] | None:
-    """What is not finite in a label and at which atom, or None if all is well."""
+    """Describe the first value that is not finite, with its atom; None if all are finite."""
     finite = np.isfinite(values)
     if finite.all():
         return None
@@ -225,13 +230,15 @@ def _check_traceless(values: NDArray[np.float64], key: str) -> None:
     scale = TRACE_TOLERANCE * max(1.0, float(np.abs(values).max()))
     if abs(np.trace(values)) > scale or np.abs(values - values.T).max() > scale:
         raise InputError(
-            f"quadrupole under {key!r} is not symmetric and traceless: sum q (3 r r - r^2) / 2 is "
-            "needed, not second moments"
+            f"quadrupole under {key!r} is not symmetric and traceless: use "
+            "sum q (3 r r - r^2) / 2, not second moments"
         )
 
 
 def _volume(atoms: Atoms, key: str) -> float:
     volume = abs(np.linalg.det(atoms.cell.array))
     if volume == 0:
-        raise InputError(f"a virial under {key!r} but a cell without volume: give a stress")
+        raise InputError(
+            f"a virial under {key!r} needs a cell with a volume: give a stress instead"
+        )
     return float(volume)

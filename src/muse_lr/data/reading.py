@@ -1,4 +1,4 @@
-"""Structures with their reference values, refused where they cannot be trained on."""
+"""Read structures with their labels; refuse data that cannot be used for training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from muse_lr.errors import InputError, nearest
 
 __all__ = ["Frame", "find_keys", "read_atoms", "read_frames", "state_charge"]
 
-#: How many keys an error lists at most.
+#: Largest number of keys that an error message lists.
 LISTED = 12
 
 
@@ -36,10 +36,10 @@ class Frame:
     Attributes
     ----------
     atoms : ase.Atoms
-        As read, with everything in ``info`` and ``arrays``; total charge and spin are
-        ``info["total_charge"]`` and ``info["spin"]`` where the file states them.
+        The structure as read, with all of ``info`` and ``arrays``. Total charge and spin are
+        ``info["total_charge"]`` and ``info["spin"]``, if the file gives them.
     labels : dict of str to ndarray
-        Reference values by label (:mod:`muse_lr.data.labels`), float64.
+        Label -> reference values (:mod:`muse_lr.data.labels`), float64.
     source : str
         ``"file.xyz, frame 12"``, counted from 0.
     """
@@ -56,32 +56,32 @@ def read_frames(
     partial: Sequence[str] = (),
     elements: Sequence[str] | None = None,
 ) -> list[Frame]:
-    """Read structures and labels, and refuse what cannot be used.
+    """Read structures and labels, and raise an error for data that cannot be used.
 
     Parameters
     ----------
     paths : sequence of str or Path
         See :func:`~muse_lr.data.formats.read_atoms`.
     keys : mapping, optional
-        Label -> key in the files. Such a key must be on every frame, unless its label is in
-        ``partial``. Labels that are not named are looked for under their default keys: the first
-        one that any frame carries must be on all of them.
+        Label -> key in the files. Every frame must have this key, unless the label is in
+        ``partial``. Other labels are read from the first of their default keys that any frame
+        has; every frame must then have it.
     required : sequence of str
-        Labels that must be there: on every frame, or on at least one if in ``partial``.
+        Labels that every frame must have, or at least one frame for labels in ``partial``.
     partial : sequence of str
-        Labels that only some frames may carry.
+        Labels that may be missing on some frames.
     elements : sequence of str, optional
-        The elements that the model knows.
+        Elements of the model.
 
     Notes
     -----
-    ``info["charge"]`` counts as total charge where ``total_charge`` is absent and it is an
-    integer. Open systems have no stress: one that a file gives for them is not read.
+    An integer ``info["charge"]`` is used as total charge if ``total_charge`` is not given. The
+    stress of open systems is not defined and is not read.
 
     Raises
     ------
     InputError
-        One line with file, frame, key and atom, for the first problem that is found.
+        For the first problem; the message is one line with file, frame, key and atom.
     """
     keys = dict(keys or {})
     for names, what in ((list(keys), "keys"), (required, "required"), (partial, "partial")):
@@ -99,7 +99,7 @@ def read_frames(
 
 
 def find_keys(structures: Iterable[Atoms], keys: Mapping[str, str]) -> dict[str, str]:
-    """Label -> key: those given, else the first default key that any structure carries."""
+    """Map each label to its key: the given one, or the first default key of any structure."""
     present: set[str] = set()
     for atoms in structures:
         present.update(available_keys(atoms))
@@ -115,12 +115,13 @@ def find_keys(structures: Iterable[Atoms], keys: Mapping[str, str]) -> dict[str,
 
 
 def state_charge(atoms: Atoms) -> None:
-    """Take over ``info["charge"]`` as total charge, in place, where that is unambiguous.
+    """Copy ``info["charge"]`` to ``info["total_charge"]``, in place, if it is unambiguous.
 
     Raises
     ------
     InputError
-        If it differs from ``total_charge``, or is no integer.
+        If it differs from ``total_charge``; or if it is not an integer and there is no
+        ``total_charge``.
     """
     charge = atoms.info.get("charge")
     if charge is None:
@@ -131,7 +132,7 @@ def state_charge(atoms: Atoms) -> None:
             return
         text = printable(repr(charge))[:40]
         raise InputError(
-            f"info['charge'] is {text}: say the total charge in e as info['total_charge']"
+            f"info['charge'] is {text}: give the total charge in e as info['total_charge']"
         )
     if stated is None:
         atoms.info["total_charge"] = charge
@@ -142,7 +143,7 @@ def state_charge(atoms: Atoms) -> None:
 
 
 def missing_key(atoms: Atoms, label: str, key: str) -> str:
-    """A message for a structure without ``key``, with what it has instead."""
+    """Error message for a structure without ``key``; it lists the keys of the structure."""
     there = available_keys(atoms)
     listed = ", ".join(printable(k) for k in there[:LISTED]) or "none"
     more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
@@ -173,7 +174,7 @@ def _frame(
 def _check_presence(
     frames: Sequence[Frame], label: str, key: str | None, named: bool, partial: bool
 ) -> None:
-    """Refuse a key that is on some frames only, or on none although the configuration names it."""
+    """Refuse a key that only some frames have, or a configured key that no frame has."""
     if key is None or partial:
         return
     concerned = [frame for frame in frames if applies(label, frame.atoms)]
@@ -195,10 +196,10 @@ def _absent(
 ) -> str:
     files = ", ".join(printable(path) for path in paths)
     if not frames:
-        return f"no files to read a {label} from"
+        return f"there are no files to read the label {label} from"
     tried = [key] if key is not None else LABELS[label].keys
     there = ", ".join(printable(k) for k in available_keys(frames[0].atoms)[:LISTED]) or "none"
     return (
-        f"{files}: no frame has a {label}; tried {', '.join(tried)}; keys there: {there}; "
-        f"name the right one as data.keys.{label}"
+        f"{files}: no frame has a label {label}; keys tried: {', '.join(tried)}; "
+        f"keys found: {there}; set data.keys.{label} to the right one"
     )

@@ -1,17 +1,18 @@
-"""A first configuration for a file of reference data, as commented YAML."""
+"""Write a first configuration for a file of reference data, as commented YAML."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
-from muse_lr.config.registry import lookup
+from muse_lr.config.registry import kinds, lookup
 from muse_lr.data.check import check_file
 from muse_lr.data.findings import CheckReport
 from muse_lr.data.formats import printable, read_atoms
@@ -20,13 +21,17 @@ from muse_lr.errors import InputError
 from muse_lr.structures.neighbors import complete_cell, neighbor_list
 
 CUTOFF = 5.0
-#: A batch holds about so many atoms, and a training takes about so many steps.
+#: Target number of atoms in a batch.
 BATCH_ATOMS = 400
+#: Target number of training steps.
 STEPS = 20_000
+#: Number of frames whose edges are counted.
 SAMPLED_FRAMES = 16
+#: Longest line of a comment that lists kinds.
+LINE_LENGTH = 100
 WEIGHTS = {"energy": "1", "forces": "10", "stress": "10"}
 
-#: Text that YAML 1.2 reads as itself without quotes.
+#: Text that YAML 1.2 reads as the same string without quotes.
 PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 RESERVED = {"true", "false", "null", "yes", "no", "on", "off", ".nan", ".inf"}
 
@@ -37,24 +42,29 @@ def make_configuration(
     keys: Mapping[str, str] | None = None,
     base: str | Path = ".",
 ) -> str:
-    """The text of a configuration that trains on a file.
+    """Make a configuration that trains on a file.
 
     Parameters
     ----------
     path : str or Path
-        Training data; it is checked first.
+        Training data. The file is checked first.
     tests : mapping, optional
-        Name -> file of test sets.
+        Name of each test set -> its file.
     keys : mapping, optional
-        Label -> key in the file, where it is not a usual one.
+        Label -> key in the file. Only needed for labels without a default key.
     base : str or Path
-        Directory of the configuration: relative paths start there.
+        Directory of the configuration. Relative paths are written relative to it.
+
+    Returns
+    -------
+    str
+        YAML with comments.
 
     Raises
     ------
     InputError
-        If the data has errors, other than labels that only some frames carry, which become
-        ``data.partial``; or if a test set cannot be read or has other elements.
+        If the data has errors, or if a test set cannot be read or contains other elements. Labels
+        that only some frames carry are not an error: they are listed in ``data.partial``.
     """
     report = check_file(path, keys)
     partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
@@ -77,7 +87,7 @@ def make_configuration(
 
 
 def quote(text: str) -> str:
-    """``text`` as a YAML scalar on one line that is read back as the same text."""
+    """Write ``text`` as a YAML scalar on one line, quoted where YAML would change it."""
     if PLAIN.fullmatch(text) and text.lower() not in RESERVED and not text.startswith("-"):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -89,7 +99,7 @@ def _check_test(name: str, file: str, report: CheckReport) -> None:
         for symbol in set(atoms.get_chemical_symbols()) - set(report.elements):
             raise InputError(
                 f"test {name}: {printable(file)}, frame {frame} contains {symbol}, "
-                "which the training data does not"
+                "which does not occur in the training data"
             )
 
 
@@ -113,27 +123,47 @@ def _model_section(report: CheckReport) -> list[str]:
     state = [name for name, there in (("total_charge", charges), ("spin", report.spins)) if there]
     hint = "" if charges <= {0.0} else "; total charges here: " + ", ".join(report.total_charges)
     lines += [
-        "  backbone:                  # short-ranged description of the atoms",
-        "    kind: painn              # painn | mace | null",
+        "  backbone:                  # short-range atomic features; null: none",
+        *_kinds_comment("backbone", 4),
+        "    kind: painn",
         f"    cutoff: {CUTOFF}              # A",
-        "    channels: 64             # width of the features",
-        "    layers: 3                # message passing: the receptive field is layers x cutoff",
-        f"    # embed: [{', '.join(state) or 'total_charge'}]   # let the atoms see the state of "
-        f"the whole structure{hint}",
-        "  multiscale: null           # what carries information across scales",
-        "  charges:                   # atomic charges, made once and read by every head",
-        "    kind: conserved          # conserved (exact total charge) | latent | fixed | null",
-        "    width: 1.0               # A, Gaussian width",
-        "  heads:                     # name -> energy term; {} for none",
+        "    channels: 64             # number of feature channels",
+        "    layers: 3                # message passing layers; receptive field: layers x cutoff",
+        f"    # embed: [{', '.join(state) or 'total_charge'}]   # global inputs of the "
+        f"backbone{hint}",
+        "  # Long-range message passing, for example {kind: muse}; null: none.",
+        *_kinds_comment("multiscale", 2),
+        "  multiscale: null",
+        "  charges:                   # model of the atomic charges; null: none",
+        *_kinds_comment("charges", 4),
+        "    kind: conserved          # the charges sum exactly to the total charge",
+        "    width: 1.0               # A, width of the Gaussian charges",
+        "  heads:                     # name -> energy term; {}: none",
+        *_kinds_comment("head", 4),
     ]
     unsupported = sorted(set(report.boundaries) - lookup("head", "coulomb").boundaries)
     coulomb = "{kind: coulomb, accuracy: 1.0e-6}"
+    lines += _kinds_comment("solver", 4, "solvers of the coulomb head: auto, ")
     if unsupported:
         boundaries = ", ".join(unsupported)
         lines.append(f"    coulomb: null            # {coulomb} does not support {boundaries} yet")
     else:
         lines.append(f"    coulomb: {coulomb}")
-    return [*lines, "    # repulsion: {kind: zbl}  # keeps atoms apart where the data is silent"]
+    return [*lines, "    # repulsion: {kind: zbl}  # short-range repulsion of the nuclei"]
+
+
+def _kinds_comment(slot: str, indent: int, title: str = "kinds: ") -> list[str]:
+    """Comment lines that list every registered kind of a slot, those of plugins included."""
+    prefix = " " * indent + "# "
+    text = title + ", ".join(printable(kind) for kind in kinds(slot))
+    return textwrap.wrap(
+        text,
+        LINE_LENGTH,
+        initial_indent=prefix,
+        subsequent_indent=prefix + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _e0_lines(report: CheckReport) -> list[str]:
@@ -143,14 +173,14 @@ def _e0_lines(report: CheckReport) -> list[str]:
     unique = fit.rank == len(fit.e0)
     values = ", ".join(f"{symbol}: {value:.4f}" for symbol, value in fit.e0.items())
     lines = [
-        f"  # E0 check: least squares leaves {1000 * fit.rms:.3g} meV/atom rms; the compositions "
+        f"  # E0 check: least squares leaves {1000 * fit.rms:.3g} meV/atom RMS; the compositions "
         f"have rank {fit.rank} of {len(fit.e0)}.",
     ]
     if not unique:
         lines.append(
-            "  # So the E0s below are not unique: give energies of isolated atoms if you can."
+            "  # The E0s below are therefore not unique: give energies of isolated atoms if known."
         )
-    return [*lines, f"  # e0: {{{values}}}   # eV; default: such a fit"]
+    return [*lines, f"  # e0: {{{values}}}   # eV; default: fitted to the training data"]
 
 
 def _data_section(
@@ -162,7 +192,7 @@ def _data_section(
         "",
         "data:                        # paths are relative to this file",
         f"  train: [{quote(_relative(report.path, base))}]",
-        f"  valid: {share}                 # share of the training frames, or files",
+        f"  valid: {share}                 # fraction of the training frames, or files",
     ]
     if tests:
         lines.append("  test:")
@@ -174,11 +204,11 @@ def _data_section(
         lines.append("  test: {}                   # name -> files")
     lines.append(f"  keys: {{{keys}}}")
     text = f"  partial: [{', '.join(partial)}]"
-    return [*lines, f"{text:<28} # labels that only some frames carry"]
+    return [*lines, f"{text:<28} # labels that only some of the frames carry"]
 
 
 def _relative(path: Path, base: Path) -> str:
-    """Absolute paths stay so; others are written as seen from ``base``."""
+    """Keep an absolute path; write any other path relative to ``base``."""
     if path.is_absolute():
         return str(path)
     return Path(os.path.relpath(path, base)).as_posix()
@@ -193,14 +223,14 @@ def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]
     present = [label for label in WEIGHTS if label in report.labels]
     loss = ", ".join(f"{label}: {WEIGHTS[label]}" for label in present)
     others = [label for label in OF_CHARGES if label in report.labels]
-    also = f"; add {' and '.join(others)} to train on them too" if others else ""
+    also = f"; also available: {', '.join(others)}" if others else ""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", report.path.name.split(".")[0]).strip("-") or "run"
     return [
         "",
         "training:",
         f"  directory: runs/{stem}",
-        f"  epochs: {epochs:<18} # {steps} steps each",
-        f"  batch: {{graphs: {graphs}, edges: {edges}}}   # at most, whichever comes first",
+        f"  epochs: {epochs:<18} # {steps} steps per epoch",
+        f"  batch: {{graphs: {graphs}, edges: {edges}}}   # upper limits",
         f"  loss: {{{loss}}}   # weights{also}",
         "  learning_rate: 2.0e-3",
         "  seed: 0",
@@ -209,7 +239,7 @@ def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]
 
 
 def _edges_per_frame(structures: list[Atoms]) -> int:
-    """The most edges of a sample of frames, at the cutoff of the configuration."""
+    """Largest number of edges among a sample of the frames, at :data:`CUTOFF`."""
     stride = max(1, len(structures) // SAMPLED_FRAMES)
     counts = [1]
     for atoms in structures[::stride]:
@@ -220,6 +250,6 @@ def _edges_per_frame(structures: list[Atoms]) -> int:
 
 
 def _round_up(value: float) -> int:
-    """To two significant digits."""
+    """Round up to two significant digits."""
     unit = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return math.ceil(value / unit) * unit

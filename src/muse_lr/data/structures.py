@@ -1,4 +1,4 @@
-"""What can be wrong with a structure, whatever its labels."""
+"""Validity of a structure, apart from its labels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from muse_lr.data.formats import printable
 from muse_lr.errors import InputError, nearest
 from muse_lr.structures.neighbors import complete_cell
 
-#: Atoms nearer than this are at one place, A.
+#: Atoms closer than this count as being at the same position, A.
 OVERLAP = 1e-3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a structure cannot be used.
+    """A reason why a structure cannot be used.
 
     Attributes
     ----------
     kind : str
-        A short name of what is wrong, the same for all structures.
+        Short name, the same for all structures with this problem.
     message : str
     atom : int or None
     """
@@ -37,20 +37,20 @@ class Problem:
 
 
 def find_problems(atoms: Atoms, elements: Collection[str] | None = None) -> Iterator[Problem]:
-    """Everything that makes a structure unusable, labels aside.
+    """Yield every problem of a structure, apart from its labels.
 
     Parameters
     ----------
     atoms : ase.Atoms
     elements : collection of str, optional
-        The elements of the model; others are a problem.
+        Elements of the model; any other element is a problem.
     """
     yield from _element_problems(atoms, elements)
     for name in ("total_charge", "spin"):
         value = atoms.info.get(name)
         if value is not None and not is_finite_number(value):
             text = printable(repr(value))[:40]
-            yield Problem(name, f"info[{name!r}] is {text}: a finite number is needed")
+            yield Problem(name, f"info[{name!r}] is {text}: a finite number is required")
     finite = np.isfinite(atoms.positions).all(1)
     if not finite.all():
         atom = int(np.flatnonzero(~finite)[0])
@@ -69,18 +69,18 @@ def find_problems(atoms: Atoms, elements: Collection[str] | None = None) -> Iter
 
 
 def one_periodic_axis(atoms: Atoms) -> bool:
-    """Whether a structure is a wire, which no part of the package supports."""
+    """Whether a structure is periodic along one axis only, which is not supported."""
     return int(atoms.pbc.sum()) == 1
 
 
 def boundary(atoms: Atoms) -> str:
-    """``"FFF"``, ``"TFF"``, ``"TTF"`` or ``"TTT"``, whatever the order of the axes."""
+    """Periodicity as ``"FFF"``, ``"TFF"``, ``"TTF"`` or ``"TTT"``, for any order of axes."""
     periodic = int(atoms.pbc.sum())
     return "T" * periodic + "F" * (3 - periodic)
 
 
 def is_finite_number(value: Any) -> bool:
-    """Whether a value from a file is one finite real number; a flag is none."""
+    """Whether a value from a file is one finite real number; booleans are not."""
     scalar = np.asarray(value) if isinstance(value, (int, float, np.ndarray, np.number)) else None
     return (
         scalar is not None
@@ -96,10 +96,10 @@ def close_pair(
     pbc: NDArray[np.bool_],
     radius: float,
 ) -> tuple[int, int, float] | None:
-    """The nearest two atoms (i, j, distance in A) if they are within ``radius``, or None.
+    """Return the closest two atoms (i, j, distance in A) within ``radius``, or None.
 
-    Nearest images are found by rounding fractional coordinates, which is exact for radii that
-    are small against the cell.
+    The nearest images are found by rounding fractional coordinates. This is exact if ``radius``
+    is small compared with the cell.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterato
     unknown = np.flatnonzero(atoms.numbers <= 0)
     if len(unknown):
         atom = int(unknown[0])
-        yield Problem("element", f"atom {atom} is 'X', which is no element", atom)
+        yield Problem("element", f"atom {atom} is 'X', which is not an element", atom)
     if elements is None:
         return
     for atom, symbol in enumerate(atoms.symbols):
@@ -147,7 +147,7 @@ def _element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterato
             known = ", ".join(elements)
             hint = nearest(symbol, elements)
             message = (
-                f"atom {atom} is {symbol}, which the model does not know{hint}; it has {known}"
+                f"atom {atom} is {symbol}, which the model does not know{hint}; it knows {known}"
             )
             yield Problem("element", message, atom)
             return

@@ -1,4 +1,4 @@
-"""What is unusual about a frame but does not forbid its use, and frames that occur twice."""
+"""Warnings about unusual frames, and the search for duplicate frames."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from muse_lr.data.structures import close_pair, is_finite_number, one_periodic_axis
 from muse_lr.structures.neighbors import complete_cell
 
-#: Largest net force of a frame that passes without a word, eV/A.
+#: Largest net force of a frame without a warning, eV/A.
 NET_FORCE = 1e-2
-#: Atoms nearer than this are suspicious, A; the shortest bonds are 0.74 A.
+#: Atoms closer than this give a warning, A; the shortest bonds are 0.74 A.
 CLOSE = 0.5
 #: Largest deviation of the sum of the charges from the total charge, e.
 CHARGE_SUM = 0.01
-#: Energies of one structure that differ by more contradict each other, eV.
+#: Largest difference of two energies of the same structure, eV.
 SAME_ENERGY = 1e-3
-#: Largest component that the sum of the Born charges may have beside the total charge, e.
+#: Largest component of the sum of the Born charges minus the total charge, e.
 BEC_SUM = 0.1
-#: Born charges are suspected where their transposed leaves so small a share of the residual.
+#: Born charges count as transposed if transposing reduces the residual to this fraction.
 TRANSPOSED_SHARE = 0.1
 
 
 def find_suspicions(
     atoms: Atoms, labels: Mapping[str, NDArray[np.float64]]
 ) -> Iterator[tuple[str, str, float]]:
-    """(kind, message, size) of each unusual thing about a frame that is otherwise in order."""
+    """Yield (kind, message, size) of each warning about a valid frame."""
     if one_periodic_axis(atoms):
         yield (
             "one axis",
-            "periodic along one axis only, which models refuse: use FFF, TTF or TTT",
+            "periodic along one axis only, which models do not support: use FFF, TTF or TTT",
             0,
         )
     cell = complete_cell(atoms.cell.array, atoms.pbc)
@@ -50,8 +50,8 @@ def find_suspicions(
         found, other = rotation_residuals(atoms, labels["bec"], labels["dipole"])
         if other < TRANSPOSED_SHARE * found:
             text = (
-                "the Born charges turn the dipole only when they are transposed: they have the "
-                "displacement first, so add .T to their key"
+                "the Born charges agree with a rotation of the dipole only when transposed: they "
+                "have the displacement first, so add .T to their key"
             )
             yield "transposed bec", text, found
     yield from _state_suspicions(atoms, labels)
@@ -60,9 +60,9 @@ def find_suspicions(
 def rotation_residuals(
     atoms: Atoms, bec: NDArray[np.float64], dipole: NDArray[np.float64]
 ) -> tuple[float, float]:
-    r"""How far Born charges, as they are and transposed, are from turning the dipole, e A.
+    r"""Residuals (e A) of the rotational sum rule, for Born charges as given and transposed.
 
-    A rotation of a molecule turns its dipole,
+    The dipole rotates with the molecule, so that
     :math:`\sum_i Z_{i,ab} \epsilon_{bcd} r_{id} = \epsilon_{acd} \mu_d`.
     """
     center = atoms.positions.mean(0)
@@ -82,11 +82,11 @@ def _state_suspicions(
     if not is_finite_number(charge):
         return
     if float(charge) != round(float(charge)):
-        yield "total charge", f"the total charge is {float(charge):g}, no integer", 0
+        yield "total charge", f"the total charge is {float(charge):g}, which is not an integer", 0
     if "charges" in labels:
         total = float(labels["charges"].sum())
         if abs(total - float(charge)) > CHARGE_SUM:
-            text = f"the charges sum to {total:.3f} e, the total charge is {float(charge):g}"
+            text = f"the charges sum to {total:.3f} e, but the total charge is {float(charge):g}"
             yield "charge sum", text, abs(total - float(charge))
     if "bec" in labels:
         excess = labels["bec"].sum(0) - float(charge) * np.eye(3)
@@ -98,16 +98,17 @@ def _state_suspicions(
     if is_finite_number(spin):
         electrons = int(atoms.numbers.sum()) - round(float(charge))
         if float(spin) < 1 or (float(spin) - 1 - electrons) % 2:
-            text = f"multiplicity {float(spin):g} does not go with {electrons} electrons"
-            yield "spin", f"{text}: spin is 2S + 1", 0
+            text = f"multiplicity {float(spin):g} is impossible for {electrons} electrons"
+            yield "spin", f"{text} (spin is 2S + 1)", 0
 
 
 def find_duplicates(
     structures: Sequence[Atoms], energies: NDArray[np.float64], frames: Sequence[int]
 ) -> Iterator[tuple[Literal["error", "warning"], int, str]]:
-    """(severity, position, message) of structures that occurred before in the same order.
+    """Yield (severity, position, message) of structures identical to an earlier one.
 
-    An error if the energies contradict each other, since no model can fit both.
+    The order of the atoms must be the same. Different energies are an error, since no model can
+    fit both.
     """
     seen: dict[bytes, int] = {}
     for position, atoms in enumerate(structures):
@@ -116,14 +117,14 @@ def find_duplicates(
             continue
         difference = abs(energies[position] - energies[first])
         if difference > SAME_ENERGY:
-            text = f"the same structure as frame {frames[first]} with another energy"
+            text = f"the same structure as frame {frames[first]}, but with another energy"
             yield "error", position, f"{text} ({difference:.3g} eV apart)"
         else:
             yield "warning", position, f"the same structure as frame {frames[first]}"
 
 
 def _fingerprint(atoms: Atoms) -> bytes:
-    """Equal for structures that agree to 1e-6 A in order, cell, boundary and state."""
+    """Bytes that are equal for structures with the same atoms, cell and state to 1e-6 A."""
     state = (repr(atoms.info.get("total_charge")), repr(atoms.info.get("spin")))
     geometry = np.round(np.concatenate([atoms.positions, atoms.cell.array]), 6) + 0.0
     return b"".join(

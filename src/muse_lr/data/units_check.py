@@ -1,4 +1,4 @@
-"""Signs that energies or forces are not in eV and A."""
+"""Detect energies and forces that are probably not in eV and eV/A."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ase import Atoms
 from ase.units import Bohr, Hartree, kcal, mol
 from numpy.typing import NDArray
 
-#: Root mean square forces outside this range are suspicious, eV/A.
+#: RMS forces outside this range give a warning, eV/A.
 USUAL_FORCES = (1e-3, 30.0)
-#: Neighboring frames further apart than this say nothing about the forces, A.
+#: Largest displacement between consecutive frames that are compared, A.
 LARGEST_STEP = 0.2
 FEWEST_PAIRS = 8
 LEAST_CORRELATION = 0.95
 USUAL_SLOPES = (0.7, 1.4)
 
-#: Slope of energy differences against work of the forces -> what would explain it.
+#: Slope of energy differences against the work of the forces -> its explanation.
 SLOPES = {
     1 / Hartree: "energies in Hartree with forces in eV/A",
     1 / Bohr: "atomic units, or forces per Bohr",
@@ -26,7 +26,7 @@ SLOPES = {
     kcal / mol: "energies in eV with forces in kcal/mol/A",
     -1.0: "gradients instead of forces",
 }
-#: Bounds for a fitted energy of hydrogen (eV) -> the unit that it hints at.
+#: Range of the fitted energy of hydrogen (number in the unit of the file) -> probable unit.
 HYDROGEN = {(-0.62, -0.45): "Hartree", (-380.0, -285.0): "kcal/mol"}
 
 
@@ -36,27 +36,27 @@ def unit_hints(
     forces: Sequence[NDArray[np.float64] | None],
     e0: Mapping[str, float],
 ) -> Iterator[str]:
-    """Sentences on suspicious units; nothing where all looks well.
+    """Yield a warning for each sign of wrong units.
 
     Parameters
     ----------
     structures : sequence of ase.Atoms
     energies : ndarray
-        (n_frames,), supposed to be eV; NaN where a frame has none.
+        (n_frames,) in eV if the units are right; NaN for a frame without energy.
     forces : sequence of ndarray or None
-        (n_atoms, 3) for each frame, supposed to be eV/A.
+        (n_atoms, 3) for each frame, in eV/A if the units are right.
     e0 : mapping
-        Fitted energy of each element, empty where the fit is not unique.
+        Fitted energy of each element; empty if the fit is not unique.
     """
     squares = [np.mean(f**2) for f in forces if f is not None]
     if squares:
         rms = float(np.sqrt(np.mean(squares)))
         low, high = USUAL_FORCES
         if rms > high:
-            yield f"forces of {rms:.3g} eV/A rms are unusually large: are they in kcal/mol/A?"
+            yield f"forces of {rms:.3g} eV/A RMS are unusually large: are they in kcal/mol/A?"
         elif 0 < rms < low:
-            text = f"forces of {rms:.3g} eV/A rms are unusually small"
-            yield f"{text}: relaxed structures, or in Hartree/Bohr?"
+            text = f"forces of {rms:.3g} eV/A RMS are unusually small"
+            yield f"{text}: are the structures relaxed, or are the forces in Hartree/Bohr?"
     for (low, high), unit in HYDROGEN.items():
         if low < e0.get("H", 0.0) < high:
             yield f"the fitted energy of H is {e0['H']:.3g} eV: are the energies in {unit}?"
@@ -70,10 +70,10 @@ def energy_force_slope(
     energies: NDArray[np.float64],
     forces: Sequence[NDArray[np.float64] | None],
 ) -> float | None:
-    """Slope of E2 - E1 against -(F1 + F2)/2 . (r2 - r1) for similar neighboring frames.
+    """Slope of E2 - E1 against -(F1 + F2)/2 . (r2 - r1) for consecutive similar frames.
 
-    One where energies and forces belong together; None if too few frames are similar enough, or
-    if the two do not correlate.
+    The slope is 1 if energies and forces are consistent. It is None if too few frames are similar
+    enough, or if the two quantities do not correlate.
     """
     work, change = [], []
     for i in range(len(structures) - 1):
@@ -92,7 +92,7 @@ def energy_force_slope(
 
 
 def _step(first: Atoms, second: Atoms) -> NDArray[np.float64] | None:
-    """(n_atoms, 3) displacements between two small distortions of one structure, or None."""
+    """Displacements (n_atoms, 3) between two similar frames, or None if they differ more."""
     same = (
         np.array_equal(first.numbers, second.numbers)
         and np.array_equal(first.pbc, second.pbc)
@@ -115,4 +115,4 @@ def _explain(slope: float, structures: Sequence[Atoms]) -> str:
     for value, meaning in candidates.items():
         if abs(slope / value - 1) < 0.1:
             return f"{text}: {meaning}?"
-    return f"{text}: do they belong together, in eV and eV/A?"
+    return f"{text}: do energies and forces belong together, in eV and eV/A?"

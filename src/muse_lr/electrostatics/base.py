@@ -1,4 +1,4 @@
-"""What a solver of electrostatics promises; its parameters follow from the accuracy."""
+"""Base class of electrostatics solvers, and Ewald parameters from the accuracy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.structures.geometry import Geometry, PeriodicBoundary
 
-#: The real-space sum is switched off between this share of its cutoff and the cutoff.
+#: The real-space sum is switched off between this fraction of its cutoff and the cutoff.
 REAL_TAPER = 0.95
 #: The reciprocal sum is switched off between its cutoff and this multiple of it.
 RECIPROCAL_TAPER = 1.05
 
-
-#: Questions that a solver can be asked; moments depend on positions and strain in all of them.
-#: ``forces`` and ``stress``: first derivatives. ``force_loss`` and ``stress_loss``: the gradient of
-#: a function of them by the parameters of the model. ``hessian``: anything else, to any order.
+#: Kinds of derivatives of the energy, where the moments depend on positions and strain.
+#: ``forces`` and ``stress``: first derivatives. ``force_loss`` and ``stress_loss``: gradients of a
+#: function of forces or stress with respect to model parameters. ``hessian``: all others.
 Derivative = Literal["forces", "stress", "force_loss", "stress_loss", "hessian"]
 EVERY_DERIVATIVE: frozenset[Derivative] = frozenset(
     {"forces", "stress", "force_loss", "stress_loss", "hessian"}
@@ -30,18 +29,18 @@ EVERY_DERIVATIVE: frozenset[Derivative] = frozenset(
 
 @dataclass(frozen=True)
 class EwaldParameters:
-    """The constants of an Ewald sum: they belong to the model and never depend on a structure.
+    """Constant parameters of an Ewald sum, which do not depend on the structure.
 
-    Only constants make the energy continuous under strain and the same for equivalent cells and
-    supercells.
+    The parameters are constant so that the energy is continuous under strain and the same for
+    equivalent cells and supercells.
 
     Attributes
     ----------
     splitting : float
         Gaussian standard deviation eta of the smooth part erf(r / 2 eta) / r, A.
     cutoff : float
-        Cutoff of the real-space sum, A; 0 when all charges are as wide as the splitting and
-        nothing remains to be summed there.
+        Cutoff of the real-space sum, A; 0 if all charges are as wide as the splitting, so that no
+        real-space sum is needed.
     reciprocal_cutoff : float
         |k| up to which the reciprocal sum is complete, 1/A.
     """
@@ -52,21 +51,21 @@ class EwaldParameters:
 
 
 def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) -> EwaldParameters:
-    """Splitting and cutoffs that deliver ``accuracy``.
+    """Splitting and cutoffs for an accuracy.
 
-    Both sums are cut where their Gaussian factor is below eps = accuracy / 10:
+    Both sums are truncated where their Gaussian factor is below eps = accuracy / 10:
     exp(-r^2 / 4 eta^2) = eps at the inner edge of the real-space taper, exp(-eta^2 k^2) = eps at
-    the reciprocal cutoff. The splitting is at least the widest charge; where narrower ones are
-    mixed with it, the real-space cutoff grows with it.
+    the reciprocal cutoff. The splitting is at least the width of the widest charge. If this
+    increases the splitting and there are narrower charges, the real-space cutoff increases, too.
 
     Parameters
     ----------
     widths : sequence of float
-        Gaussian standard deviations that occur, A.
+        Gaussian standard deviations of the charges, A.
     accuracy : float
-        RMS force error over k q_rms^2 (N/V)^(2/3).
+        RMS force error relative to k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Real-space cutoff that the neighbor list can serve, A.
+        Cutoff of the neighbor list that the model needs in any case, A.
     """
     decay = math.sqrt(math.log(10 / accuracy))
     splitting = max(REAL_TAPER * cutoff / (2 * decay), *widths)
@@ -78,30 +77,32 @@ def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) ->
 
 
 class Solver(ABC):
-    """Electrostatic energy of the periodic graphs of a batch; molecules never come here.
+    """Electrostatic energy of the periodic graphs of a batch.
+
+    Open systems do not use a solver but the exact sum over all pairs.
 
     Attributes
     ----------
     boundaries : frozenset of str
-        Lattices that it sums.
+        Supported boundary conditions.
     l_max : int
-        Highest order of the multipoles that it knows.
+        Highest supported order of the multipoles.
     supported_derivatives : frozenset of str
-        Derivatives that were checked against finite differences and the reference solver; it is
-        never used for others.
+        Derivatives that are verified against finite differences and the reference solver. The
+        solver is not used for others.
     best_accuracy : float
-        The finest accuracy that it delivers.
+        Smallest supported value of the accuracy.
     mesh : bool
-        Whether it sums on a mesh, at a cost of N log N.
+        Whether the solver uses a mesh, at a cost of O(N log N).
 
     Parameters
     ----------
     widths : sequence of float
-        Gaussian standard deviations that occur, A; 0 for points.
+        Gaussian standard deviations of the charges, A; 0 for point multipoles.
     accuracy : float
-        RMS force error over k q_rms^2 (N/V)^(2/3).
+        RMS force error relative to k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Cutoff that the neighbor list serves anyway, A; what the solver needs is
+        Cutoff of the neighbor list that the model needs in any case, A. The solver requires
         ``ewald.cutoff``.
     """
 
@@ -118,13 +119,13 @@ class Solver(ABC):
 
     @abstractmethod
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
-        """(n_graphs,) energies in eV, float64, without the self-energy of each charge.
+        """(n_graphs,) energies in eV, float64, without the self-energies of the charges.
 
         Parameters
         ----------
         density : ChargeDensity
         geometry : Geometry
-            Its edges reach at least ``ewald.cutoff``.
+            The cutoff of its edges is at least ``ewald.cutoff``.
         chosen : Tensor
-            (n_graphs,) of bool, periodic graphs; the energy of the others is 0.
+            (n_graphs,) of bool: periodic graphs to sum. The energy of the others is 0.
         """

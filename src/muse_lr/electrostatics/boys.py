@@ -1,9 +1,10 @@
-r"""The Boys functions, whose derivatives are Boys functions again.
+r"""Boys functions, differentiable to any order.
 
 .. math:: F_n(x) = \int_0^1 t^{2n} e^{-x t^2} dt, \qquad F_n' = -F_{n+1}.
 
-They are entire functions of x, so that the Coulomb interaction of Gaussians, written with them and
-with the squared distance, has every derivative at every distance, zero included.
+The Boys functions are entire functions of x. The Coulomb interaction of Gaussians, written with
+Boys functions of the squared distance, therefore has all derivatives at all distances, including
+zero.
 """
 
 from __future__ import annotations
@@ -14,33 +15,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Below this argument the series is summed, above it the upward recursion loses no digits.
+#: The series is used below this argument. Above it the upward recursion is numerically stable.
 SERIES_LIMIT = 4.0
-#: Terms of the series: (2x)^k / (2k + 1)!! is below 1e-17 at the limit.
+#: Number of terms of the series. At the limit, (2x)^k / (2k + 1)!! is below 1e-17.
 SERIES_TERMS = 34
 
 
 def boys(argument: Tensor, highest: int) -> tuple[Tensor, ...]:
-    """F_0 to F_highest, differentiable to any order.
+    """Boys functions F_0 to F_highest, differentiable to any order.
 
     Parameters
     ----------
     argument : Tensor
-        x >= 0, any shape.
+        x >= 0, of any shape.
     highest : int
-        Highest order, at most about 12 for full precision.
+        Highest order. Full precision is obtained up to about 12.
 
     Returns
     -------
     tuple of Tensor
-        ``highest + 1`` tensors of the shape of ``argument``.
+        ``highest + 1`` tensors with the shape of ``argument``.
     """
     values: Tensor = _Boys.apply(argument, 0, highest)
     return values.unbind(0)
 
 
 class _Boys(torch.autograd.Function):
-    """(highest - lowest + 1, ...) values; the backward pass is the same function one order up."""
+    """(highest - lowest + 1, ...) values. The backward pass uses the same function at n + 1."""
 
     @staticmethod
     def forward(ctx: Any, argument: Tensor, lowest: int, highest: int) -> Tensor:
@@ -65,7 +66,7 @@ def _evaluate(argument: Tensor, lowest: int, highest: int) -> Tensor:
 
 
 def _upward(x: Tensor, lowest: int, highest: int) -> Tensor:
-    """F_0 = sqrt(pi / 4x) erf(sqrt x), F_{n+1} = ((2n + 1) F_n - exp(-x)) / 2x."""
+    """Upward recursion F_{n+1} = ((2n + 1) F_n - exp(-x)) / 2x, F_0 = sqrt(pi / 4x) erf(sqrt x)."""
     root = x.sqrt()
     value = (math.sqrt(math.pi) / 2) * torch.erf(root) / root
     kept = [value]
@@ -79,7 +80,7 @@ def _upward(x: Tensor, lowest: int, highest: int) -> Tensor:
 
 
 def _downward(x: Tensor, lowest: int, highest: int) -> Tensor:
-    """F_N = exp(-x) sum_k (2x)^k / [(2N + 1)(2N + 3) .. (2N + 2k + 1)], then the recursion down."""
+    """Downward recursion from F_N = exp(-x) sum_k (2x)^k / [(2N + 1)(2N + 3) .. (2N + 2k + 1)]."""
     twice = 2 * x
     term = torch.full_like(x, 1 / (2 * highest + 1))
     total = term.clone()

@@ -1,4 +1,8 @@
-"""Which solver sums what: by boundary, order, size, accuracy and the derivatives to come."""
+"""Selection of the electrostatics solver.
+
+The choice depends on the boundary conditions, the multipole order, the number of atoms, the
+accuracy and the derivatives that will be computed.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ from muse_lr.electrostatics.ewald.open_sum import open_energy
 from muse_lr.errors import InputError
 from muse_lr.structures.geometry import Boundary, Geometry, PeriodicBoundary
 
-#: Lattices of at least this many atoms go to the mesh. It is the faster one from some 200 atoms on,
-#: but makes steps, below the accuracy, where the cell changes its size.
+#: Number of atoms from which periodic systems use the mesh solver. The mesh is faster from about
+#: 200 atoms on, but its energy has steps, smaller than the accuracy, where the mesh size changes.
 MESH_SIZE = 1000
 MESH = "pme"
 FIRST_DERIVATIVES: frozenset[Derivative] = frozenset({"forces", "stress"})
@@ -23,41 +27,41 @@ FIRST_DERIVATIVES: frozenset[Derivative] = frozenset({"forces", "stress"})
 
 @dataclass(frozen=True)
 class Choice:
-    """A solver and the reason for it."""
+    """Name of a solver and the reason for choosing it."""
 
     name: str
     reason: str
 
 
 class Electrostatics:
-    """The Coulomb energy of a density in whatever boundary each graph has.
+    """Coulomb energy of a charge density for any boundary conditions.
 
-    Molecules are summed exactly over all pairs; crystals and slabs go to the solver that
-    :meth:`choose` names. One batch may need several.
+    Molecules use the exact sum over all pairs. Crystals and slabs use the solver selected by
+    :meth:`choose`. The graphs of one batch can use different solvers.
 
     Parameters
     ----------
     widths : sequence of float
-        Gaussian standard deviations that occur, A.
+        Gaussian standard deviations of the charges, A.
     l_max : int
         Highest order of the multipoles.
     accuracy : float
-        RMS force error over k q_rms^2 (N/V)^(2/3) of periodic graphs.
+        RMS force error of periodic graphs, relative to k q_rms^2 (N/V)^(2/3).
     cutoff : float
-        Cutoff that the neighbor list serves anyway, A.
+        Cutoff of the neighbor list that the model needs in any case, A.
     solver : str
-        ``auto``, or the name of a solver that sums all periodic graphs.
+        ``auto``, or the name of a solver for all periodic graphs.
 
     Attributes
     ----------
     cutoff : float
-        Edges that it needs, A.
+        Required cutoff of the neighbor list, A.
 
     Raises
     ------
     InputError
-        If the named solver is unknown, not installed, or cannot do multipoles of this order or
-        this accuracy.
+        If the named solver is unknown or not installed, or does not support the multipole order
+        or the accuracy.
     """
 
     def __init__(
@@ -74,8 +78,8 @@ class Electrostatics:
         first = self._named("reference" if solver == "auto" else solver)
         if first.l_max < l_max:
             raise InputError(
-                f"solver {solver} sums multipoles up to l = {first.l_max}, the charges have l_max "
-                f"{l_max}: set solver to auto or reference"
+                f"solver {solver} supports multipoles up to l = {first.l_max}, but the charges "
+                f"have l_max = {l_max}: set solver to auto or reference"
             )
         self.ewald = first.ewald
         self.cutoff = first.ewald.cutoff
@@ -83,20 +87,20 @@ class Electrostatics:
     def energy(
         self, density: ChargeDensity, geometry: Geometry, derivatives: frozenset[Derivative]
     ) -> Tensor:
-        """(n_graphs,) energies in eV, float64, without the self-energy of each site.
+        """(n_graphs,) energies in eV, float64, without the self-energies of the sites.
 
         Parameters
         ----------
         density : ChargeDensity
         geometry : Geometry
-            Its edges reach at least :attr:`cutoff`.
+            The cutoff of its edges is at least :attr:`cutoff`.
         derivatives : frozenset of str
-            What the energies will be differentiated for.
+            Derivatives of the energies that will be computed.
 
         Raises
         ------
         InputError
-            If the named solver would be wrong in what is asked.
+            If the named solver does not support the boundary or the derivatives.
         """
         energy = open_energy(density, geometry)
         lattice = ~geometry.open_graphs
@@ -118,30 +122,30 @@ class Electrostatics:
     def choose(
         self, boundary: PeriodicBoundary, n_atoms: int, derivatives: frozenset[Derivative]
     ) -> Choice:
-        """The solver for a structure of this boundary and size, and why.
+        """Select the solver for a structure with this boundary and number of atoms.
 
         Raises
         ------
         InputError
-            If a named solver would be wrong.
+            If the named solver does not support the boundary or the derivatives.
         """
         if self.solver != "auto":
             self._refuse(boundary, derivatives)
-            return Choice(self.solver, "asked for")
+            return Choice(self.solver, "selected by name")
         if n_atoms < MESH_SIZE:
             return Choice("reference", f"the fastest below {MESH_SIZE} atoms")
         mesh = lookup("solver", MESH)
         fits = boundary in mesh.boundaries and derivatives <= mesh.supported_derivatives
         if fits and self.l_max <= mesh.l_max and self.accuracy >= mesh.best_accuracy:
             return Choice(MESH, f"a mesh, from {MESH_SIZE} atoms on")
-        return Choice("reference", "the mesh cannot do what is asked")
+        return Choice("reference", "not supported by the mesh solver")
 
     def _refuse(self, boundary: PeriodicBoundary, derivatives: frozenset[Derivative]) -> None:
         solver = self._named(self.solver)
         if boundary not in solver.boundaries:
             raise InputError(
-                f"solver {self.solver} does not sum the boundary {boundary}: set solver to auto "
-                "or reference"
+                f"solver {self.solver} does not support the boundary {boundary}: set solver to "
+                "auto or reference"
             )
         wrong = sorted(derivatives - solver.supported_derivatives)
         if wrong:
@@ -157,7 +161,7 @@ class Electrostatics:
         return self._solvers[name]
 
     def explain(self, boundary: Boundary, n_atoms: int) -> str:
-        """In words, who sums a structure in energies, forces and stress, and at what cost."""
+        """Describe the solver and its cost for energies, forces and stress of a structure."""
         if boundary == "FFF":
             return "exact sum over all pairs, O(N^2)"
         try:
@@ -182,7 +186,7 @@ class Electrostatics:
     def choose_name(
         self, boundary: PeriodicBoundary, n_atoms: int, derivatives: frozenset[Derivative]
     ) -> str | None:
-        """The name of the solver, or None where what is asked would be refused."""
+        """Name of the selected solver, or None if it does not support the request."""
         try:
             return self.choose(boundary, n_atoms, derivatives).name
         except InputError:

@@ -1,4 +1,4 @@
-"""The potential, the field and the field gradient of a charge density at its own atoms."""
+"""Potential, electric field and field gradient of a charge density at its atoms."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from muse_lr.math.multipoles import to_cartesian, to_standard_order
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 
-#: Largest component of a field along a periodic direction, relative to its length.
+#: Largest allowed component of a field along a periodic direction, relative to its norm.
 ALONG = 1e-8
 
 
 @dataclass(frozen=True)
 class Fields:
-    """What a density does at each atom, the atom's own multipoles left out, its images not.
+    """Potential and field of a density at each atom.
+
+    The contribution of the multipoles of the atom itself is excluded, that of its periodic images
+    is included.
 
     Attributes
     ----------
     moments : Tensor
-        (n_atoms, (l_max + 1)^2) derivatives of the energy by the moments of a probe at the atoms:
-        the energy of a probe M is sum_lm M_lm v_lm. In eV/(e A^l).
+        (n_atoms, (l_max + 1)^2) in eV/(e A^l). Derivatives v of the energy with respect to the
+        moments M of a probe at the atoms, whose energy is sum_lm M_lm v_lm.
     """
 
     moments: Tensor
@@ -46,11 +49,11 @@ class Fields:
 
     @property
     def field_gradient(self) -> Tensor:
-        """(n_atoms, 3, 3) traceless part of the field's derivatives dE_a/dr_b, V/A^2."""
+        """(n_atoms, 3, 3) traceless part of the field derivatives dE_a/dr_b, V/A^2."""
         tensors = to_cartesian(self.moments).quadrupoles
         if tensors is None:
-            raise ValueError("field gradients need fields of l_max 2")
-        # E = (1/3) Theta_ab phi_ab and the tensors of unit moments have the squared norm 3/2.
+            raise ValueError("field gradients need fields with l_max = 2")
+        # E = (1/3) Theta_ab phi_ab, and the tensors of unit moments have a squared norm of 3/2.
         return -2 * tensors
 
 
@@ -61,22 +64,22 @@ def fields_at_atoms(
     l_max: int = 1,
     width: Tensor | None = None,
 ) -> Fields:
-    """The fields that ``density`` makes at its atoms, averaged over a Gaussian of each atom.
+    """Fields of ``density`` at its atoms, averaged over a Gaussian at each atom.
 
-    They are the derivative of the interaction of two densities, so that they can be differentiated
-    again, to any order, in positions, moments and cell.
+    The fields are derivatives of the interaction of two densities. They are differentiable to any
+    order with respect to positions, moments and cell.
 
     Parameters
     ----------
     density : ChargeDensity
     geometry : Geometry
-        May mix FFF, TTF and TTT; its edges reach at least ``solver.ewald.cutoff``.
+        Can contain FFF, TTF and TTT. The cutoff of its edges is at least ``solver.ewald.cutoff``.
     solver : ReferenceSolver
-        Built for the widths of the density and of the probe.
+        Solver for the widths of the density and of the probe.
     l_max : int
-        0 for potentials, 1 for fields too, 2 for field gradients too.
+        0 for potentials, 1 to include fields, 2 to include field gradients.
     width : Tensor, optional
-        (n_atoms,) Gaussian standard deviation of the probe, A; default that of the density.
+        (n_atoms,) Gaussian standard deviation of the probe, A; that of the density by default.
 
     Returns
     -------
@@ -99,19 +102,19 @@ def fields_at_atoms(
 
 
 class FieldOperator:
-    """Fields at the atoms of many densities in one geometry, without a graph.
+    """Fields at the atoms for many densities in one geometry, detached from autograd.
 
-    The interaction is bilinear: what depends on the geometry alone is done once, and each density
-    costs one backward pass.
+    The interaction is bilinear. Its dependence on the geometry is computed once, and each density
+    only needs one backward pass.
 
     Parameters
     ----------
     geometry, solver, l_max, width :
-        As in :func:`fields_at_atoms`; the width of the probe must be given.
+        As in :func:`fields_at_atoms`; ``width`` is required.
     source_width : Tensor
-        (n_atoms,) of the densities, A.
+        (n_atoms,) Gaussian standard deviation of the densities, A.
     source_l_max : int
-        Of the densities.
+        Highest multipole order of the densities.
     """
 
     def __init__(
@@ -135,13 +138,14 @@ class FieldOperator:
             probe, source = empty(l_max, width), empty(source_l_max, source_width)
             energy = open_interaction(probe, source, geometry)
             energy = energy + solver.interaction(probe, source, geometry, ~geometry.open_graphs)
-            # What the probe makes at the sources is linear in the probe; its transpose is wanted.
+            # The field of the probe at the sources is linear in the probe. A call applies its
+            # transpose.
             (at_sources,) = torch.autograd.grad(energy.sum(), source.moments, create_graph=True)
         self._probe, self._at_sources = probe.moments, at_sources
 
     def __call__(self, moments: Tensor) -> Fields:
-        """The fields of a density with these (n_atoms, (source_l_max + 1)^2) moments."""
-        if not self._at_sources.requires_grad:  # nobody interacts
+        """Fields of a density with moments of shape (n_atoms, (source_l_max + 1)^2)."""
+        if not self._at_sources.requires_grad:  # there are no interactions
             return Fields(torch.zeros_like(self._probe))
         (fields,) = torch.autograd.grad(
             self._at_sources, self._probe, moments, retain_graph=True, materialize_grads=True
@@ -150,14 +154,15 @@ class FieldOperator:
 
 
 def refuse_periodic_field(batch: AtomsBatch) -> None:
-    """Refuse external fields with a component along a periodic direction.
+    """Check that external fields have no component along periodic directions.
 
-    There the potential -F.r is not defined: an atom that is wrapped changes its energy by q L.F.
+    The potential -F.r is not defined along a periodic direction, because wrapping an atom by a
+    lattice vector L changes its energy by q L.F.
 
     Raises
     ------
     InputError
-        Naming the first structure.
+        If a field has such a component. The message names the first structure.
     """
     along = torch.einsum("ga,gba->gb", batch.field, batch.cell).abs()
     scale = torch.linalg.vector_norm(batch.field, dim=1)[:, None]
@@ -167,13 +172,13 @@ def refuse_periodic_field(batch: AtomsBatch) -> None:
         graph = int(refused.nonzero()[0])
         raise InputError(
             f"structure {graph} has an electric field along a periodic direction, where -mu.F "
-            "is not defined (wrapping an atom changes it): point it along the normal of a "
-            "slab, or take open boundaries"
+            "is not defined (it changes if an atom is wrapped): use a field along the normal of "
+            "a slab, or open boundaries"
         )
 
 
 def uniform_field(density: ChargeDensity, geometry: Geometry, l_max: int = 1) -> Fields:
-    """The potential -F.r and the field F of the external field at the atoms."""
+    """Potential -F.r and field F of the external electric field at the atoms."""
     moments = density.moments.new_zeros((len(density.moments), (l_max + 1) ** 2))
     field = geometry.field[geometry.graph_index]
     moments[:, 0] = -(field * geometry.positions).sum(1).to(moments.dtype)

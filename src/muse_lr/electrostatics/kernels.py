@@ -1,4 +1,4 @@
-r"""The Coulomb interaction of Gaussian multipoles, as radial functions and Cartesian tensors.
+r"""Coulomb interaction of Gaussian multipoles from radial functions and Cartesian tensors.
 
 For two Gaussians with s^2 = sigma_i^2 + sigma_j^2 and :math:`\alpha^2 = 1 / 2 s^2`,
 
@@ -7,8 +7,8 @@ For two Gaussians with s^2 = sigma_i^2 + sigma_j^2 and :math:`\alpha^2 = 1 / 2 s
    \quad\Rightarrow\quad
    B_n = \frac{2\alpha}{\sqrt\pi} (2\alpha^2)^n F_n(\alpha^2 r^2),
 
-with the Boys functions F_n; for points :math:`B_n = (2n - 1)!! / r^{2n + 1}`
-(W. Smith, CCP5 Newsletter 46, 18 (1998), gives the same chain for the Ewald sum's erfc).
+with the Boys functions F_n. For point multipoles :math:`B_n = (2n - 1)!! / r^{2n + 1}`.
+W. Smith, CCP5 Newsletter 46, 18 (1998), gives the same recursion for the erfc of the Ewald sum.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from muse_lr.math.multipoles import CartesianMultipoles, order_of
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Where points are mixed with Gaussians, a point is one of this variance (A^2): the interaction
-#: differs from 1/r by erfc(r / sqrt(2 s^2)), which is nothing at any distance between nuclei.
+#: Smallest s^2 in A^2 if points are mixed with Gaussians. The interaction of two points then
+#: differs from 1/r by erfc(r / sqrt(2 s^2)) / r, which is negligible at distances between nuclei.
 POINT_VARIANCE = 1e-4
 
 
 def radial_kernel(squared: Tensor, variance: Tensor | float, highest: int) -> list[Tensor]:
-    """B_0 to B_highest.
+    """Radial functions B_0 to B_highest.
 
     Parameters
     ----------
     squared : Tensor
         (p,) squared distances, A^2.
     variance : Tensor or float
-        (p,) s^2 = sigma_i^2 + sigma_j^2 in A^2; the number 0 for points throughout.
+        (p,) s^2 = sigma_i^2 + sigma_j^2 in A^2. The number 0 selects point multipoles.
     highest : int
+        Highest order.
 
     Returns
     -------
@@ -59,18 +60,18 @@ def radial_kernel(squared: Tensor, variance: Tensor | float, highest: int) -> li
 
 
 def short_range_kernel(distance: Tensor, variance: Tensor | float, splitting: float) -> Tensor:
-    r"""Interaction of two charges minus that of two Gaussians of the splitting, in 1/A.
+    r"""Interaction of two charges minus that of two Gaussians with the splitting, in 1/A.
 
     :math:`[\mathrm{erf}(r / \sqrt{2 s^2}) - \mathrm{erf}(r / 2 \eta)] / r`, and
-    :math:`\mathrm{erfc}(r / 2 \eta) / r` for points: B_0 of :func:`radial_kernel` without its cost,
-    for distances between atoms.
+    :math:`\mathrm{erfc}(r / 2 \eta) / r` for point charges. This function is faster than
+    differences of B_0 from :func:`radial_kernel`, but requires nonzero distances.
 
     Parameters
     ----------
     distance : Tensor
         (p,) in A, positive.
     variance : Tensor or float
-        (p,) s^2 in A^2, or one number.
+        (p,) s^2 in A^2, or one number for all pairs.
     splitting : float
         eta in A.
     """
@@ -97,19 +98,19 @@ def pair_interaction(
     vector: Tensor,
     kernel: list[Tensor],
 ) -> Tensor:
-    r"""Interaction of pairs of sites, :math:`\hat L_1 \hat L_2 B_0(|d|)`.
+    r"""Interaction energies of pairs of sites, :math:`\hat L_1 \hat L_2 B_0(|d|)`.
 
-    :math:`\hat L = q \pm \mu_a \partial_a + \tfrac13 \Theta_{ab} \partial_a \partial_b` with + for
-    the first and - for the second site and the derivatives by d.
+    :math:`\hat L = q \pm \mu_a \partial_a + \tfrac13 \Theta_{ab} \partial_a \partial_b` with
+    derivatives with respect to d. The sign is + for the first and - for the second site.
 
     Parameters
     ----------
     first, second : CartesianMultipoles
-        Of the p pairs; orders may differ.
+        Multipoles of the p pairs. Their orders can differ.
     vector : Tensor
-        (p, 3) d, first minus second, A.
+        (p, 3) vectors d in A, position of the first minus that of the second site.
     kernel : list of Tensor
-        B_0 to B_n with n the sum of the two orders.
+        B_0 to B_n, where n is the sum of the two orders.
 
     Returns
     -------
@@ -150,9 +151,9 @@ def _with_quadrupole(
     kernel: list[Tensor],
     sign: int,
 ) -> Tensor:
-    """Quadrupole (push = Theta d) with the charge and the dipole of the other site.
+    """Interaction of a quadrupole with the charge and dipole of the other site.
 
-    ``sign`` is 1 where the quadrupole is at the first site, -1 at the second.
+    ``push`` is Theta d. ``sign`` is 1 for a quadrupole at the first site and -1 at the second.
     """
     double = _dot(push, vector)
     energy = charges * double * kernel[2]
@@ -167,14 +168,14 @@ def self_interaction(squares: list[Tensor], variance: Tensor | float) -> Tensor:
     Parameters
     ----------
     squares : list of Tensor
-        For each l, (n,) the sum over m of M_lm^2 (or of products of two sets of moments).
+        For each l, (n,) sums over m of M_lm^2, or of products of two sets of moments.
     variance : Tensor or float
         s^2, twice the Gaussian variance, A^2.
 
     Returns
     -------
     Tensor
-        (n,) in e^2/A; the energy is half of it.
+        (n,) in e^2/A. The self-energy is one half of it.
     """
     variance = torch.as_tensor(variance, dtype=squares[0].dtype, device=squares[0].device)
     total = torch.zeros_like(squares[0])
@@ -187,14 +188,14 @@ def self_interaction(squares: list[Tensor], variance: Tensor | float) -> Tensor:
 
 
 def self_energy(density: ChargeDensity) -> Tensor:
-    """(n_graphs,) energy of Gaussians with themselves, eV; k q^2 / 2 sqrt(pi) sigma of a charge."""
+    """(n_graphs,) self-energies of Gaussians in eV; k q^2 / 2 sqrt(pi) sigma for a charge."""
     squares = multipole_products(density.moments, density.moments)
     own = self_interaction(squares, 2 * density.width**2) / 2
     return COULOMB_CONSTANT * sum_nodes(own, density.graph_index, density.num_graphs)
 
 
 def multipole_products(first: Tensor, second: Tensor) -> list[Tensor]:
-    """For each l that both have, (n,) the sum over m of the products of their moments."""
+    """(n,) sums over m of the products of two sets of moments, for each l common to both."""
     lowest = min(order_of(first), order_of(second))
     blocks = [slice(order**2, (order + 1) ** 2) for order in range(lowest + 1)]
     return [(first[:, block] * second[:, block]).sum(1) for block in blocks]

@@ -1,4 +1,4 @@
-"""The protocol of the heads: each adds one named energy."""
+"""The base class of the heads. Each head adds one named energy term."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Derivative
-from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, NodeFeatures
 
@@ -25,21 +25,21 @@ class HeadConfig(Strict):
 
 @dataclass(frozen=True)
 class HeadContext:
-    """What a head is told when it is built.
+    """Properties of the model that are needed to build a head.
 
     Attributes
     ----------
     elements : tuple of str
     cutoff : float or None
-        The backbone's cutoff, A; None without a backbone.
+        Cutoff of the backbone, A; None without a backbone.
     widths : tuple of float
-        Gaussian widths of the charges, A; empty without charges.
+        Gaussian widths of the charges of each element, A; empty without charges.
     l_max : int
-        Highest order of their multipoles.
+        Highest order of the atomic multipoles.
     levels : int
-        Levels of coarse nodes; 0 without a hierarchy.
+        Number of levels of coarse nodes; 0 without a hierarchy.
     features : FeatureSize
-        Of what it may read; empty without a backbone.
+        Size of the atomic features; empty without a backbone.
     """
 
     elements: tuple[str, ...]
@@ -52,20 +52,20 @@ class HeadContext:
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What a head may read.
+    """Inputs of a head.
 
     Attributes
     ----------
     geometry : Geometry
     density : ChargeDensity or None
     features : NodeFeatures
-        Without channels where there is no backbone.
+        Atomic features, with zero channels if the model has no backbone.
     composition : Tensor
         (n_atoms, n_elements), one-hot.
     derivatives : frozenset of str
-        What the energies will be differentiated for.
+        Derivatives of the energy that will be computed.
     levels : tuple
-        Coarse nodes and assignment of each level of the hierarchy.
+        Coarse nodes and atom-to-node assignment of each level of the hierarchy.
     """
 
     geometry: Geometry
@@ -77,19 +77,19 @@ class HeadInputs:
 
 
 class Head(Part):
-    """One energy term.
+    """Base class of the energy heads.
 
     Attributes
     ----------
     needs_density, needs_features : bool
-        What must be there; checked when the model is built.
+        Required inputs. They are checked when the model is built.
     long_range : bool
-        Whether its energy has no finite range.
+        Whether the energy has an infinite range.
     excludes_near_pairs : bool
-        Whether it leaves out the near pairs, which another part of the energy describes.
+        Whether the head omits near pairs because another energy term describes them.
     reads_potential : bool
-        Whether its features contain the potential, so that the non-analytic term of phonons is not
-        that of the Coulomb energy alone.
+        Whether the head uses the electrostatic potential as an input feature. The non-analytic term
+        of phonons then differs from that of the Coulomb energy.
     """
 
     needs_density: ClassVar[bool] = False

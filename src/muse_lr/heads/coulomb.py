@@ -17,16 +17,16 @@ from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.multipoles import MAX_MULTIPOLE, to_cartesian
 from muse_lr.math.switching import switch_off
-from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.edges import coarse_geometry
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.structures.neighbors import all_pairs
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Real-space cutoff where no backbone sets one, A.
+#: Real-space cutoff of a model without a backbone, A.
 DEFAULT_CUTOFF = 6.0
-#: Pairs closer than this share of ``exclusion_radius`` are left out altogether.
+#: Pairs closer than this fraction of ``exclusion_radius`` are omitted completely.
 EXCLUSION_TAPER = 0.5
 
 
@@ -40,38 +40,42 @@ class CoulombConfig(HeadConfig):
         1e-6,
         ge=1e-12,
         le=1e-2,
-        description="RMS force error over k q_rms^2 (N/V)^(2/3) in periodic structures.",
+        description="RMS force error in periodic structures, in units of k q_rms^2 (N/V)^(2/3).",
     )
-    solver: str = Field("auto", description="Who sums; auto takes the fastest one that is right.")
+    solver: str = Field(
+        "auto", description="Solver of the sums; auto selects the fastest one that is exact enough."
+    )
     cutoff: float | None = Field(
         None,
         gt=0,
         le=30,
-        description="Real-space cutoff of periodic sums, A; default the backbone's, or 6.",
+        description="Real-space cutoff of periodic sums, A. Default: the cutoff of the backbone, "
+        "or 6 without a backbone.",
     )
     self_interaction: bool = Field(
-        False, description="Whether the energy of each Gaussian with itself is added."
+        False, description="Whether to add the energy of each Gaussian with itself."
     )
     damping_width: float = Field(
         0.0,
         ge=0,
         le=10,
-        description="Gaussian standard deviation, A, that is added in quadrature to the width of "
-        "every charge in this head: it damps what is near and leaves what is far.",
+        description="Gaussian standard deviation, A, added in quadrature to the width of every "
+        "charge in this head. It damps the interaction at short distance only.",
     )
     exclusion_radius: float | None = Field(
         None,
         gt=0,
         le=30,
-        description="Pairs closer than this, A, fade out, and those closer than half of it are "
-        "left out: the backbone sees them. Default: all pairs are summed.",
+        description="Distance in A below which pairs are smoothly switched off, because the "
+        "backbone describes them. Pairs closer than half of it are omitted. Default: all pairs are "
+        "summed.",
     )
     level: int = Field(
         0,
         ge=0,
         le=3,
         description="Level of the hierarchy whose nodes carry the charges, pooled with dipoles and "
-        "quadrupoles; 0: the atoms.",
+        "quadrupoles; 0 means the atoms.",
     )
     coarse_width: float = Field(
         2.0, gt=0, le=10, description="Gaussian standard deviation of the coarse sites, A."
@@ -81,17 +85,18 @@ class CoulombConfig(HeadConfig):
 class CoulombHead(Head):
     r"""E = 1/2 iint rho(r) rho(r') k / |r - r'|, by default without each site's own energy.
 
-    The exact sum over all pairs in open systems, lattice sums in slabs and crystals; the
-    conventions are those of :mod:`muse_lr.electrostatics.ewald.reference`. On a coarse level the
-    moments of the atoms are moved onto the nodes by their shares, which keeps charge and dipole.
-    What is within one node does not interact, and neither do the shares of one atom on several
-    nodes, which would repel each other (:func:`energy_of_shares`), unless ``self_interaction`` asks
-    for the whole integral.
+    Open systems use the exact sum over all pairs, slabs and crystals use lattice sums. The
+    conventions are those of :mod:`muse_lr.electrostatics.ewald.reference`.
 
-    What a backbone sees anyway can be damped or left out, in every boundary and for multipoles of
-    every order: with ``damping_width`` w the charges are Gaussians of width
-    :math:`\sqrt{\sigma^2 + w^2}`, and with ``exclusion_radius`` R each pair counts
-    :math:`S((r - R/2) / (R/2))`, S the quintic smoothstep.
+    On a coarse level, the moments of each atom are distributed over the nodes by its shares, which
+    conserves charge and dipole. Charges within one node do not interact. The shares of one atom on
+    several nodes would repel each other, so this energy is subtracted (:func:`energy_of_shares`).
+    With ``self_interaction`` the whole integral is used instead.
+
+    Short-range interactions that the backbone describes can be damped or omitted, in every boundary
+    and for multipoles of every order. With ``damping_width`` w the charges are Gaussians of width
+    :math:`\sqrt{\sigma^2 + w^2}`. With ``exclusion_radius`` R each pair is weighted by
+    :math:`S((r - R/2) / (R/2))`, where S is the quintic smoothstep.
     """
 
     Config: ClassVar[type[HeadConfig]] = CoulombConfig
@@ -105,8 +110,8 @@ class CoulombHead(Head):
         self.level, self.coarse_width = config.level, config.coarse_width
         if config.level > context.levels:
             raise InputError(
-                f"the coulomb head acts on level {config.level}, but the model has "
-                f"{context.levels} levels of coarse nodes: set model.multiscale.levels"
+                f"the coulomb head uses level {config.level}, but the model has "
+                f"{context.levels} levels of coarse nodes: increase model.multiscale.levels"
             )
         self.damping_width, self.exclusion_radius = config.damping_width, config.exclusion_radius
         self.excludes_near_pairs = config.exclusion_radius is not None
@@ -118,7 +123,7 @@ class CoulombHead(Head):
         if config.self_interaction and min(widths) == 0:
             raise InputError(
                 "self_interaction of the coulomb head: the energy of a point charge with itself is "
-                "infinite; give model.charges.width a positive value"
+                "infinite; set model.charges.width to a positive value"
             )
         self.electrostatics = Electrostatics(
             widths,
@@ -167,7 +172,7 @@ class CoulombHead(Head):
         nodes: CoarseNodes,
         assignment: Assignment,
     ) -> tuple[ChargeDensity, Geometry]:
-        """The density on the nodes, and the nodes as sites."""
+        """Density and geometry of the coarse nodes."""
         count = len(nodes.atoms)
         sites = ChargeDensity(
             moments=density.moments.new_zeros((count, (MAX_MULTIPOLE + 1) ** 2)),
@@ -181,10 +186,11 @@ class CoulombHead(Head):
 
 
 def near_energy(density: ChargeDensity, geometry: Geometry, end: float) -> Tensor:
-    """(n_graphs,) interaction of the pairs within ``end`` (A), fading out from half of it on; eV.
+    """(n_graphs,) interaction of the pairs within ``end`` (A), eV.
 
-    Over the edges of the geometry, each pair twice, images of an atom included: the same sum in
-    every boundary.
+    The interaction is switched off smoothly between half of ``end`` and ``end``. The sum runs over
+    the edges of the geometry, which contain each pair twice and the images of an atom. It is the
+    same in every boundary.
     """
     near = (geometry.edge_lengths < end).nonzero()[:, 0]
     sender, receiver = geometry.edge_index[:, near]
@@ -205,19 +211,20 @@ def energy_of_shares(
 
     .. math:: \frac{k}{2} \sum_i \sum_{a \ne b \in i} M_{ia} M_{ib} k(R_a - R_b)
 
-    over the sites a, b, images among them, that hold a share of the atom i. It is part of the
-    sum over the nodes, in which one ion would repel itself. Time and memory go with the square of
-    the nodes of an atom: about seven after thinning, hundreds where all atoms are nodes.
+    The sum runs over the sites a, b (periodic images included) that hold a share of atom i. The sum
+    over the nodes contains this spurious repulsion of an ion with itself. Time and memory scale
+    with the square of the number of nodes of an atom: about seven after thinning, hundreds if all
+    atoms are nodes.
 
     Parameters
     ----------
     density : ChargeDensity
-        On the atoms.
+        Density on the atoms.
     assignment : Assignment
     width : float
         Gaussian standard deviation of the sites, A.
     omitted : float or None
-        Where the window of the pairs that are left out ends, A.
+        Exclusion radius of the head, A; None if all pairs are summed.
     """
     order = torch.argsort(assignment.atom, stable=True)
     sites = torch.bincount(assignment.atom, minlength=len(density.moments))

@@ -12,7 +12,7 @@ from muse_lr.structures.batch import AtomsBatch
 
 
 class ExternalFieldConfig(HeadConfig):
-    """Keys of the external field."""
+    """Keys of the external field head."""
 
     kind: Literal["external_field"] = "external_field"
 
@@ -20,11 +20,11 @@ class ExternalFieldConfig(HeadConfig):
 class ExternalFieldHead(Head):
     """E = -mu.F with the dipole mu about the coordinate origin.
 
-    The field F in V/A is ``atoms.info["electric_field"]``, absent means none; positive charges are
-    pushed along it. It may point anywhere in open systems and along the normal of slabs; along a
-    periodic direction the dipole has no definite value (an atom that is wrapped changes the energy
-    by q L.F), so it is refused. Charged systems feel a net force, and their energy depends on the
-    origin.
+    The field F in V/A is read from ``atoms.info["electric_field"]`` and is zero if the key is
+    absent. Positive charges are pushed along F. In open systems the field may have any direction;
+    in slabs it must be along the normal. Along a periodic direction the dipole is not well defined
+    (wrapping an atom changes the energy by q L.F), so such a field raises an error. Charged systems
+    experience a net force, and their energy depends on the origin.
     """
 
     Config: ClassVar[type[HeadConfig]] = ExternalFieldConfig
@@ -37,7 +37,7 @@ class ExternalFieldHead(Head):
         self.cutoff = 0.0
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse fields with a component along a periodic direction."""
+        """Raise an error for fields with a component along a periodic direction."""
         refuse_periodic_field(batch)
 
     def forward(self, inputs: HeadInputs) -> Tensor:

@@ -1,4 +1,4 @@
-"""Screened nuclear repulsion."""
+"""Screened nuclear repulsion at short distance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 #: Screening length a = 0.88534 a0 / (Z_i^0.23 + Z_j^0.23).
 SCREENING_LENGTH = 0.88534 * BOHR
 SCREENING_EXPONENT = 0.23
-#: The repulsion fades out between this share of its range and its range.
+#: The repulsion is switched off between this fraction of its range and its range.
 TAPER = 0.5
 
 
@@ -32,16 +32,16 @@ class ZBLConfig(HeadConfig):
         1.0,
         gt=0,
         le=3,
-        description="Where the repulsion ends, in sums of the two covalent radii.",
+        description="Range of the repulsion, in units of the sum of the two covalent radii.",
     )
 
 
 class ZBLHead(Head):
     """The universal repulsion of Ziegler, Biersack and Littmark at short distance.
 
-    E = sum_{i<j} k Z_i Z_j phi(r / a) / r w(r), with w a C2 switch that ends at the sum of the
-    covalent radii, so that bonds at their usual length are not touched. J. F. Ziegler, J. P.
-    Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
+    E = sum_{i<j} k Z_i Z_j phi(r / a) / r w(r), where w is a C2 switch that ends at ``range`` times
+    the sum of the covalent radii. With the default of 1, bonds of usual length are not affected.
+    J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
     """
 
     Config: ClassVar[type[HeadConfig]] = ZBLConfig

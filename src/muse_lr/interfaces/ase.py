@@ -1,4 +1,4 @@
-"""The ASE calculator."""
+"""ASE calculator of muse_lr models."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ from muse_lr.utils.devices import find_device
 if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
 
-#: ASE's names of what is computed only if it is asked for, and ours.
+#: Response properties, which are computed on request only: ASE's name -> name in the model.
 RESPONSES = {"born_effective_charges": "bec", "dielectric_tensor": "dielectric"}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Calculator(ASECalculator):
-    """Energies, forces, stress, charges and dipoles of a model for ASE.
+    """Energies, forces, stress, charges and dipoles of a model as an ASE calculator.
 
-    ``results`` has ASE's own names (Born effective charges, dP_a/dr_b, and the electronic
-    dielectric tensor only where ``get_property`` asks for them) and ``energy_parts``, a dictionary
-    of the named energies in eV. The neighbor list is built with a skin and kept until an atom has
-    moved half of it; edges in the skin contribute nothing, so rebuilding changes no energy.
+    ``results`` uses the property names of ASE. Born effective charges dP_a/dr_b and the electronic
+    dielectric tensor are only computed if requested through ``get_property``. In addition,
+    ``results["energy_parts"]`` is a dictionary of the named energy terms in eV. The neighbor list
+    is built with a skin and reused until an atom has moved by half the skin. Edges in the skin do
+    not contribute, so that rebuilding the list does not change the energy.
 
     Parameters
     ----------
     model : EnergyModel, str or Path
-        A model, of which a copy is made, or a model file.
+        A model, which is copied, or a model file.
     device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ...
     dtype : {"float64", "float32"}
-        Precision of the copy.
+        Floating-point precision of the copy.
     skin : float
-        A.
+        Skin of the neighbor list, A.
     trust : bool
-        Whether a model file may name parts as ``package.module:Class``, whose code is then run.
+        Whether a model file may import parts named ``package.module:Class``, which runs their code.
 
     Attributes
     ----------
     neighbor_list : AtomsData or None
-        The structure for which the current neighbor list was built.
+        Structure of the current neighbor list.
 
     Notes
     -----
-    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]``, and the array
-    ``coarse_index``, are read at every call, and a change of them recomputes.
+    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]`` and the array
+    ``coarse_index`` are read at every call. The results are recomputed if one of them changes.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -79,7 +81,7 @@ class Calculator(ASECalculator):
     ) -> None:
         super().__init__()
         if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}: float32 or float64 is needed")
+            raise InputError(f"dtype {dtype!r}: use float32 or float64")
         if skin < 0:
             raise InputError(f"skin {skin} A: it must not be negative")
         own = load_model(model, trust=trust) if isinstance(model, (str, Path)) else deepcopy(model)
@@ -92,7 +94,7 @@ class Calculator(ASECalculator):
         self._state: tuple[Any, ...] | None = None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """ASE's list of what changed, to which what is stated in ``info`` is added."""
+        """Return ASE's list of changes, with ``info`` added if an input in ``info`` changed."""
         changes: list[str] = super().check_state(atoms, tol)
         if _stated(atoms) != self._state:
             changes.append("info")
@@ -104,11 +106,11 @@ class Calculator(ASECalculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute everything that the model has for these atoms; see ASE."""
+        """Compute all properties of the model and the requested response properties; see ASE."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if "stress" in properties and not atoms.pbc.any():
-            raise PropertyNotImplementedError("an open system has no stress")
+            raise PropertyNotImplementedError("a system with open boundaries has no stress")
         self._refuse_responses(atoms, properties)
         self._state = _stated(atoms)
         batch = self._batch_of(atoms)
@@ -142,10 +144,12 @@ class Calculator(ASECalculator):
         if asked and self.model.charges is None:
             raise PropertyNotImplementedError(f"a model without charges has no {asked[0]}")
         if "dielectric_tensor" in asked and not atoms.pbc.all():
-            raise PropertyNotImplementedError("only a crystal has a dielectric_tensor")
+            raise PropertyNotImplementedError(
+                "only a crystal has a dielectric_tensor: three periodic directions are required"
+            )
 
     def _batch_of(self, atoms: Atoms) -> AtomsBatch:
-        """The structure with a neighbor list that still holds, or a new one."""
+        """Make the batch; reuse the neighbor list if it is still valid."""
         old, device = self.neighbor_list, self.model.device
         if self._batch is None or old is None or not self._holds(old, atoms):
             self.neighbor_list = atoms_to_data(atoms, self.model.cutoff + self.skin)
@@ -171,7 +175,7 @@ class Calculator(ASECalculator):
 
 
 def _stated(atoms: Atoms) -> tuple[Any, ...]:
-    """What the model reads of ``info`` and of the groups of the atoms, comparable."""
+    """Model inputs besides geometry, as comparable values: state, field and groups of atoms."""
     field = atoms.info.get("electric_field")
     groups = atoms.arrays.get(COARSE_INDEX)
     return (

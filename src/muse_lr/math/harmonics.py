@@ -1,9 +1,11 @@
-r"""Real solid harmonics, and the frame that e3nn gives them.
+r"""Real solid harmonics and their conversion to the conventions of e3nn.
 
-Here: components m = -l..l, z is the polar axis, no Condon-Shortley phase, Racah normalization,
-so that :math:`\sum_m R_{lm}(\mathbf r)^2 = r^{2l}`; l = 1 is (y, z, x). e3nn takes y as the polar
-axis: its component m at (x, y, z) is the component m here at (z, x, y), so its l = 1 is (x, y, z).
-Its normalizations only scale each l as a whole.
+This package orders the components as m = -l..l, uses z as the polar axis, no Condon-Shortley phase
+and Racah normalization, so that :math:`\sum_m R_{lm}(\mathbf r)^2 = r^{2l}`. The components of
+l = 1 are (y, z, x).
+
+e3nn uses y as the polar axis. Its component m at (x, y, z) equals the component m of this package
+at (z, x, y), so its l = 1 is (x, y, z). The normalizations of e3nn differ by one factor for each l.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-#: Highest order that this module knows.
+#: Highest order that is implemented.
 MAX_ORDER = 3
 
 
@@ -32,7 +34,7 @@ def solid_harmonics(order: int, vectors: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        (..., 2l + 1), m = -l..l; l = 2, m = 0 is (3 z^2 - r^2) / 2.
+        (..., 2l + 1) with m = -l..l. For example, l = 2, m = 0 is (3 z^2 - r^2) / 2.
     """
     x, y, z = vectors.unbind(-1)
     if order == 0:
@@ -66,7 +68,7 @@ def solid_harmonics(order: int, vectors: Tensor) -> Tensor:
 
 
 def rotation_matrix(order: int, rotation: Tensor) -> Tensor:
-    """D with R_l(Q r) = D R_l(r), for a rotation or reflection Q.
+    """Matrix D with R_l(Q r) = D R_l(r) for a rotation or reflection Q.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ def rotation_matrix(order: int, rotation: Tensor) -> Tensor:
     Tensor
         (2l + 1, 2l + 1), orthogonal, in the dtype of ``rotation``.
     """
-    # Enough points in general position: the harmonics on them have full rank.
+    # The points are in general position, so that the matrix of harmonics has full rank.
     points = torch.tensor(
         list(product((-1.0, 0.3, 1.7), (-0.8, 0.1, 1.1), (-1.3, 0.6, 0.9))),
         dtype=torch.float64,
@@ -93,9 +95,9 @@ def rotation_matrix(order: int, rotation: Tensor) -> Tensor:
 
 @cache
 def e3nn_to_standard(order: int) -> Tensor:
-    """The orthogonal matrix M that takes e3nn's components to those of this package.
+    """Orthogonal matrix M that converts components of e3nn to those of this package.
 
-    standard = M e3nn, for each l; the inverse is the transpose.
+    For each l, standard = M e3nn. The inverse of M is its transpose.
 
     Parameters
     ----------
@@ -113,12 +115,12 @@ def e3nn_to_standard(order: int) -> Tensor:
 
 
 def tensors_from_e3nn(features: Tensor, order: int) -> Tensor:
-    """e3nn's flat features of one l to components by channels of this package.
+    """Convert flat features of e3nn of one l to the layout of this package.
 
     Parameters
     ----------
     features : Tensor
-        (n, channels * (2l + 1)), channel by channel, as e3nn's ``channels x l`` irreps.
+        (n, channels * (2l + 1)) with the channel as the slow index, as in e3nn irreps.
     order : int
         l.
 
@@ -132,7 +134,7 @@ def tensors_from_e3nn(features: Tensor, order: int) -> Tensor:
 
 
 def tensors_to_e3nn(tensors: Tensor, order: int) -> Tensor:
-    """The inverse of :func:`tensors_from_e3nn`: (n, 2l + 1, channels) to (n, channels (2l + 1))."""
+    """Inverse of :func:`tensors_from_e3nn`: (n, 2l + 1, channels) to (n, channels (2l + 1))."""
     frame = e3nn_to_standard(order).to(tensors)
     return torch.einsum("mk,nmc->nck", frame, tensors).flatten(1)
 

@@ -1,13 +1,13 @@
-r"""Multipoles up to l = 2: their Cartesian form, their frames, their translation.
+r"""Multipoles up to l = 2: Cartesian form, conversion to e3nn, and translation.
 
-Racah's real components and Cartesian tensors of the same moments:
+The Cartesian tensors are related to the real components in Racah normalization by
 
 .. math::
    \mu_a = \sum q\, r_a, \qquad
    \Theta_{ab} = \tfrac12 \sum q\, (3 r_a r_b - r^2 \delta_{ab}), \qquad \Theta_{zz} = Q_{20},
 
-so that the energy in a potential is :math:`q \phi + \mu_a \phi_a + \tfrac13 \Theta_{ab} \phi_{ab}`
-(A. D. Buckingham, Adv. Chem. Phys. 12, 107 (1967)).
+so that the energy in an external potential is :math:`q \phi + \mu_a \phi_a + \tfrac13 \Theta_{ab}
+\phi_{ab}` (A. D. Buckingham, Adv. Chem. Phys. 12, 107 (1967)).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch import Tensor
 
 from muse_lr.math.harmonics import e3nn_to_standard
 
-#: Where x, y, z stand among the components m = -1, 0, 1 of l = 1.
+#: Indices of x, y and z among the components m = -1, 0, 1 of l = 1.
 DIPOLE_ORDER = (2, 0, 1)
 MAX_MULTIPOLE = 2
 
 
 def to_standard_order(vectors: Tensor) -> Tensor:
-    """(n, 3, ...) from x, y, z to m = -1, 0, 1 with z as polar axis: y, z, x."""
+    """Reorder (n, 3, ...) from (x, y, z) to m = -1, 0, 1, which is (y, z, x)."""
     return vectors[:, [1, 2, 0]]
 
 
 def from_standard_order(vectors: Tensor) -> Tensor:
-    """(n, 3, ...) from m = -1, 0, 1, which is y, z, x, to x, y, z."""
+    """Reorder (n, 3, ...) from m = -1, 0, 1, which is (y, z, x), to (x, y, z)."""
     return vectors[:, DIPOLE_ORDER]
 
 
@@ -43,7 +43,9 @@ def order_of(moments: Tensor) -> int:
 
 @dataclass(frozen=True)
 class CartesianMultipoles:
-    """Charges, dipoles and traceless quadrupoles of n sites; None beyond the highest order.
+    """Charges, dipoles and traceless quadrupoles of n sites.
+
+    Tensors above the highest order are None.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class CartesianMultipoles:
 
     @property
     def l_max(self) -> int:
-        """Highest order that is there."""
+        """Highest order of the tensors."""
         return (self.dipoles is not None) + (self.quadrupoles is not None)
 
     def __getitem__(self, index: Tensor) -> CartesianMultipoles:
@@ -83,7 +85,7 @@ def to_cartesian(moments: Tensor) -> CartesianMultipoles:
 
 
 def from_cartesian(multipoles: CartesianMultipoles) -> Tensor:
-    """(n, (l_max + 1)^2) moments; the inverse of :func:`to_cartesian`."""
+    """Moments of shape (n, (l_max + 1)^2); the inverse of :func:`to_cartesian`."""
     parts = [multipoles.charges[:, None]]
     if multipoles.dipoles is not None:
         parts.append(to_standard_order(multipoles.dipoles))
@@ -111,12 +113,12 @@ def _quadrupole_basis(like: Tensor) -> Tensor:
 
 
 def moments_to_e3nn(moments: Tensor) -> Tensor:
-    """Moments in e3nn's frame, l = 1 as (x, y, z), still in Racah normalization."""
+    """Convert moments to the frame of e3nn, l = 1 as (x, y, z), in Racah normalization."""
     return _reframe(moments, inverse=True)
 
 
 def moments_from_e3nn(moments: Tensor) -> Tensor:
-    """The inverse of :func:`moments_to_e3nn`."""
+    """Inverse of :func:`moments_to_e3nn`."""
     return _reframe(moments, inverse=False)
 
 
@@ -130,21 +132,21 @@ def _reframe(moments: Tensor, inverse: bool) -> Tensor:
 
 
 def translate(multipoles: CartesianMultipoles, displacement: Tensor, l_max: int) -> Tensor:
-    r"""Moments of each site about a point from which the site is displaced by d.
+    r"""Translate the moments of each site to a new origin, with d the site minus the new origin.
 
     .. math::
        \mu' = \mu + q d, \qquad
        \Theta' = \Theta + \tfrac32 (d \mu + \mu d) - (d \cdot \mu) \mathbf 1
                  + \tfrac q2 (3 d d - d^2 \mathbf 1).
 
-    Exact: a point charge density has the same moments up to l_max about its new origin.
+    The translation is exact for all moments up to l_max of point multipoles.
 
     Parameters
     ----------
     multipoles : CartesianMultipoles
-        Of n sites.
+        Multipoles of n sites.
     displacement : Tensor
-        (n, 3), site minus new origin, A.
+        (n, 3) vectors d in A.
     l_max : int
         Highest order of the result; it may exceed that of ``multipoles``.
 
@@ -160,7 +162,7 @@ def translate(multipoles: CartesianMultipoles, displacement: Tensor, l_max: int)
     if l_max > 0:
         dipoles = local + charges[:, None] * d
     if l_max > 1:
-        # mu d + q d d / 2, made symmetric and traceless with the factor 3.
+        # Symmetric traceless part of mu d + q d d / 2, times 3.
         product = torch.einsum("na,nb->nab", local + charges[:, None] * d / 2, d)
         symmetric = (product + product.mT) / 2
         trace = symmetric.diagonal(dim1=1, dim2=2).sum(1)

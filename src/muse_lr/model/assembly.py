@@ -1,4 +1,4 @@
-"""The parts of a model, built in the order in which data flows through them."""
+"""Build the parts of a model in the order in which data flows through them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from muse_lr.structures.graph import FeatureSize
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model is composed of; None where the configuration has null."""
+    """The parts of a model; None for a part that is null in the configuration."""
 
     backbone: Backbone | None
     multiscale: Multiscale | None
@@ -25,7 +25,7 @@ class Parts:
     heads: dict[str, Head]
 
     def named(self) -> dict[str, Part]:
-        """All parts by name, as messages call them."""
+        """All parts by the name used in messages."""
         slots: dict[str, Part | None] = {
             "the backbone": self.backbone,
             "the multiscale block": self.multiscale,
@@ -36,12 +36,12 @@ class Parts:
 
 
 def build_parts(config: ModelConfig, elements: tuple[str, ...]) -> Parts:
-    """The parts of a configuration.
+    """Build the parts of a configuration.
 
     Raises
     ------
     InputError
-        If one needs another that is not there.
+        If a part needs another part that is missing.
     """
     backbone: Backbone | None = None
     if config.backbone is not None:
@@ -97,13 +97,13 @@ def _build_charges(
     return part
 
 
-def _refuse_twice(name: str, config: ModelConfig) -> None:
-    """Refuse to sum charges whose energy the backbone has summed."""
+def _check_coulomb_energy(name: str, config: ModelConfig) -> None:
+    """Raise an error if the backbone already includes the Coulomb energy of the charges."""
     if config.charges is not None and lookup("charges", config.charges.kind).needs_charges:
         raise InputError(
-            f"head {name!r} would add the Coulomb energy of charges that the backbone's energy has "
-            f"already: set model.heads.{name}: null (or exclusion_radius, the range of the "
-            "backbone's charges)"
+            f"head {name!r} would add the Coulomb energy of charges that the backbone's energy "
+            f"already includes: set model.heads.{name}: null, or set its exclusion_radius to the "
+            "range of the backbone's charges"
         )
 
 
@@ -116,11 +116,11 @@ def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
         if head.needs_density and config.charges is None:
             raise InputError(
                 f"head {name!r} needs charges but model.charges is null: set model.charges, "
-                f"or model.heads.{name}: null"
+                f"or set model.heads.{name}: null"
             )
         if head.needs_features and config.backbone is None:
             raise InputError(f"head {name!r} needs features but model.backbone is null")
         heads[name] = head(section, context)
         if heads[name].sums_coulomb and not heads[name].excludes_near_pairs:
-            _refuse_twice(name, config)
+            _check_coulomb_energy(name, config)
     return heads

@@ -1,4 +1,4 @@
-"""Models from configurations.
+"""Build models from configurations.
 
 >>> from muse_lr.model.build import build_model
 >>> charges = {"kind": "fixed", "by_element": {"Na": 1, "Cl": -1}, "width": 0}
@@ -19,22 +19,23 @@ from muse_lr.errors import InputError, nearest
 from muse_lr.model.config import ModelConfig, resolve_files
 from muse_lr.model.energy_model import EnergyModel
 
-#: Sections of a whole configuration file, of which a model needs the first.
+#: Sections of a complete configuration file. Only the first describes the model.
 SECTIONS = ("model", "data", "training")
 
 
 def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyModel:
-    """An untrained model from a configuration.
+    """Build an untrained model from a configuration.
 
     Parameters
     ----------
     source : path, mapping or ModelConfig
-        A configuration file or its content: the whole, or only the ``model`` section.
+        A configuration file or its content. It holds all sections or only the content of the
+        ``model`` section.
 
     Raises
     ------
     InputError
-        For an invalid configuration, or parts that do not fit together.
+        If the configuration is invalid or its parts are not compatible.
     """
     if isinstance(source, ModelConfig):
         return EnergyModel(source)

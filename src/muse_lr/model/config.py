@@ -17,17 +17,17 @@ from muse_lr.errors import InputError
 from muse_lr.heads.base import HeadConfig
 from muse_lr.multiscale.base import MultiscaleConfig
 
-#: Names of energies that are no head's.
+#: Names of energy terms that a head cannot have.
 RESERVED_NAMES = ("e0", "backbone", "multiscale", "charges", "energy", "reference")
 DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
 
 
 def _part(slot: str, value: Any, default_kind: str | None) -> Any:
-    """The section of a part as an instance of the schema of its kind."""
+    """Validate the section of a part with the schema of its kind."""
     if value is None or isinstance(value, BaseModel):
         return value
     if not isinstance(value, Mapping):
-        raise PartError([("", f"a mapping or null is needed, got {value!r}")])
+        raise PartError([("", f"expected a mapping or null, got {value!r}")])
     kind = value.get("kind", default_kind)
     if kind is None:
         raise PartError([("kind", "this key is needed")])
@@ -39,23 +39,23 @@ def _part(slot: str, value: Any, default_kind: str | None) -> Any:
 
 
 class ModelConfig(Strict):
-    """The parts of one energy model."""
+    """Keys of the energy model."""
 
     elements: tuple[str, ...] | None = Field(
-        None, description="Chemical symbols; default: those of the training data."
+        None, description="Chemical symbols. Default: the elements of the training data."
     )
     e0: dict[str, float] | None = Field(
         None,
-        description="Energy of each isolated atom, eV; default: least squares over the training "
-        "data, or those of the backbone's file.",
+        description="Energy of each isolated atom, eV. Default: a least-squares fit to the "
+        "training data, or the energies in the backbone's file.",
     )
     backbone: SerializeAsAny[BackboneConfig] | None = Field(
         default_factory=lambda: _part("backbone", {}, "painn"),
-        description=f"Local description of the atoms: {', '.join(BACKBONES)} or null.",
+        description=f"Local features and energy of the atoms: {', '.join(BACKBONES)} or null.",
     )
     multiscale: SerializeAsAny[MultiscaleConfig] | None = Field(
         None,
-        description=f"Exchange of information across scales: {', '.join(MULTISCALE)} or null.",
+        description=f"Long-range message passing: {', '.join(MULTISCALE)} or null.",
     )
     charges: SerializeAsAny[ChargesConfig] | None = Field(
         default_factory=lambda: _part("charges", {}, "conserved"),
@@ -63,7 +63,7 @@ class ModelConfig(Strict):
     )
     heads: dict[str, SerializeAsAny[HeadConfig] | None] = Field(
         default_factory=lambda: {"coulomb": _part("head", {}, "coulomb")},
-        description=f"Name -> energy head: {', '.join(HEADS)}; null switches one off.",
+        description=f"Name -> energy head: {', '.join(HEADS)}. null disables a head.",
     )
 
     @field_validator("backbone", "charges", "multiscale", mode="before")
@@ -77,7 +77,7 @@ class ModelConfig(Strict):
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise PartError([("", "a mapping of names to heads is needed")])
+            raise PartError([("", "expected a mapping of names to heads")])
         heads = {}
         for name, section in value.items():
             if name in RESERVED_NAMES or str(name).startswith("backbone."):
@@ -97,12 +97,15 @@ class ModelConfig(Strict):
     def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         check_elements(value or ())
         if value is not None and (len(set(value)) != len(value) or not value):
-            raise InputError("each element once, and at least one")
+            raise InputError("list at least one element, and each element only once")
         return value
 
 
 def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:
-    """The same section, a backbone's file of weights relative to ``base`` made absolute."""
+    """Copy of ``model`` in which the path of the backbone's weights file is absolute.
+
+    A relative path is relative to ``base``.
+    """
     if model.backbone is None or model.backbone.weights_file is None:
         return model
     backbone = model.backbone.with_weights_file(expand_path(model.backbone.weights_file, base))

@@ -1,6 +1,8 @@
-"""Forces and stress from one derivative of the energy."""
+"""Derivatives by automatic differentiation: forces, stress and Jacobians."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -16,22 +18,22 @@ def differentiate(
     create_graph: bool,
     keep_graph: bool = False,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Forces and stress of some energies, from one derivative of their sum.
+    """Compute forces and stress from one derivative of the summed energies.
 
     F = -dE/dr and stress = dE/dstrain / V, positive under tension (ASE's sign).
 
     Parameters
     ----------
     energies : Tensor
-        (n_graphs,) in eV, which depend on the leaves below.
+        (n_graphs,) in eV. They depend on ``positions`` and ``strain``.
     geometry : Geometry
-        For the volume.
+        Provides the volume and the boundaries.
     positions, strain : Tensor or None
-        The leaves; None where the derivative is not wanted.
+        Leaves of the autograd graph; None for a derivative that is not needed.
     create_graph : bool
         Whether the derivatives can be differentiated again.
     keep_graph : bool
-        Whether other energies of the same graph are differentiated later.
+        Whether other energies are differentiated through the same autograd graph later.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def differentiate(
             allow_unused=True,
             materialize_grads=True,
         )
-    else:  # nothing in the energies depends on the geometry
+    else:  # the energies do not depend on the geometry
         gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
     found = list(gradients)
     forces = stress = None
@@ -63,3 +65,53 @@ def differentiate(
         open_graph = geometry.open_graphs[:, None, None]
         stress = torch.where(open_graph, torch.nan, virial / volume)
     return forces, stress
+
+
+def differentiate_parts(
+    energy_parts: Mapping[str, Tensor],
+    geometry: Geometry,
+    positions: Tensor | None,
+    strain: Tensor | None,
+    create_graph: bool,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Forces and stress of each named energy; arguments as in :func:`differentiate`."""
+    force_parts, stress_parts = dict[str, Tensor](), dict[str, Tensor]()
+    for name, energies in energy_parts.items():
+        forces, stress = differentiate(energies, geometry, positions, strain, create_graph, True)
+        if forces is not None:
+            force_parts[name] = forces
+        if stress is not None:
+            stress_parts[name] = stress
+    return force_parts, stress_parts
+
+
+def jacobian_rows(values: Tensor, leaf: Tensor, create_graph: bool) -> list[Tensor]:
+    """Gradient of the sum of each column of ``values`` with respect to ``leaf``.
+
+    Parameters
+    ----------
+    values : Tensor
+        (n_graphs, n_columns).
+    leaf : Tensor
+        Any shape. Each row belongs to one graph, so the sum over graphs mixes no gradients.
+    create_graph : bool
+        Whether the gradients can be differentiated again.
+
+    Returns
+    -------
+    list of Tensor
+        ``n_columns`` tensors of the shape of ``leaf``.
+    """
+    if not values.requires_grad:
+        return [torch.zeros_like(leaf)] * values.shape[1]
+    return [
+        torch.autograd.grad(
+            values[:, column].sum(),
+            leaf,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )[0]
+        for column in range(values.shape[1])
+    ]

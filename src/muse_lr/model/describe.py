@@ -1,4 +1,4 @@
-"""A summary of a model for the terminal."""
+"""Text summary of a model for the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from muse_lr.model.energy_model import EnergyModel
 
 
 def describe(model: EnergyModel) -> list[str]:
-    """Lines with the parts, their sizes, the receptive field and the solver of each boundary."""
+    """Lines on the parts, their sizes, the receptive field and the solver of each boundary."""
     config, parts = model.config, model.parts
     lines = [f"elements         {' '.join(model.elements)}"]
     lines.append(f"parameters       {_count(model)}")

@@ -1,4 +1,4 @@
-"""One energy model: the parts composed, their energies named and summed."""
+"""The energy model: it composes the parts and sums their energies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import Head, HeadInputs
 from muse_lr.model.assembly import Parts, build_parts
 from muse_lr.model.config import ModelConfig
-from muse_lr.model.derivatives import differentiate
+from muse_lr.model.derivatives import differentiate, differentiate_parts
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, fill_responses
+from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
 from muse_lr.model.validation import check_batch
 from muse_lr.multiscale.base import MultiscaleInputs
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
+#: Quantities that can be requested beside the energy.
 COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)
 
 
@@ -39,16 +40,16 @@ class EnergyModel(nn.Module):
     Attributes
     ----------
     config : ModelConfig
-        As built: it rebuilds the same model.
+        Complete configuration, from which the same model can be built again.
     cutoff : float
         Neighbor-list cutoff that the parts need, A.
     size_consistent : bool
-        Whether every part is.
+        Whether every part is size-consistent.
 
     Raises
     ------
     InputError
-        If parts do not fit together.
+        If the parts are not compatible.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -60,17 +61,14 @@ class EnergyModel(nn.Module):
             raise InputError("model.elements is needed to build a model without data")
         self.elements = elements
         parts = build_parts(config, elements)
-        self.backbone, self.multiscale, self.charges = (
-            parts.backbone,
-            parts.multiscale,
-            parts.charges,
-        )
-        # A list: the names of heads may be what a module cannot be called.
+        self.backbone, self.multiscale = parts.backbone, parts.multiscale
+        self.charges = parts.charges
+        # A list, because a head may have a name that torch does not allow for a module.
         self.head_names = tuple(parts.heads)
         self.head_list = nn.ModuleList(parts.heads.values())
         self._freeze_idle_parameters()
         self._dtype_marker: Tensor
-        # Says the dtype of a model without parameters.
+        # Keeps the dtype of a model without parameters.
         self.register_buffer("_dtype_marker", torch.zeros(()), persistent=False)
         self._element_index: Tensor
         index = torch.full((len(atomic_numbers) + 1,), -1, dtype=torch.int64)
@@ -80,20 +78,20 @@ class EnergyModel(nn.Module):
         self.config = config.model_copy(update={"elements": elements, **effective})
         own = None if self.backbone is None else self.backbone.atomic_energies
         self.set_e0(config.e0 if config.e0 is not None else own)
-        if self.backbone is not None:  # weights from a file bring their precision
+        if self.backbone is not None:  # weights from a file keep their precision
             self.to(next(self.backbone.parameters()).dtype)
 
     def _freeze_idle_parameters(self) -> None:
-        """Parameters that act on nothing anybody reads are not trained, and say so."""
+        """Freeze the parameters of tensor features if no part of the model uses the features."""
         if self.backbone is None or any(p.reads_tensors for p in self.parts.named().values()):
             return
         for name in self.backbone.tensor_parameters:
             self.backbone.get_parameter(name).requires_grad_(False)
 
     def set_e0(self, e0: dict[str, float] | None) -> None:
-        """Set the energies of the isolated atoms, eV; None means zero for all.
+        """Set the energies of the isolated atoms, eV; None sets all of them to zero.
 
-        They are kept as Python numbers, so that casting the model does not round them.
+        They are stored as Python numbers, so that casting the model does not round them.
         """
         if e0 is not None:
             missing = [element for element in self.elements if element not in e0]
@@ -115,12 +113,12 @@ class EnergyModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the parameters and buffers."""
         return self._dtype_marker.device
 
     @property
     def size_consistent(self) -> bool:
-        """Whether far apart copies have the sum of their energies, tails aside."""
+        """Whether the energies of distant copies add up, apart from long-range tails."""
         return all(part.size_consistent for part in self.parts.named().values())
 
     @property
@@ -139,28 +137,28 @@ class EnergyModel(nn.Module):
         compute: Sequence[str] = (),
         create_graph: bool | None = None,
     ) -> ModelOutput:
-        """Energies, and what is asked for.
+        """Compute energies and the requested quantities.
 
         Parameters
         ----------
         batch : AtomsBatch
-            With neighbor lists of at least :attr:`cutoff`.
+            The cutoff of its neighbor lists must be at least :attr:`cutoff`.
         compute : sequence of str
-            Any of forces, stress, parts (these of each named energy too), charges, dipole,
-            quadrupole, polarization, potential, bec (Born effective charges), polarizability,
-            dielectric (the electronic dielectric tensor).
+            Any of forces, stress, parts (forces or stress of each named energy too), charges,
+            dipole, quadrupole, polarization, potential, bec (Born effective charges),
+            polarizability, dielectric (the electronic dielectric tensor).
         create_graph : bool, optional
-            Whether the derivatives can be differentiated again; default: in training mode.
+            Whether the derivatives can be differentiated again. Default: only in training mode.
 
         Raises
         ------
         InputError
-            For elements or boundaries that the model cannot describe, or an unknown quantity.
+            If the model does not support a structure, or if a quantity is unknown.
         """
         self._check_compute(compute)
         self.check(batch)
         forces, stress = "forces" in compute, "stress" in compute
-        responses = set(compute).intersection(RESPONSES)
+        responses = set(compute) & set(RESPONSES)
         by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
         positions = batch.positions
         if (forces or by_positions) and not positions.requires_grad:
@@ -177,22 +175,18 @@ class EnergyModel(nn.Module):
             derivatives = self._derivatives(batch, compute, keep)
             output = self._energies(batch, geometry, derivatives, "potential" in responses)
             if responses and self.charges is not None:
-                fill_responses(
+                found = compute_responses(
                     output, self.charges, self.heads, geometry, positions, responses, keep
                 )
+                for name, value in found.items():
+                    setattr(output, name, value)
             if forces or stress:
-                leaf = positions if forces else None
+                leaves = (positions if forces else None, strain)
                 if "parts" in compute:
-                    for name, energies in output.energy_parts.items():
-                        terms = differentiate(energies, geometry, leaf, strain, keep, True)
-                        for kept, term in zip(
-                            (output.force_parts, output.stress_parts), terms, strict=True
-                        ):
-                            if term is not None:
-                                kept[name] = term
-                output.forces, output.stress = differentiate(
-                    output.energy, geometry, leaf, strain, keep
-                )
+                    output.force_parts, output.stress_parts = differentiate_parts(
+                        output.energy_parts, geometry, *leaves, keep
+                    )
+                output.forces, output.stress = differentiate(output.energy, geometry, *leaves, keep)
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output
@@ -200,9 +194,9 @@ class EnergyModel(nn.Module):
     def _derivatives(
         self, batch: AtomsBatch, compute: Sequence[str], keep: bool
     ) -> frozenset[Derivative]:
-        """What the energies will be differentiated for: it decides which solvers may be used."""
+        """Derivatives of the energy that will be computed, by which solvers are selected."""
         own_leaves = batch.positions.requires_grad or batch.cell.requires_grad
-        # The potential is a derivative by the charges, which few solvers have twice.
+        # The potential is a derivative with respect to the charges. Few solvers support the second.
         if own_leaves or (keep and (not self.training or "potential" in compute)):
             return EVERY_DERIVATIVE
         asked: set[Derivative] = {"forces"}
@@ -263,7 +257,7 @@ class EnergyModel(nn.Module):
         )
 
     def _total_charge(self, batch: AtomsBatch) -> Tensor:
-        """(n_graphs,) total charge, e: as stated, or what the charge model takes it to be."""
+        """(n_graphs,) total charge of the batch, or of the charge model if it fixes one, e."""
         return batch.total_charge if self.charges is None else self.charges.total_charge(batch)
 
     def _graph(self, batch: AtomsBatch, geometry: Geometry, composition: Tensor) -> Graph:
@@ -285,14 +279,14 @@ class EnergyModel(nn.Module):
                     f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
                 )
             if name == "parts" and not {"forces", "stress"} & set(compute):
-                raise InputError("parts are of forces or stress: compute one of them too")
+                raise InputError("parts needs forces or stress: compute one of them too")
             if name in ("charges", *RESPONSES) and self.charges is None:
                 raise InputError(f"cannot compute {name!r}: the model has no charges")
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse, with an InputError, structures that the model cannot describe rightly."""
+        """Raise an :class:`InputError` for structures that the model does not support."""
         check_batch(batch, self._element_index >= 0, self.cutoff, self.parts)
 
     def knows(self, numbers: Tensor) -> Tensor:
-        """(n,) of bool: whether the model describes these atomic numbers."""
+        """(n,) bool: whether the model supports these atomic numbers."""
         return self._element_index[numbers] >= 0

@@ -1,4 +1,4 @@
-"""What a model says of a batch."""
+"""The output of a model for a batch of structures."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.graph import NodeFeatures
 
 
 @dataclass
 class ModelOutput:
-    """What the model says of a batch.
+    """Energies and the requested quantities of a batch.
 
     Attributes
     ----------
     energy : Tensor
         (n_graphs,) in eV, float64.
     energy_parts : dict of str to Tensor
-        e0, backbone (each term of one that has several: backbone.TERM), multiscale, then the heads
-        by name; they sum to the energy.
+        Terms of the energy: e0, backbone, multiscale, charges and the heads by name. A backbone
+        with several terms has one entry backbone.TERM for each. They sum to ``energy``.
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
         (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
     force_parts, stress_parts : dict of str to Tensor
-        Forces and stress of each of the ``energy_parts``, where they were asked for; they sum to
-        those of the energy.
+        Forces and stress of each of the ``energy_parts``, if requested. They sum to ``forces`` and
+        ``stress``.
     charges : Tensor or None
         (n_atoms,) in e.
     dipole : Tensor or None
@@ -36,25 +36,25 @@ class ModelOutput:
     quadrupole : Tensor or None
         (n_graphs, 3, 3) in e A^2, traceless, Theta_zz = sum q (3 z^2 - r^2) / 2 about the origin.
     polarization : Tensor or None
-        (n_graphs, 3) in e A: the dipole that does not depend on the choice of images.
+        (n_graphs, 3) in e A; a dipole that does not depend on the choice of periodic images.
     potential : Tensor or None
-        (n_atoms,) in V: of all other atoms, averaged over the Gaussian of each atom.
+        (n_atoms,) in V; potential of all other atoms, averaged over the Gaussian of each atom.
     bec : Tensor or None
         (n_atoms, 3, 3) Born effective charges dP_a/dr_ib in e.
     bec_error : Tensor or None
-        (n_graphs,) their estimated error in e: 0 where they are exact.
+        (n_graphs,) estimated error of ``bec`` in e; 0 where it is exact.
     polarizability : Tensor or None
         (n_graphs, 3, 3) dP_a/dF_b in e A^2/V at fixed atoms; NaN where a field along a periodic
         direction would move charges.
     dielectric : Tensor or None
-        (n_graphs, 3, 3) electronic dielectric tensor; NaN for what is no crystal.
+        (n_graphs, 3, 3) electronic dielectric tensor; NaN for graphs that are not crystals.
     density : ChargeDensity or None
     features : NodeFeatures or None
-        Of the backbone, or of the multiscale part where there is one.
+        Features of the multiscale part if there is one, else of the backbone.
     levels : tuple
-        Coarse nodes and assignment of each level of the multiscale part.
+        Coarse nodes and atom-to-node assignment of each level of the multiscale part.
     total_charge : Tensor or None
-        (n_graphs,) in e: as stated, or what the charge model takes it to be.
+        (n_graphs,) in e; from the batch, or from the charge model if it fixes one.
     """
 
     energy: Tensor

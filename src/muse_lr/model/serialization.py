@@ -1,4 +1,4 @@
-"""Model files: a version, a configuration and tensors; loading one executes nothing."""
+"""Model files, with a format version, the configuration and tensors; loading runs no code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from muse_lr.config.plugins import external_kinds, origins
+from muse_lr.config.plugins import external_kinds
+from muse_lr.config.registry import origins
 from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
@@ -17,12 +18,12 @@ from muse_lr.model.energy_model import EnergyModel
 from muse_lr.utils.files import atomic_write
 
 FORMAT = "muse_lr model"
-#: Raised whenever a file of the previous version could be read wrongly.
+#: Increased whenever a file of the previous version could be misread.
 FORMAT_VERSION = 1
 
 
 def model_state(model: EnergyModel) -> dict[str, Any]:
-    """The model as plain data and tensors."""
+    """Serialize the model to plain data and tensors."""
     config = model.config.model_dump(mode="json")
     return {
         "format": FORMAT,
@@ -35,13 +36,13 @@ def model_state(model: EnergyModel) -> dict[str, Any]:
 
 
 def save_model(model: EnergyModel, path: str | Path) -> None:
-    """Write a model file, whole or not at all."""
+    """Write a model file atomically."""
     write_tensors(model_state(model), path)
 
 
 def write_tensors(data: dict[str, Any], path: str | Path) -> None:
-    """Write plain data and tensors, whole or not at all."""
-    buffer = io.BytesIO()  # torch hides the errors of a file that it writes itself
+    """Write plain data and tensors atomically."""
+    buffer = io.BytesIO()  # torch.save hides write errors if it opens the file itself
     torch.save(data, buffer)
     with atomic_write(path, "wb") as handle:
         handle.write(buffer.getbuffer())
@@ -52,16 +53,16 @@ def load_model(
 ) -> EnergyModel:
     """Read a model file.
 
-    The file is read with ``weights_only=True``, which executes nothing. Parts of installed
-    distributions are found by name; a part that the file names as ``package.module:Class`` runs
-    code that the file chooses, and is loaded only with ``trust``.
+    The file is read with ``weights_only=True``, which runs no code. Parts of installed
+    distributions are found by name. A part named as ``package.module:Class`` runs code that the
+    file selects, so it is loaded only with ``trust``.
 
     Parameters
     ----------
     path : str or Path
     device : str or torch.device
     trust : bool
-        Whether parts may be named as ``package.module:Class``.
+        Whether to load parts named as ``package.module:Class``.
 
     Returns
     -------
@@ -71,21 +72,23 @@ def load_model(
     Raises
     ------
     InputError
-        If the file is missing, damaged, of another version or no model file at all, or if it names
-        a part that is not installed or not trusted.
+        If the file is missing, damaged, of another version or not a model file, or if it names a
+        part that is not installed or not trusted.
     """
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
     return restore_model(data, str(path), trust).to(device).eval()
 
 
 def restore_model(data: dict[str, Any], source: str, trust: bool = False) -> EnergyModel:
-    """The model in what :func:`model_state` returned."""
+    """Build the model from the output of :func:`model_state`."""
     try:
         _check_plugins(data, source, trust)
         config = validate(ModelConfig, data["config"], source)
         dtype, state = getattr(torch, data["dtype"]), data["state"]
         if config.backbone is not None and config.backbone.weights_file is not None:
-            raise InputError(f"{source} names another file of weights, which no model file does")
+            raise InputError(
+                f"{source} refers to another file of weights, which is not allowed in a model file"
+            )
         model = EnergyModel(config).to(dtype)
         model.load_state_dict(state)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -95,12 +98,12 @@ def restore_model(data: dict[str, Any], source: str, trust: bool = False) -> Ene
 
 
 def _check_plugins(data: dict[str, Any], source: str, trust: bool) -> None:
-    """Refuse parts that are not trusted or not installed; warn of other versions."""
+    """Raise an error for untrusted or missing parts, and warn about other versions."""
     for slot, kind in external_kinds(data["config"]):
         if ":" in kind and not trust:
             raise InputError(
-                f"{source} names the {slot} {kind}, whose code would run: if you trust it, load "
-                "the file with trust=True or --trust"
+                f"{source} would run the code of the {slot} {kind}: if you trust it, load the file "
+                "with trust=True or --trust"
             )
     now = {(item["slot"], item["kind"]): item for item in origins(data["config"])}
     for then in data.get("plugins", []):
@@ -115,21 +118,21 @@ def _check_plugins(data: dict[str, Any], source: str, trust: bool) -> None:
             other = f"{found['distribution']} {found['version']}".strip()
             warnings.warn(
                 f"{source} was written with the {then['slot']} {then['kind']!r} of "
-                f"{owner or 'a file'}; installed is {other or 'a file'}",
+                f"{owner or 'a file'}; the installed version is {other or 'a file'}",
                 stacklevel=4,
             )
 
 
 def read_tensors(path: str | Path, file_format: str, version: int) -> dict[str, Any]:
-    """The content of a file of plain data and tensors, its format and version checked."""
+    """Read a file of plain data and tensors, and check its format and version."""
     path = Path(path)
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # whatever a damaged or hostile file provokes
+    except Exception as error:  # a damaged or malicious file can raise any exception
         raise InputError(
-            f"{path} is no file of muse_lr, or it is damaged (it was not executed)"
+            f"{path} is not a muse_lr file, or it is damaged (it was not executed)"
         ) from error
     if not isinstance(data, dict) or data.get("format") != file_format:
         raise InputError(f"{path} is no {file_format} file")

@@ -1,4 +1,4 @@
-"""Structures that a model cannot describe are refused, with the reason and what to do."""
+"""Check that a model supports the structures of a batch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CUTOFF_TOLERANCE = 1e-6
 
 
 def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -> None:
-    """Refuse structures that a model cannot describe.
+    """Raise an error for structures that a model does not support.
 
     Parameters
     ----------
     batch : AtomsBatch
     known : Tensor
-        (n_atomic_numbers,) of bool: whether the model describes the element.
+        (n_atomic_numbers,) bool: whether the model supports the element.
     cutoff : float
         Neighbor-list cutoff that the parts need, A.
     parts : Parts
@@ -30,12 +30,12 @@ def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -
     ------
     InputError
         For a neighbor list that is too short, unknown elements, boundaries or fields that a part
-        does not support, a total charge that the charges cannot have, or groups that are missing.
+        does not support, a total charge that the charges cannot have, or missing groups of atoms.
     """
     if float(batch.cutoff.min()) < cutoff - CUTOFF_TOLERANCE:
         raise InputError(
             f"the neighbor list ends at {float(batch.cutoff.min()):g} A, the model needs "
-            f"{cutoff:g} A: AtomsBatch.from_ase(..., cutoff=model.cutoff)"
+            f"{cutoff:g} A: use AtomsBatch.from_ase(..., cutoff=model.cutoff)"
         )
     _check_elements(batch, known)
     named = parts.named()
@@ -55,7 +55,7 @@ def _check_elements(batch: AtomsBatch, known: Tensor) -> None:
         elements = ", ".join(chemical_symbols[int(n)] for n in known.nonzero()[:, 0])
         raise InputError(
             f"structure {int(batch.batch[atom])} has the element {symbol}, which the model "
-            f"does not know: it knows {elements}"
+            f"does not support: it supports {elements}"
         )
 
 
@@ -65,8 +65,8 @@ def _check_boundaries(batch: AtomsBatch, named: dict[str, Part]) -> None:
     if 1 in present:
         graph = int((directions == 1).nonzero()[0])
         raise InputError(
-            f"structure {graph} is periodic along one axis only, which no solver sums: use a "
-            "cell with two or three periodic axes, or none"
+            f"structure {graph} is periodic along one axis only, which no solver supports: use a "
+            "cell with zero, two or three periodic axes"
         )
     for name, part in named.items():
         refused = [n for n in sorted(present) if BOUNDARY_NAMES[n] not in part.boundaries]
@@ -74,16 +74,16 @@ def _check_boundaries(batch: AtomsBatch, named: dict[str, Part]) -> None:
             graph = int((directions == refused[0]).nonzero()[0])
             raise InputError(
                 f"structure {graph} has the boundary {BOUNDARY_NAMES[refused[0]]}, which "
-                f"{name} does not support (it does {', '.join(sorted(part.boundaries))})"
+                f"{name} does not support (it supports {', '.join(sorted(part.boundaries))})"
             )
 
 
 def _check_field(batch: AtomsBatch, parts: Parts) -> None:
     present = (batch.field != 0).any(1)
-    # Charges that respond do not count: without the head the energy would lack -mu.F.
+    # Charges that depend on the field are not enough: without the head the energy lacks -mu.F.
     if bool(present.any()) and not any(head.reads_field for head in parts.heads.values()):
         raise InputError(
-            f"structure {int(present.nonzero()[0])} is in an electric field, which no head of "
-            "the model reads: add model.heads.field: {kind: external_field} or remove "
+            f"structure {int(present.nonzero()[0])} has an electric field, but no head of the "
+            "model uses it: add model.heads.field: {kind: external_field} or remove "
             "atoms.info['electric_field']"
         )

@@ -1,4 +1,4 @@
-"""The protocol of the parts that carry information across scales."""
+"""The base class of all multiscale blocks, and the records of coarse nodes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from torch import Tensor
 from muse_lr.backbones.base import BackboneConfig
 from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
-from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
 
 class MultiscaleConfig(Strict):
-    """Keys that all multiscale parts share."""
+    """Keys that all multiscale blocks share."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class MultiscaleContext:
-    """What a multiscale part is told when it is built.
+    """Properties of the model that a multiscale block needs at construction.
 
     Attributes
     ----------
     elements : tuple of str
     backbone : BackboneConfig
-        Of the atoms.
+        Configuration of the backbone of the atoms.
     features : FeatureSize
-        Of the backbone.
+        Sizes of the features of the backbone.
     """
 
     elements: tuple[str, ...]
@@ -40,17 +39,62 @@ class MultiscaleContext:
 
 
 @dataclass(frozen=True)
+class CoarseNodes:
+    """The nodes of one level.
+
+    Attributes
+    ----------
+    atoms : Tensor
+        (n_nodes,) atom at whose position each node is.
+    mass : Tensor
+        (n_nodes,) masses m_K in (0, 1].
+    graph_index : Tensor
+        (n_nodes,) graph of each node.
+    """
+
+    atoms: Tensor
+    mass: Tensor
+    graph_index: Tensor
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Fractional assignment of atoms to nodes, as p pairs of an atom and a node.
+
+    Attributes
+    ----------
+    atom, node : Tensor
+        (p,) of int64. A pair occurs once for each image of the node within the radius.
+    vectors : Tensor
+        (p, 3) vector from the node to the image of the atom, A.
+    lengths : Tensor
+        (p,) distance in A; 0 for an atom and the node at its position.
+    share : Tensor
+        (p,) S_iK, which sums to 1 for each atom.
+    normalized_share : Tensor
+        (p,) S_iK / m_K, which remains finite as the mass of a node vanishes.
+    """
+
+    atom: Tensor
+    node: Tensor
+    vectors: Tensor
+    lengths: Tensor
+    share: Tensor
+    normalized_share: Tensor
+
+
+@dataclass(frozen=True)
 class MultiscaleOutput:
-    """What a multiscale part gives.
+    """Outputs of a multiscale block.
 
     Attributes
     ----------
     features : NodeFeatures
-        Of the atoms, updated.
+        Updated features of the atoms.
     energy : Tensor
-        (n_graphs,) in eV, float64.
+        (n_graphs,) energy in eV, float64.
     levels : tuple
-        The nodes and the assignment of each level, where there are nodes.
+        Nodes and assignment of each level of coarse nodes; empty without coarse nodes.
     """
 
     features: NodeFeatures
@@ -60,14 +104,14 @@ class MultiscaleOutput:
 
 @dataclass(frozen=True)
 class MultiscaleInputs:
-    """What a multiscale block may read.
+    """Inputs of a multiscale block.
 
     Attributes
     ----------
     features : NodeFeatures
-        Of the backbone.
+        Features of the backbone.
     graph : Graph
-        Of the atoms, as the backbone reads it.
+        Graph of the atoms, as in the backbone.
     geometry : Geometry
     """
 
@@ -77,14 +121,14 @@ class MultiscaleInputs:
 
 
 class Multiscale(Part):
-    """Reads the backbone's features of the atoms, and updates them.
+    """Updates the features of the atoms that the backbone computes.
 
     Attributes
     ----------
     features : FeatureSize
-        Of its output.
+        Sizes of its output features.
     level_count : int
-        Levels of coarse nodes in its output.
+        Number of levels of coarse nodes in its output.
     """
 
     features: FeatureSize
@@ -92,4 +136,4 @@ class Multiscale(Part):
 
     @abstractmethod
     def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:
-        """Updated features and an energy."""
+        """Compute updated features and an energy."""

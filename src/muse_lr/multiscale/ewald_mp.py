@@ -1,28 +1,29 @@
-r"""Ewald message passing: learned filters on the structure factors of the atoms' features.
+r"""Ewald message passing: learned filters of the structure factors of the atomic features.
 
-Re-implemented after A. Kosmala, J. Gasteiger, N. Gao, S. Guennemann, Ewald-based long-range message
-passing for molecular graphs, ICML 2023, arXiv:2303.04791, as a baseline that fills the multiscale
-slot. With x the transformed features of the atoms,
+This is an implementation of A. Kosmala, J. Gasteiger, N. Gao, S. Guennemann, Ewald-based long-range
+message passing for molecular graphs, ICML 2023, arXiv:2303.04791, as a baseline for multiscale
+blocks. With the transformed features x of the atoms,
 
 .. math:: s_k = \sum_j x_j e^{-i k \cdot r_j}, \qquad
           M_i = \frac{1}{V} \sum_k f(|k|) \mathrm{Re}[s_k e^{i k \cdot r_i}], \qquad
           h_i \leftarrow h_i + \mathrm{MLP}(M_i)
 
-It departs from the paper where that depends on how a structure is described:
+It differs from the paper, whose results depend on the choice of the cell or of the axes:
 
-- f is a function of \|k\| in crystals too, over all reciprocal lattice vectors inside a constant,
-  smooth spherical cutoff, k = 0 included, and the sum is divided by the volume (the paper learns a
-  number for each triple of indices and leaves out k = 0). By Poisson's summation this is the
-  convolution with one kernel F over all periodic images, :math:`\sum_{jL} F(|r_{ij} + L|) x_j`, F
-  the Fourier transform of f: the same for equivalent cells and supercells, smooth under strain.
-- Molecules are summed with F itself, which is that sum in an infinite box. The paper's grid of k in
-  the principal axes of each molecule is not smooth where these change places, and lets far
-  fragments know of each other; here f is smooth at k = 0 as a function of the vector, so that F has
-  a range (:class:`~muse_lr.multiscale.ewald_sums.FilterBasis`).
-- Slabs are the sum over the images of their plane, in a cell whose gap outreaches F.
+- In crystals, f is a function of \|k\|. The sum includes all reciprocal lattice vectors inside a
+  constant, smooth spherical cutoff, with k = 0, and is divided by the volume. (The paper learns a
+  number for each triple of indices and excludes k = 0.) By Poisson summation this is the
+  convolution with one kernel F over all periodic images, :math:`\sum_{jL} F(|r_{ij} + L|) x_j`,
+  where F is the Fourier transform of f. It is equal for equivalent cells and supercells, and smooth
+  under strain.
+- Molecules are summed with F directly, which is the limit of an infinite box. The paper uses a grid
+  of k along the principal axes of each molecule. It is discontinuous when the order of the axes
+  changes, and it couples distant fragments. Here f is smooth at k = 0 as a function of the vector,
+  so that F has a finite range (:class:`~muse_lr.multiscale.ewald_sums.FilterBasis`).
+- Slabs are summed over the images of their plane, in a cell with a gap larger than the range of F.
 - The blocks follow the backbone instead of alternating with its layers.
 
-Cost and memory grow with the square of the number of atoms of a structure.
+Time and memory scale with the square of the number of atoms of a structure.
 """
 
 from __future__ import annotations
@@ -46,27 +47,28 @@ from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 
 class EwaldMPConfig(MultiscaleConfig):
-    """Keys of Ewald message passing."""
+    """Configuration of Ewald message passing."""
 
     renamed: ClassVar[dict[str, str]] = {"radial": "num_radial"}
 
     kind: Literal["ewald_mp"] = "ewald_mp"
     channels: int | None = Field(
-        None, ge=1, description="Width of the messages; default the backbone's channels."
+        None, ge=1, description="Width of the messages; default: channels of the backbone."
     )
-    layers: int = Field(2, ge=1, description="Number of rounds of messages.")
+    layers: int = Field(2, ge=1, description="Number of message-passing layers.")
     reciprocal_cutoff: float = Field(
-        1.4, gt=0, le=10, description="Where the filter of |k| ends, 1/A."
+        1.4, gt=0, le=10, description="Cutoff of the filter of |k|, 1/Å."
     )
     num_radial: int = Field(
         16,
         ge=2,
-        description="Gaussians in the filter of |k|; more resolve finer, and reach farther.",
+        description="Number of Gaussians in the filter of |k|. More Gaussians have a finer "
+        "resolution in k and a longer range.",
     )
 
 
 class EwaldMessagePassing(Multiscale):
-    """Ewald message passing; tensors are passed through."""
+    """Ewald message passing of the scalar features; tensors are not changed."""
 
     Config: ClassVar[type[MultiscaleConfig]] = EwaldMPConfig
     size_consistent = True
@@ -101,7 +103,7 @@ class EwaldMessagePassing(Multiscale):
 
 
 class EwaldLayer(nn.Module):
-    """h_i + MLP(M_i), with M the filtered messages of x = MLP(h)."""
+    """Layer that computes h_i + MLP(M_i), with the filtered messages M of x = MLP(h)."""
 
     def __init__(self, scalars: int, channels: int, radial: int) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class EwaldLayer(nn.Module):
         self.update = dense(channels, scalars, channels)
 
     def forward(self, scalars: Tensor, sums: list[OpenSum | LatticeSum]) -> Tensor:
-        """(n, F) -> (n, F)."""
+        """Update the scalars, (n, F) -> (n, F)."""
         content = self.content(scalars)
         message = torch.zeros_like(content)
         for part in sums:

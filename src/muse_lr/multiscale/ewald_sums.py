@@ -1,9 +1,9 @@
-r"""Convolutions with radial kernels of a finite range in k, in every boundary.
+r"""Convolutions with radial kernels, band-limited in k, for all boundaries.
 
 .. math:: M_i = \sum_{jL} F(|r_{ij} + L|) x_j = \frac{1}{V} \sum_k f(|k|) \sum_j x_j
           \cos k \cdot (r_i - r_j)
 
-over all images L, or over all reciprocal lattice vectors k, with F the Fourier transform of f.
+over all images L, or over all reciprocal lattice vectors k. F is the Fourier transform of f.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from muse_lr.electrostatics.ewald.lattice import SLAB_GAP, lattice_cells
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 
-#: The filter is switched off between this share of its cutoff and the cutoff.
+#: The filter is switched off between this fraction of its cutoff and the cutoff.
 TAPER = 0.9
-#: Widths from the last Gaussian of the filter to where it is switched off: exp(-18) is left there.
+#: Distance of the last Gaussian from the start of the switching, in widths. It is exp(-18) there.
 TAIL = 6.0
-#: Widths of 1 / s from a slab to its images: exp(-32) of the kernel is left there.
+#: Distance between a slab and its images, in units of 1 / s. The kernel is exp(-32) there.
 GAP = 8.0
-#: Typical density of matter, 1/A^3: each basis function gives messages of order 1 in such a gas.
+#: Typical density of atoms, 1/A^3. Messages of each basis function are of order 1 at this density.
 DENSITY = 0.1
 
 
 class FilterBasis:
     r"""Gaussians of the wavenumber, and their Fourier transforms.
 
-    With centers c_g, evenly from 0, of the width s, and the factor n_g below,
+    With evenly spaced centers c_g from 0 on, the width s and a factor n_g,
 
     .. math::
        f_g(k) &= n_g [e^{-(k - c_g)^2 / 2 s^2} + e^{-(k + c_g)^2 / 2 s^2}] \\
@@ -39,15 +39,15 @@ class FilterBasis:
                = n_g \frac{s \sqrt{2 \pi}}{2 \pi^2} e^{-s^2 r^2 / 2}
                  \left[c_g^2 \frac{\sin c_g r}{c_g r} + s^2 \cos c_g r\right]
 
-    Being even in k, f is smooth at k = 0 as a function of the vector. n_g makes the integral of
-    F_g^2 the inverse of a typical density.
+    Since f is even in k, it is smooth at k = 0 as a function of the vector. The factor n_g is such
+    that the integral of F_g^2 is the inverse of a typical density.
 
     Parameters
     ----------
     count : int
         Number of Gaussians.
     cutoff : float
-        Where the filter ends, 1/A.
+        Cutoff of the filter, 1/A.
     """
 
     def __init__(self, count: int, cutoff: float) -> None:
@@ -67,7 +67,7 @@ class FilterBasis:
         return like.new_tensor(self.centers), like.new_tensor(self.factors)
 
     def reciprocal(self, wavenumber: Tensor) -> Tensor:
-        """(...) in 1/A -> (..., count) f_g, switched off at the cutoff, A^3."""
+        """f_g (..., count) in A^3 at wavenumbers (...) in 1/A, switched off at the cutoff."""
         centers, factors = self._constants(wavenumber)
         k = wavenumber[..., None]
         window = switch_off(k, TAPER * self.cutoff, self.cutoff)
@@ -76,7 +76,7 @@ class FilterBasis:
         return factors * window * pair
 
     def real(self, squared: Tensor) -> Tensor:
-        """(...) squared distances in A^2 -> (..., count) F_g, without unit; constant at 0."""
+        """F_g (..., count), without unit, at squared distances (...) in A^2; constant at 0."""
         centers, factors = self._constants(squared)
         nowhere = (squared.detach() == 0)[..., None]
         r = torch.where(nowhere, 1.0, squared[..., None]).sqrt()
@@ -89,16 +89,16 @@ class FilterBasis:
 
 @dataclass(frozen=True)
 class Padding:
-    """The atoms of the G chosen graphs as rows of equal length.
+    """The atoms of G chosen graphs as rows of equal length.
 
     Attributes
     ----------
     atoms, row, column : Tensor
-        (n,) the chosen atoms, the row of each and its place there.
+        (n,) indices of the atoms, and the row and column of each.
     counts : Tensor
-        (G,) atoms of each row.
+        (G,) number of atoms of each row.
     length : int
-        Of the rows.
+        Length of the rows.
     """
 
     atoms: Tensor
@@ -109,7 +109,7 @@ class Padding:
 
     @classmethod
     def of(cls, geometry: Geometry, chosen: Tensor) -> Padding:
-        """The atoms of the ``chosen`` (n_graphs,) graphs, of which there is at least one."""
+        """Padding for the ``chosen`` (n_graphs,) graphs, at least one."""
         atoms = chosen[geometry.graph_index].nonzero()[:, 0]
         graph = geometry.graph_index[atoms]
         row = (torch.cumsum(chosen, 0) - 1)[graph]
@@ -117,7 +117,7 @@ class Padding:
         return cls(atoms, row, atoms - geometry.ptr[graph], counts, int(counts.max()))
 
     def fill(self, values: Tensor) -> Tensor:
-        """(n_atoms, c) -> (G, length, c), zeros where a row is shorter."""
+        """(n_atoms, c) -> (G, length, c), with zeros in the padding."""
         empty = values.new_zeros((len(self.counts), self.length, values.shape[1]))
         return empty.index_put((self.row, self.column), values[self.atoms])
 
@@ -128,13 +128,13 @@ class Padding:
 
 @dataclass(frozen=True)
 class OpenSum:
-    """The convolution in open graphs, over all pairs.
+    """The convolution in open graphs, as a sum over all pairs.
 
     Attributes
     ----------
     padding : Padding
     kernels : Tensor
-        (G, count, length, length) F_g(r_ij).
+        (G, count, length, length) kernels F_g(r_ij).
     """
 
     padding: Padding
@@ -159,15 +159,15 @@ class OpenSum:
 
 @dataclass(frozen=True)
 class LatticeSum:
-    """The convolution in crystals and slabs, over half of the wave vectors.
+    """The convolution in crystals and slabs, as a sum over half of the wave vectors.
 
     Attributes
     ----------
     padding : Padding
     cosines, sines : Tensor
-        (G, length, K) of k.r.
+        (G, length, K) cosines and sines of k.r.
     filters : Tensor
-        (G, K, count) f_g(|k|) / V, doubled where k stands for -k too.
+        (G, K, count) f_g(|k|) / V, doubled for k that also represent -k.
     """
 
     padding: Padding
@@ -192,7 +192,7 @@ class LatticeSum:
         multiplicity = torch.where(origin, 1.0, 2.0).to(filters.dtype)
         filters = filters * (multiplicity / cells.volume[:, None])[..., None]
         fractional = padding.fill(geometry.positions) @ inverse
-        # Whole cells change no phase; without them float32 keeps its digits.
+        # Whole cells do not change the phase. Removing them keeps the precision of float32.
         fractional = (fractional - fractional.detach().floor()).to(dtype)
         angle = 2 * math.pi * fractional @ integers.to(dtype).mT
         return cls(padding, angle.cos(), angle.sin(), filters.to(dtype))
@@ -206,7 +206,7 @@ class LatticeSum:
 
 @torch.no_grad()
 def _half_space(cell: Tensor, inverse: Tensor, cutoff: float) -> Tensor:
-    """(K, 3) indices, one of each n and -n, whose wave is within the cutoff in any of the cells."""
+    """(K, 3) indices n, without -n, of the waves within the cutoff in any of the cells."""
     lengths = torch.linalg.vector_norm(cell, dim=2).amax(0)
     limits = (cutoff / (2 * math.pi) * lengths).floor().long().tolist()
     ranges = [

@@ -1,8 +1,8 @@
-r"""Virtual nodes that gather from all atoms of a structure and relay to all of them.
+r"""Virtual nodes, which gather from all atoms of a structure and send messages to all of them.
 
-A baseline for the multiscale slot, re-implemented in the manner of RANGE: A. Caruso et al.,
-Extending the RANGE of graph neural networks: relaying attention nodes for global encoding,
-arXiv:2502.13797. For K nodes with states v of each structure, in rounds,
+This is a baseline for multiscale blocks, similar to RANGE: A. Caruso et al., Extending the RANGE of
+graph neural networks: relaying attention nodes for global encoding, arXiv:2502.13797. Each
+structure has K nodes with states v. A layer computes
 
 .. math::
    v_K &\leftarrow v_K + \mathrm{MLP}_K\Big[v, \sum_i \alpha_{iK} V h_i\Big], \qquad
@@ -10,21 +10,22 @@ arXiv:2502.13797. For K nodes with states v of each structure, in rounds,
    h_i &\leftarrow h_i + \mathrm{MLP}\Big[h_i, \sum_K \beta_{iK} U v_K\Big], \qquad
    \beta_{iK} = \frac{e^{a(q_i \cdot k_K)}}{\sum_L e^{a(q_i \cdot k_L)}}
 
-in several heads, with queries q and keys k linear in the features or states and the bounded scores
-a(x) = b tanh(x / b), for which no largest score need be subtracted.
+with several heads. Queries q and keys k are linear in the features or states. Scores are bounded,
+a(x) = b tanh(x / b), so that the largest score need not be subtracted.
 
-It departs from RANGE: the nodes see invariants only, no weight depends on the number of atoms, and
-the blocks follow the backbone instead of alternating with its layers. By default nodes have no
-places either, so that nothing depends on the mean of wrapped coordinates; but then nothing knows
-how far apart two fragments are that the backbone does not connect. With ``places`` a node sits at
-:math:`R_K = \sum_i \alpha_{iK} r_i` (mean over the heads), and radial functions of
-:math:`\sqrt{|r_i - R_K|^2 + 1}` multiply V h_i and U v_K: in open structures only.
+The method differs from RANGE. The nodes use invariants only, no weight depends on the
+number of atoms, and the blocks follow the backbone instead of alternating with its layers. By
+default, nodes have no positions, so that nothing depends on a mean of wrapped coordinates. The
+energy then does not depend on the distance between fragments that the backbone does not connect.
+With ``places``, the position of a node is :math:`R_K = \sum_i \alpha_{iK} r_i` (mean over the
+heads), and radial functions of :math:`\sqrt{|r_i - R_K|^2 + 1}` multiply V h_i and U v_K. This is
+restricted to open structures.
 
-What holds and what fails: the attention to atoms is a mean, so that without places supercells and
-far copies of one molecule leave the states as they are, and energies are proportional. But what
-reaches an atom does not depend on how far away its source is: unlike fragments know of each other
-at any distance. It is not size-consistent. With places even like copies know of each other, because
-the mean of their places lies between them.
+The attention to atoms is a mean. Without places, supercells and distant copies of a molecule thus
+have the same states, and energies are proportional to size. The message to an atom does not depend
+on the distance of its source, so that different fragments interact at any distance. The block is
+therefore not size-consistent. With places, even equal copies interact, since the mean of their
+positions lies between them.
 """
 
 from __future__ import annotations
@@ -48,31 +49,32 @@ from muse_lr.multiscale.muse.tensors import RadialGaussians, dense, gather
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
-#: Scores lie between plus and minus this.
+#: Bound b of the scores.
 SCORE_BOUND = 5.0
-#: Radial functions of the distance from a node, and where the last is centered, A.
+#: Number of radial functions of the distance from a node, and the center of the last one, A.
 RADIAL, REACH = 16, 20.0
 
 
 class VirtualNodesConfig(MultiscaleConfig):
-    """Keys of the virtual nodes."""
+    """Configuration of the virtual nodes."""
 
     kind: Literal["virtual_nodes"] = "virtual_nodes"
-    nodes: int = Field(4, ge=1, description="Virtual nodes of each structure.")
-    heads: int = Field(4, ge=1, description="Heads of the attention.")
+    nodes: int = Field(4, ge=1, description="Number of virtual nodes of each structure.")
+    heads: int = Field(4, ge=1, description="Number of attention heads.")
     channels: int | None = Field(
-        None, ge=1, description="Width of a node's state; default the backbone's channels."
+        None, ge=1, description="Width of the state of a node; default: channels of the backbone."
     )
-    layers: int = Field(2, ge=1, description="Rounds of gathering and relaying.")
+    layers: int = Field(2, ge=1, description="Number of layers.")
     places: bool = Field(
         False,
-        description="Whether a node sits at the mean of the atoms that it attends to and sees "
-        "their distances; only for structures without periodic directions.",
+        description="Whether a node has a position, the mean over the atoms weighted by "
+        "attention, and messages depend on the distance from it. Only for structures without "
+        "periodic directions.",
     )
 
 
 class VirtualNodes(Multiscale):
-    """Virtual nodes; tensors are passed through."""
+    """Virtual nodes connected to all atoms of a structure; tensors are not changed."""
 
     Config: ClassVar[type[MultiscaleConfig]] = VirtualNodesConfig
     size_consistent = False
@@ -84,7 +86,7 @@ class VirtualNodes(Multiscale):
         self.features = context.features
         scalars = context.features.scalars
         width = config.channels or context.backbone.channels
-        # Whole heads only.
+        # Rounded up to a multiple of the number of heads.
         channels = config.heads * -(-width // config.heads)
         self.initial = nn.Parameter(torch.randn(config.nodes, channels))
         self.layers = nn.ModuleList(
@@ -111,24 +113,24 @@ def _refuse_periodic(geometry: Geometry) -> None:
     periodic = (~geometry.open_graphs).nonzero()
     if len(periodic):
         raise InputError(
-            f"structure {int(periodic[0])} is periodic, where virtual nodes have no mean place: "
+            f"structure {int(periodic[0])} is periodic, where virtual nodes have no defined position; "
             "set model.multiscale.places: false"
         )
 
 
 class Relay(nn.Module):
-    """One round: atoms to nodes, nodes among themselves, nodes to atoms.
+    """One layer: messages from atoms to nodes, between nodes, and from nodes to atoms.
 
     Parameters
     ----------
     scalars : int
-        Width F of the atoms' features.
+        Width F of the features of the atoms.
     channels : int
-        Width C of the nodes' states.
+        Width C of the states of the nodes.
     nodes, heads : int
-        K and H; H divides C.
+        Numbers K of nodes and H of heads; H must divide C.
     places : bool
-        Whether distances from the nodes matter.
+        Whether messages depend on the distances from the nodes.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Relay(nn.Module):
         self.gather_query = nn.Linear(channels, channels, bias=False)
         self.gather_key = nn.Linear(scalars, channels, bias=False)
         self.gather_value = nn.Linear(scalars, channels, bias=False)
-        # The nodes of a structure are told apart: one network sees and updates all of them.
+        # The nodes of a structure are distinguishable, so that one network updates all of them.
         self.exchange = dense(2 * nodes * channels, nodes * channels, channels)
         self.relay_query = nn.Linear(scalars, channels, bias=False)
         self.relay_key = nn.Linear(channels, channels, bias=False)
@@ -152,18 +154,18 @@ class Relay(nn.Module):
     def forward(
         self, scalars: Tensor, states: Tensor, index: Tensor, positions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The features and states after the round.
+        """Compute the updated features and states.
 
         Parameters
         ----------
         scalars : Tensor
-            (n, F) of the atoms.
+            (n, F) features of the atoms.
         states : Tensor
-            (n_graphs, K, C) of the nodes.
+            (n_graphs, K, C) states of the nodes.
         index : Tensor
-            (n,) the graph of each atom.
+            (n,) graph of each atom.
         positions : Tensor
-            (n, 3) in A.
+            (n, 3) positions in A.
         """
         attention = self._attention(scalars, states, index)
         filters = self._filters(attention, index, positions, scalars.dtype, len(states))
@@ -173,7 +175,7 @@ class Relay(nn.Module):
         return scalars + self.update(torch.cat([scalars, message], dim=-1)), states
 
     def _attention(self, scalars: Tensor, states: Tensor, index: Tensor) -> Tensor:
-        """(n, K, H) alpha, which sums to 1 over the atoms of a structure."""
+        """(n, K, H) attention alpha, which sums to 1 over the atoms of a structure."""
         keys = self._split(self.gather_key(scalars))
         queries = self._split(self.gather_query(states))[index]
         weight = torch.exp(self._score(torch.einsum("nkhc,nhc->nkh", queries, keys)))
@@ -183,7 +185,7 @@ class Relay(nn.Module):
     def _filters(
         self, attention: Tensor, index: Tensor, positions: Tensor, dtype: torch.dtype, size: int
     ) -> tuple[Tensor | float, Tensor | float]:
-        """(n, K, H, C / H) factors of what is gathered and what is relayed; 1 without places."""
+        """(n, K, H, C / H) factors of the messages to and from the nodes; 1 without places."""
         if self.radial is None:
             return 1.0, 1.0
         share = attention.mean(2).to(positions.dtype)[..., None]
@@ -197,14 +199,14 @@ class Relay(nn.Module):
     def _gather(
         self, attention: Tensor, factor: Tensor | float, scalars: Tensor, index: Tensor, size: int
     ) -> Tensor:
-        """(n_graphs, K, C) means of the atoms' values."""
+        """(n_graphs, K, C) weighted means of the values of the atoms."""
         values = self._split(self.gather_value(scalars))[:, None] * factor
         return gather(attention[..., None] * values, index, size).flatten(2)
 
     def _relay(
         self, scalars: Tensor, states: Tensor, index: Tensor, factor: Tensor | float
     ) -> Tensor:
-        """(n, C) means of the nodes' values."""
+        """(n, C) weighted means of the values of the nodes."""
         queries = self._split(self.relay_query(scalars))
         keys = self._split(self.relay_key(states))[index]
         values = self._split(self.relay_value(states))[index] * factor

@@ -1,4 +1,4 @@
-"""Second derivatives of a model in a supercell."""
+"""Force constants of a model in a supercell."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from muse_lr.model.energy_model import EnergyModel
 from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
-#: Forces on the atoms above which a crystal is refused, eV/A.
+#: Largest force on an atom that is allowed in a crystal, eV/A.
 LARGEST_FORCE = 1e-2
-#: Asymmetry of the force constants, as a share of the largest, above which they are refused: of
-#: exact ones and of finite differences.
+#: Largest allowed asymmetry of the force constants, relative to the largest one, for exact
+#: derivatives and for finite differences.
 LARGEST_ASYMMETRY = {"hessian": 1e-5, "displacements": 1e-2}
 
 
 def batch_of(model: EnergyModel, atoms: Atoms) -> AtomsBatch:
-    """One structure for the model."""
+    """A batch of one structure with the neighbor list that the model needs."""
     return AtomsBatch.from_ase([atoms], cutoff=model.cutoff).to(model.device)
 
 
 def forces_of(model: EnergyModel, atoms: Atoms) -> Array:
-    """(n_atoms, 3) eV/A."""
+    """(n_atoms, 3) forces, eV/A."""
     return _numpy(model(batch_of(model, atoms), ("forces",), create_graph=False).forces)
 
 
 def check_rest(model: EnergyModel, atoms: Atoms) -> None:
-    """Refuse structures in which forces act.
+    """Raise an error for structures that are not relaxed.
 
     Raises
     ------
     InputError
+        If a force is larger than :data:`LARGEST_FORCE`.
     """
     largest = float(np.abs(forces_of(model, atoms)).max())
     if largest > LARGEST_FORCE:
         raise InputError(
-            f"forces up to {largest:.3g} eV/A act in the crystal: relax its atoms with this model "
+            f"the crystal has forces of up to {largest:.3g} eV/Å: relax its atoms with this model "
             "first"
         )
 
 
 def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int64]) -> Array:
-    """Second derivatives of the energy, by a backward pass for each coordinate of some atoms.
+    """Compute second derivatives of the energy, one backward pass per coordinate.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int6
         In evaluation mode.
     supercell : Atoms
     atoms : ndarray
-        (rows,) those whose rows are wanted.
+        (rows,) atoms whose rows of the matrix are computed.
 
     Returns
     -------
@@ -77,22 +78,23 @@ def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int6
 
 
 def check_translations(constants: Array, cell_atom: Sequence[int], share: float) -> None:
-    """Refuse force constants that are not the same in every cell.
+    """Raise an error for force constants that differ between the cells.
 
-    If they are, the dynamical matrix at Gamma that the rows of one cell make is symmetric.
+    If all cells are equivalent, the matrix at Gamma from the rows of one cell is symmetric.
 
     Parameters
     ----------
     constants : ndarray
         (n_primitive, n_atoms, 3, 3) eV/A^2.
     cell_atom : sequence of int
-        (n_atoms,) which atom of the primitive cell each one is an image of.
+        (n_atoms,) index of the corresponding atom of the primitive cell.
     share : float
-        Asymmetry of that matrix, of the largest force constant, that is let pass.
+        Largest allowed asymmetry of that matrix, relative to the largest force constant.
 
     Raises
     ------
     InputError
+        If the asymmetry is larger.
     """
     count = len(constants)
     images = np.eye(count)[np.asarray(cell_atom)]  # (n_atoms, n_primitive)
@@ -100,7 +102,7 @@ def check_translations(constants: Array, cell_atom: Sequence[int], share: float)
     if np.abs(matrix - matrix.T).max() > share * np.abs(constants).max():
         raise InputError(
             "the force constants differ from cell to cell: a part of the model, such as coarse "
-            "nodes, breaks the crystal's symmetry of translation"
+            "nodes, breaks the translational symmetry of the crystal"
         )
 
 

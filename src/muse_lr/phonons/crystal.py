@@ -1,4 +1,4 @@
-"""Phonons of one crystal by one model, through phonopy."""
+"""Phonons of one crystal with one model, through phonopy."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GammaModes:
-    """Ascending frequencies at Gamma, THz, imaginary ones negative.
+    """Frequencies at Gamma in THz, in ascending order. Imaginary frequencies are negative.
 
     Attributes
     ----------
     transverse : ndarray
-        (3 n_primitive,) without a macroscopic field.
+        (3 n_primitive,) frequencies without a macroscopic field.
     longitudinal : ndarray
-        (3 n_primitive,) with the field of waves along the direction.
+        (3 n_primitive,) frequencies with the macroscopic field of long waves along the direction.
     """
 
     transverse: Array
@@ -48,22 +48,22 @@ class GammaModes:
 
     @property
     def splitting(self) -> float:
-        """Highest frequency with the field less the highest without, THz."""
+        """Highest longitudinal frequency minus the highest transverse frequency, THz."""
         return float(self.longitudinal[-1] - self.transverse[-1])
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Frequencies along a path; each array is one straight piece of it.
+    """Frequencies along a path. Each array covers one straight segment.
 
     Attributes
     ----------
     distances : list of ndarray
-        (points,) position along the path, 1/A without 2 pi.
+        (points,) position along the path, 1/A without the factor 2 pi.
     frequencies : list of ndarray
-        (points, 3 n_primitive) in THz, imaginary ones negative.
+        (points, 3 n_primitive) in THz. Imaginary frequencies are negative.
     ticks : list of (float, str)
-        Position and label of the ends of the pieces.
+        Position and label of the ends of the segments.
     """
 
     distances: list[Array]
@@ -72,41 +72,42 @@ class Bands:
 
 
 class Phonons:
-    """Phonons of one crystal by one model.
+    """Phonons of one crystal with one model.
 
-    The force constants are those of a supercell under periodic boundaries. From them phonopy takes
-    off the dipole-dipole sum of the model's own Born charges, interpolates what is left, and adds
-    the sum again at every q, with the field of long waves (X. Gonze, C. Lee, Phys. Rev. B 55, 10355
-    (1997)).
+    The force constants are computed in a supercell with periodic boundaries. phonopy subtracts the
+    dipole-dipole sum of the model's own Born charges and interpolates the rest. It adds the sum
+    back at every q, with the macroscopic field of long waves (X. Gonze, C. Lee, Phys. Rev. B 55,
+    10355 (1997)).
 
     Parameters
     ----------
     model : EnergyModel
-        Of which a copy in float64 is made.
+        The class uses a copy in float64.
     crystal : Atoms
-        A unit cell, periodic in three directions, in which no forces act.
+        A relaxed unit cell, periodic in three directions.
     supercell : sequence of int
-        Its repeats. What the model has beside the dipole-dipole sum must fit in.
+        Repeats of the cell. All interactions except the dipole-dipole sum must decay within it.
     method : {"hessian", "displacements"}
         Exact second derivatives, or phonopy's finite displacements.
     displacement : float
-        Of the latter, A.
+        Length of the finite displacements, A.
     dielectric : float, optional
-        An isotropic electronic dielectric constant, as measured or computed: the Born charges
-        become its root times the model's, and the frequencies stay. Default: the model's own.
+        An isotropic electronic dielectric constant from experiment or theory. The Born charges of
+        the model are scaled by its square root, which leaves the frequencies unchanged. Default:
+        the dielectric tensor of the model.
 
     Attributes
     ----------
     phonopy : phonopy.Phonopy
-        With force constants in eV/A^2 and the non-analytic term, for whatever else it can do.
+        Object with force constants in eV/A^2 and the non-analytic term, for further analysis.
     response : ElectricResponse or None
-        None where no coulomb head reads charges: then there is no such term.
+        None without a coulomb head; the non-analytic term is then zero.
 
     Raises
     ------
     InputError
-        Without phonopy; for structures in which forces act, or that are not crystals; for models
-        that break the crystal's symmetry of translation, or whose non-analytic term is not known.
+        If phonopy is missing, if the structure is not a crystal or not relaxed, if the model breaks
+        the translational symmetry of the crystal, or if its non-analytic term is not known.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Phonons:
         dielectric: float | None = None,
     ) -> None:
         if not crystal.pbc.all():
-            raise InputError("phonons are of crystals: the structure must be periodic throughout")
+            raise InputError("phonons need a crystal: the structure must be periodic throughout")
         check_electric(model)
         self.phonopy = _phonopy(crystal, supercell)
         self._info = dict(crystal.info)
@@ -147,12 +148,12 @@ class Phonons:
             }
 
     def gamma(self, direction: ArrayLike = (1.0, 0.0, 0.0)) -> GammaModes:
-        """Frequencies at Gamma without a field, and as q goes to zero along ``direction``.
+        """Frequencies at Gamma without a field, and in the limit q -> 0 along ``direction``.
 
         Parameters
         ----------
         direction : array_like
-            (3,) Cartesian, of any length.
+            (3,) Cartesian vector of any length.
         """
         reduced = self.phonopy.primitive.cell @ np.asarray(direction, dtype=float)
         found = []
@@ -167,17 +168,17 @@ class Phonons:
         return np.array(self.phonopy.qpoints.frequencies)
 
     def bands(self, points: Mapping[str, ArrayLike], path: str, count: int = 51) -> Bands:
-        """:func:`band_structure` of this crystal."""
+        """Band structure of this crystal; see :func:`band_structure`."""
         return band_structure(self.phonopy, points, path, count)
 
     def _atoms(self, cell: Any) -> Atoms:
-        """phonopy's atoms as ASE's, with what is stated of the crystal."""
+        """Convert phonopy's atoms to ASE, with the ``info`` of the crystal."""
         return Atoms(
             cell.symbols, positions=cell.positions, cell=cell.cell, pbc=True, info=self._info
         )
 
     def _displace(self, model: EnergyModel, displacement: float) -> None:
-        """Force constants from the forces in displaced supercells."""
+        """Compute force constants from the forces in displaced supercells."""
         self.phonopy.generate_displacements(distance=displacement)
         moved = [self._atoms(cell) for cell in self.phonopy.supercells_with_displacements]
         self.phonopy.forces = np.stack([forces_of(model, atoms) for atoms in moved])
@@ -187,18 +188,18 @@ class Phonons:
 def band_structure(
     phonon: Phonopy, points: Mapping[str, ArrayLike], path: str, count: int = 51
 ) -> Bands:
-    """Frequencies along straight pieces between special points.
+    """Compute frequencies along straight segments between special points.
 
     Parameters
     ----------
     phonon : phonopy.Phonopy
-        With force constants, of a model or of any other origin.
+        Object with force constants from any source.
     points : mapping of str to array_like
         (3,) each, in units of the primitive reciprocal cell.
     path : str
-        Their names in order; "|" starts anew: "G X | K G L".
+        Names of the points in order. "|" separates unconnected parts: "G X | K G L".
     count : int
-        Points of each piece.
+        Number of points on each segment.
     """
     from phonopy.phonon.band_structure import get_band_qpoints_and_path_connections
 
@@ -218,12 +219,12 @@ def band_structure(
 
 
 def _phonopy(crystal: Atoms, supercell: Sequence[int]) -> Phonopy:
-    """phonopy for the crystal and its supercell.
+    """Create the phonopy object of the crystal and its supercell.
 
     Raises
     ------
     InputError
-        Without the package.
+        If phonopy is not installed.
     """
     try:
         from phonopy import Phonopy

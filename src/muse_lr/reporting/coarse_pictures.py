@@ -1,4 +1,4 @@
-"""Pictures of coarse nodes: atoms colored by node, nodes as large as their mass."""
+"""Figures of coarse nodes: atoms colored by node, node areas proportional to their mass."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ Array = NDArray[np.float64]
 
 #: Radius of a node of mass 1, A.
 NODE_RADIUS = 0.9
-#: Atoms are drawn with this share of their covalent radius.
+#: Radius of an atom in the figure, relative to its covalent radius.
 ATOM_SCALE = 0.5
-#: Atoms closer than this multiple of the sum of their covalent radii are joined by a line.
+#: Largest bond length, relative to the sum of the covalent radii.
 BOND = 1.2
-#: Size of the nodes' numbers, points; where less than the second fits into a node it has none.
+#: Font sizes of the node numbers, points; smaller nodes have no number.
 LARGEST_NUMBER, SMALLEST_NUMBER = 6.5, 3.5
-#: Color of an atom of which no node has a share.
+#: Color of an atom without a node.
 NOBODY = "#bbbbbb"
-#: Width of a panel, and the height of its captions, inch.
+#: Width of a panel and height of its captions, inches.
 WIDTH, CAPTIONS = 4.6, 0.7
-#: Empty space around what is drawn, A.
+#: Empty margin around the atoms, A.
 MARGIN = 0.4
 EXPLANATION = (
-    "Edged circles: nodes, with their number, area by mass.\n"
-    "Atoms: color of the node that has the largest share of them,\n"
-    "paler where that share is small."
+    "Circles with edges: nodes with their number; area proportional to mass.\n"
+    "Atoms: color of the node with the largest share of the atom,\n"
+    "paler if that share is small."
 )
 
 
 @dataclass(frozen=True)
 class View:
-    """A projection: coordinates (x, y, depth) are ``positions @ axes``, depth towards the eye."""
+    """A projection: ``positions @ axes`` are x, y and depth, which points toward the viewer."""
 
     name: str
     axes: Array
@@ -56,7 +56,7 @@ class View:
 
 @styled
 def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = "") -> Figure:
-    """A row for each level, a column for each view."""
+    """Draw the coarse nodes: one row per level, one column per view."""
     seen = views(atoms)
     frames = [_frame(atoms, view) for view in seen]
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in frames)
@@ -79,12 +79,12 @@ def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = ""
 
 
 def views(atoms: Atoms) -> list[View]:
-    """Along the shortest extent of a molecule; of a lattice from above and from its side."""
+    """Views: a molecule along its shortest extent, a lattice from above and from the side."""
     if not atoms.pbc.any():
         centered = atoms.positions - atoms.positions.mean(0)
         rows = np.linalg.svd(np.vstack([centered, np.zeros((3, 3))]))[2]
         return [View("along its shortest extent", _right_handed(rows.T))]
-    # The open vector of a slab, or the third one, comes last.
+    # The open vector of a slab comes last; otherwise the third one.
     open_axes = np.flatnonzero(~atoms.pbc)
     last = int(open_axes[0]) if len(open_axes) else 2
     first, second = atoms.cell.array[(last + 1) % 3], atoms.cell.array[(last + 2) % 3]
@@ -97,7 +97,7 @@ def views(atoms: Atoms) -> list[View]:
 
 
 def _right_handed(axes: Array) -> Array:
-    # Signs of singular vectors are arbitrary: the largest component of each is made positive.
+    # Signs of singular vectors are arbitrary; the largest component is made positive.
     largest = np.abs(axes).argmax(0)
     axes = axes * np.sign(axes[largest, range(3)])
     axes[:, 2] *= np.sign(np.linalg.det(axes))
@@ -105,10 +105,10 @@ def _right_handed(axes: Array) -> Array:
 
 
 def node_colors(atoms: Atoms, level: LevelSummary) -> list[str]:
-    """A color for each node, such that nodes of the same color are far from each other.
+    """Choose a color for each node, such that nodes of the same color are far apart.
 
-    From the heaviest on, each takes the color whose nearest node, periodic images included, is
-    farthest.
+    In order of decreasing mass, each node gets the color whose nearest node, periodic images
+    included, is farthest away.
     """
     order = np.argsort(-level.mass, kind="stable")
     chosen: list[int] = []
@@ -128,7 +128,7 @@ def _distances(atoms: Atoms, center: int, others: NDArray[np.int64]) -> Array:
 
 
 def _frame(atoms: Atoms, view: View) -> tuple[Array, Array]:
-    """Lower left and upper right corner of what is drawn."""
+    """Lower left and upper right corner of the figure."""
     placed = (atoms.positions @ view.axes)[:, :2]
     low, high = placed.min(0) - NODE_RADIUS, placed.max(0) + NODE_RADIUS
     if atoms.pbc.any():
@@ -146,7 +146,7 @@ def _prepare(ax: Axes, frame: tuple[Array, Array]) -> None:
 
 
 def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
-    """The edges of the cell, and bonds that do not cross them."""
+    """Draw the cell edges, and the bonds that do not cross the boundary of the cell."""
     reach = BOND * covalent_radii[atoms.numbers]
     free = Atoms(atoms.numbers, positions=atoms.positions)
     first, second = neighbor_list("ij", free, reach)
@@ -162,7 +162,7 @@ def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
 def _draw_atoms(
     ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str]
 ) -> None:
-    """Circles in units of the axes, the farthest first."""
+    """Draw atoms as circles in units of the axes, the farthest first."""
     placed = atoms.positions @ view.axes
     order = np.argsort(placed[:, 2])
     size = 2 * ATOM_SCALE * covalent_radii[atoms.numbers[order]]
@@ -186,7 +186,7 @@ def _draw_atoms(
 def _draw_nodes(
     ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str]
 ) -> None:
-    """Circles with numbers, the farthest first, over all atoms."""
+    """Draw nodes as circles with numbers above all atoms, the farthest first."""
     placed = atoms.positions[level.atoms] @ view.axes
     left, right = ax.get_xlim()
     scale = 72 * WIDTH / (right - left)  # points per A
@@ -204,7 +204,7 @@ def _draw_nodes(
 
 
 def _atom_colors(level: LevelSummary, colors: Sequence[str]) -> list[tuple[float, ...]]:
-    """The color of each atom's first node, paled towards white where it has little of the atom."""
+    """Color of the node with the largest share of each atom, paler for a small share."""
     nodes, shares = level.largest
     found = []
     for node, share in zip(nodes, shares, strict=True):
@@ -215,14 +215,14 @@ def _atom_colors(level: LevelSummary, colors: Sequence[str]) -> list[tuple[float
 
 
 def _corners(atoms: Atoms) -> Array:
-    """(8, 3) of the cell, as 0 or 1 of each vector; an open one has no length."""
+    """Corners of the cell, (8, 3); open vectors count as zero."""
     vectors = atoms.cell.array * atoms.pbc[:, None]
     return np.array(list(product((0, 1), repeat=3))) @ vectors
 
 
 def _cell_edges() -> list[tuple[int, int]]:
-    """The corners of :func:`_corners` that differ by one vector."""
-    # The bits of an index say which vectors lead to its corner.
+    """Pairs of indices of :func:`_corners` that differ by one cell vector."""
+    # The bits of an index give the cell vectors of the corner.
     return [(i, j) for i in range(8) for j in range(i) if (i ^ j).bit_count() == 1]
 
 

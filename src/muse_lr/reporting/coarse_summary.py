@@ -1,4 +1,4 @@
-"""What a hierarchy makes of one structure, as plain arrays and as structures to write."""
+"""Coarse nodes of one structure, as arrays and as structures to write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muse_lr.errors import InputError
 from muse_lr.math.switching import switch_off
 from muse_lr.model.energy_model import EnergyModel
-from muse_lr.multiscale.muse.assignment import Assignment, CoarseNodes
+from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.hierarchy import Muse
 from muse_lr.multiscale.muse.level import Level
 from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
@@ -22,30 +22,30 @@ from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: Of info what says what the structure is; labels are not about nodes.
+#: Keys of info that are kept; labels are not.
 KEPT_INFO = ("total_charge", "spin")
 
 
 @dataclass(frozen=True)
 class LevelSummary:
-    """The nodes of one level in a structure of n atoms, and the shares of the atoms.
+    """Coarse nodes of one level in a structure of n atoms, and the shares of the atoms.
 
     Attributes
     ----------
     radius : float
-        Reach of a node, A.
+        Radius of a node, A.
     atoms : ndarray
-        (n_nodes,) the atom at which each node sits.
+        (n_nodes,) index of the atom at the position of each node.
     mass : ndarray
-        (n_nodes,) in (0, 1].
+        (n_nodes,) mass in (0, 1].
     pairs : ndarray
-        (p, 2) atom and node of every share that is not 0, each pair once, sorted.
+        (p, 2) sorted pairs of atom and node with a nonzero share.
     shares : ndarray
-        (p,) S_iK, summed over the images of a node.
+        (p,) share S_iK of each pair, summed over the periodic images of the node.
     coverage : ndarray
-        (n,) sum over the nodes' images of their mass times the window at their distance.
+        (n,) sum over the nodes and their images of mass times the window at their distance.
     bound : float or None
-        What is proven of the coverage of every atom; None where an atom may be left out.
+        Proven lower bound of the coverage of every atom; None if an atom can be uncovered.
     """
 
     radius: float
@@ -58,37 +58,37 @@ class LevelSummary:
 
     @property
     def kept(self) -> float:
-        """Number of nodes as a share of the atoms."""
+        """Number of nodes divided by the number of atoms."""
         return len(self.atoms) / len(self.coverage)
 
     @property
     def census(self) -> str:
-        """How many nodes there are, in words."""
+        """Number of nodes and atoms as text."""
         nodes, atoms = len(self.atoms), len(self.coverage)
         plural = "" if nodes == 1 else "s"
         return f"{nodes} node{plural} for {atoms} atoms ({100 * self.kept:.1f} %)"
 
     @property
     def held(self) -> Floats:
-        """(n_nodes,) how many atoms each node holds, in shares."""
+        """Sum of the shares of each node, (n_nodes,)."""
         held = np.zeros(len(self.atoms))
         np.add.at(held, self.pairs[:, 1], self.shares)
         return held
 
     @property
     def largest(self) -> tuple[Integers, Floats]:
-        """(n,) the node with the largest share of each atom, -1 where there is none, and it."""
+        """Node with the largest share of each atom (-1: none) and this share, both (n,)."""
         node = np.full(len(self.coverage), -1, dtype=np.int64)
         share = np.zeros(len(self.coverage))
         order = np.argsort(self.shares, kind="stable")
-        # Later assignments win: the largest share is written last.
+        # Later assignments overwrite earlier ones, so that the largest share is written last.
         node[self.pairs[order, 0]] = self.pairs[order, 1]
         share[self.pairs[order, 0]] = self.shares[order]
         return node, share
 
 
 def summarize(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
-    """The levels of the model's hierarchy in one structure.
+    """Compute the coarse nodes of a model for one structure, level by level.
 
     Raises
     ------
@@ -100,8 +100,8 @@ def summarize(model: EnergyModel, atoms: Atoms) -> list[LevelSummary]:
         section = model.config.multiscale
         what = "null" if section is None else f"of the kind {section.kind}"
         raise InputError(
-            f"it has no coarse nodes, because model.multiscale is {what}: train one with "
-            "model.multiscale: {kind: muse}"
+            f"the model has no coarse nodes, because model.multiscale is {what}: train a model "
+            "with model.multiscale: {kind: muse}"
         )
     batch = AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def _floats(values: torch.Tensor) -> Floats:
 
 
 def described_atoms(atoms: Atoms, levels: Sequence[LevelSummary]) -> Atoms:
-    """The atoms with the arrays level<l>_mass, _node, _share and _coverage of each level."""
+    """Copy of the atoms with arrays level<l>_mass, _node, _share and _coverage per level."""
     described = _bare(atoms)
     for number, level in enumerate(levels, 1):
         mass = np.zeros(len(atoms))
@@ -156,7 +156,7 @@ def described_atoms(atoms: Atoms, levels: Sequence[LevelSummary]) -> Atoms:
 
 
 def node_structures(atoms: Atoms, levels: Sequence[LevelSummary]) -> list[Atoms]:
-    """The nodes of each level as atoms X with the arrays node_mass, atom and held."""
+    """Nodes of each level as atoms X with the arrays node_mass, atom and held."""
     structures = []
     for number, level in enumerate(levels, 1):
         nodes = Atoms(

@@ -1,4 +1,4 @@
-"""From predictions to what the figures draw; used by the report of a run and of a study."""
+"""Convert predictions to the data of the figures, for the reports of runs and studies."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from muse_lr.reporting.predictions import METRIC_UNITS, Predictions, baseline_en
 
 Array = NDArray[np.float64]
 
-#: Interaction energies below this (eV) are numerical noise of a part that does not interact.
+#: Interaction energies below this value (eV) count as numerical noise.
 NEGLIGIBLE = 1e-8
 
 
 def parity_panels(predictions: Predictions) -> list[ParityPanel]:
-    """One panel per labeled quantity; the energy is per atom and less its atomic part."""
+    """One panel per labeled quantity; the energy is per atom, without its atomic part."""
     panels = []
     for label, quantity in predictions.quantities.items():
         about, title = METRIC_UNITS[label], label
@@ -27,13 +27,13 @@ def parity_panels(predictions: Predictions) -> list[ParityPanel]:
             x, y = x - baseline[quantity.frame], y - baseline[quantity.frame]
             atoms = predictions.num_atoms[quantity.frame]
             x, y, unit = x / atoms, y / atoms, "eV/atom"
-            title = f"energy less {name}"
+            title = f"energy minus {name}"
         panels.append(ParityPanel(title, x, y, unit, about.unit, about.scale))
     return panels
 
 
 def distance_errors(predictions: Predictions) -> tuple[Array, Array] | None:
-    """Distance (A) and absolute energy error (meV) of each frame that has both, or None."""
+    """Distance (A) and absolute energy error (meV) of each frame with both; None without any."""
     quantity = predictions.quantities.get("energy")
     if quantity is None:
         return None
@@ -45,10 +45,10 @@ def distance_errors(predictions: Predictions) -> tuple[Array, Array] | None:
 
 
 def scan_curves(tests: Sequence[Predictions]) -> dict[str, dict[str, Curve]]:
-    """Interaction energies along each scan: scan -> name -> curve.
+    """Map scan and name to a curve of the interaction energy.
 
-    The points of a scan are collected over all test sets; names are "reference", "energy" (the
-    model's total) and the parts that interact at all.
+    The points of a scan are collected from all test sets. Names are "reference", "energy" (total
+    of the model) and the energy terms that are not zero.
     """
     names = list(dict.fromkeys(name for test in tests for name in test.interaction))
     scans = sorted({scan for test in tests for scan in test.scan if scan})
@@ -62,7 +62,7 @@ def scan_curves(tests: Sequence[Predictions]) -> dict[str, dict[str, Curve]]:
 
 
 def interaction_panels(curves: Mapping[str, Mapping[str, Curve]]) -> list[InteractionPanel]:
-    """One panel per scan with the total ("model") and the parts of one model."""
+    """One panel per scan with the total ("model") and the energy terms of one model."""
     panels = []
     for scan, lines in curves.items():
         named = {"model": lines["energy"]} if "energy" in lines else {}
@@ -72,7 +72,7 @@ def interaction_panels(curves: Mapping[str, Mapping[str, Curve]]) -> list[Intera
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over seeds with their range as the band; the points that all curves share."""
+    """Mean over seeds at the points that all curves share, with the range as a band."""
     shared = sorted(set.intersection(*({round(float(v), 6) for v in c.x} for c in curves)))
     rows = []
     for curve in curves:

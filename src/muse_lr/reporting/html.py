@@ -1,7 +1,7 @@
-"""A report as one file: sections of text, tables, figures and configuration.
+"""Render a report: sections of text, tables, figures and configurations.
 
-The same content is rendered as HTML that needs nothing but itself (style and images inside, no
-scripts, no network) and as Markdown that links to the images. Every text is escaped.
+The same content is rendered as self-contained HTML (embedded style and images, no scripts, no
+network access) and as Markdown with links to the images. All text is escaped.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import jinja2
 from muse_lr.errors import InputError
 from muse_lr.utils.files import atomic_write
 
-# What Markdown would read as markup; underscores inside words and lone brackets it leaves alone.
+# Characters that are markup in Markdown; underscores inside words and lone brackets are not.
 _MARKDOWN = re.compile(r"[\\`*|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: a value, in bold if ``strong``, and a smaller ``detail`` after it."""
+    """One cell of a table: a value, bold if ``strong``, followed by a smaller ``detail``."""
 
     text: str
     strong: bool = False
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text; ``warning`` sets it off."""
+    """Plain text, highlighted if ``warning``."""
 
     text: str
     warning: bool = False
@@ -63,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Image:
-    """A PNG file with its caption, which is its alternative text too."""
+    """A PNG file with a caption, which is also the alternative text."""
 
     path: Path
     caption: str
@@ -71,11 +71,11 @@ class Image:
     kind = "image"
 
     def data(self) -> str:
-        """The file as base64."""
+        """Content of the file, base64-encoded."""
         return base64.b64encode(self._bytes()).decode("ascii")
 
     def width(self) -> int:
-        """Width in CSS pixels that prints the text of every figure at the same size."""
+        """Width in CSS pixels, chosen so that text has the same size in all figures."""
         pixels = int.from_bytes(self._bytes()[16:20], "big")  # IHDR of a PNG
         return round(0.82 * pixels)
 
@@ -88,7 +88,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Details:
-    """Preformatted text behind a title that unfolds it."""
+    """Preformatted text that is collapsed under a title."""
 
     title: str
     text: str
@@ -101,7 +101,7 @@ Block = Paragraph | Items | Table | Image | Details
 
 @dataclass
 class Section:
-    """A heading and its blocks."""
+    """A heading with blocks."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Section:
 
 @dataclass
 class Report:
-    """A title, a line under it and sections."""
+    """A title, a subtitle and sections."""
 
     title: str
     subtitle: str
@@ -125,7 +125,7 @@ def write_html(report: Report, path: Path) -> Path:
 
 
 def write_markdown(report: Report, path: Path) -> Path:
-    """Write ``report`` as Markdown beside its figures, which are linked by relative paths."""
+    """Write ``report`` as Markdown; figures are linked by relative paths."""
     lines = [f"# {_escape(report.title)}", "", _escape(report.subtitle), ""]
     for section in report.sections:
         lines += [f"## {_escape(section.title)}", ""]
@@ -137,7 +137,7 @@ def write_markdown(report: Report, path: Path) -> Path:
 
 
 def text_table(table: Table) -> str:
-    """A table for the terminal, columns aligned; bold cells end with an asterisk."""
+    """Format a table for the terminal with aligned columns; bold cells end with an asterisk."""
     marked = [any(row[i].strong for row in table.rows) for i in range(len(table.columns))]
     rows = [list(table.columns)]
     for cells in table.rows:
@@ -167,7 +167,7 @@ def _join(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """``text`` without any meaning in Markdown or HTML, on one line."""
+    """Escape ``text`` for Markdown and HTML, on one line."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\g<0>", text.replace("\n", " "))
 
@@ -176,7 +176,7 @@ def _markdown(block: Block, directory: Path) -> list[str]:
     match block:
         case Paragraph():
             text = _escape(block.text)
-            # At the start of a line these make a heading or a list.
+            # At the start of a line, these characters begin a heading or a list.
             text = f"\\{text}" if text.startswith(("#", "+", "-")) else text
             return [f"**{text}**" if block.warning else text]
         case Items():

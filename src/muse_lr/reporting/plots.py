@@ -1,4 +1,4 @@
-"""The figures of the reports. Each function takes arrays and returns a figure."""
+"""Figures of the reports. Each function takes arrays and returns a figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Above this number of points a parity plot is drawn as hexagons colored by count.
+#: Above this number of points, a parity plot is a hexagonal histogram.
 MANY_POINTS = 3000
 
 
@@ -35,7 +35,7 @@ MANY_POINTS = 3000
 class ParityPanel:
     """One parity plot: reference and predicted values, (n,), in ``unit``.
 
-    ``error_unit`` and ``error_scale`` say how the errors in the corner are printed.
+    The errors in the corner are multiplied by ``error_scale`` and given in ``error_unit``.
     """
 
     title: str
@@ -48,7 +48,7 @@ class ParityPanel:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points along an abscissa, ``x`` and ``y`` (n,), with an optional band ``low``, ``high``."""
+    """Points ``x`` and ``y``, (n,), with an optional band from ``low`` to ``high``."""
 
     x: Array
     y: Array
@@ -58,7 +58,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class InteractionPanel:
-    """Interaction energy (eV) along a distance (A): the reference and named curves."""
+    """Interaction energy (eV) against distance (A): the reference and named curves."""
 
     title: str
     reference: Curve | None
@@ -67,7 +67,7 @@ class InteractionPanel:
 
 @styled
 def parity(panels: Sequence[ParityPanel], columns: int = 3) -> Figure:
-    """Reference against predicted values, one panel each, with MAE and RMSE in the corner."""
+    """Parity plots of predicted against reference values, with MAE and RMSE in the corner."""
     figure, axes = grid(len(panels), columns, 2.9, 2.75)
     for ax, panel in zip(axes, panels, strict=True):
         _parity(ax, panel)
@@ -80,9 +80,9 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Array]]]) -> Figure
 
     Parameters
     ----------
-    runs
-        Name -> the ``metrics.csv`` columns of its runs (one per seed); one color a name. With a
-        single name the training loss is drawn beside the validation loss.
+    runs : mapping
+        Name -> columns of ``metrics.csv`` of its runs (one per seed); one color per name. For a
+        single run the training loss is drawn in addition to the validation loss.
     """
     single = sum(len(seeds) for seeds in runs.values()) == 1
     panels = {
@@ -116,7 +116,7 @@ def error_against_distance(series: Mapping[str, Mapping[str, tuple[Array, Array]
 
     Parameters
     ----------
-    series
+    series : mapping
         Panel title -> series name -> (distance in A, absolute energy error in meV), each (n,).
     """
     figure, axes = grid(len(series), 2, 4.2, 3.1)
@@ -143,10 +143,10 @@ def error_against_distance(series: Mapping[str, Mapping[str, tuple[Array, Array]
 
 @styled
 def interaction_curves(panels: Sequence[InteractionPanel], columns: int = 3) -> Figure:
-    """Interaction energy along the distance, one panel per scan.
+    """Interaction energy against distance, one panel per scan.
 
-    The frame follows the reference where there is one, so that a curve which fails badly does not
-    hide the others: it leaves the frame.
+    The axis range follows the reference if there is one. A curve with large errors is then
+    clipped and does not hide the others.
     """
     figure, axes = grid(len(panels), columns, 3.0, 2.7)
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
@@ -178,7 +178,7 @@ def interaction_curves(panels: Sequence[InteractionPanel], columns: int = 3) -> 
 
 
 def binned_median(distance: Array, error: Array, edges: Array) -> tuple[Array, Array]:
-    """Median distance and median error of the bins between ``edges`` that hold three frames."""
+    """Median distance and median error of all bins with at least three frames."""
     which = np.digitize(distance, edges[1:-1])
     bins = [which == i for i in range(len(edges) - 1)]
     kept = [inside for inside in bins if inside.sum() >= 3]
@@ -234,12 +234,12 @@ def _parity(ax: Axes, panel: ParityPanel) -> None:
 
 
 def _shortened(title: str, length: int = 32) -> str:
-    """A title that fits over its panel."""
+    """Shorten a title to the width of its panel."""
     return title if len(title) <= length else f"{title[: length - 1]}…"
 
 
 def _density(x: Array, y: Array) -> Array:
-    """log(1 + number of points in the same cell of a 30 x 30 histogram), per point."""
+    """Log(1 + number of points in the same cell of a 30 x 30 histogram), per point."""
     counts, xs, ys = np.histogram2d(x, y, bins=30)
     rows, columns = np.digitize(x, xs[1:-1]), np.digitize(y, ys[1:-1])
     density: Array = np.log1p(counts[rows, columns])
@@ -269,7 +269,7 @@ def _learning_curve(
 
 
 def _log_axis(ax: Axes) -> None:
-    """A logarithmic ordinate where all that is drawn is positive and spans more than a factor 3."""
+    """Use a logarithmic y axis if all values are positive and span more than a factor of 3."""
     values = [np.asarray(line.get_ydata(), dtype=float) for line in ax.lines]
     values += [np.asarray(points.get_offsets())[:, 1] for points in ax.collections]
     drawn = np.concatenate([*values, np.empty(0)])
@@ -286,7 +286,7 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _frame_reference(ax: Axes, panel: InteractionPanel) -> None:
-    """Limits that hold the reference and zero, and the curves up to about its span beyond."""
+    """Set y limits around the reference and zero; other curves extend them by about its span."""
     assert panel.reference is not None
     values = panel.reference.y[np.isfinite(panel.reference.y)]
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""Predictions beside their references, as arrays, read from ``predictions-<test>.extxyz``."""
+"""Read predictions and references from ``predictions-<test>.extxyz`` as arrays."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetricUnit:
-    """How the errors of one labeled quantity are reported.
+    """Units of the errors of one label in the reports.
 
     Attributes
     ----------
-    unit, scale
-        Unit of the metrics and its size in one unit of the data: metric = scale * error.
-    data_unit
-        Unit of the values themselves (parity plots).
-    per_atom
+    unit, scale : str, float
+        Unit of the metrics and conversion from the unit of the data: metric = scale * error.
+    data_unit : str
+        Unit of the values (parity plots).
+    per_atom : bool
         Whether errors are divided by the number of atoms.
     """
 
@@ -54,7 +54,7 @@ PART = "muse_part_"
 
 @dataclass(frozen=True)
 class Quantity:
-    """Components of one quantity over the labeled frames of a test set.
+    """Components of one label over the labeled frames of a test set.
 
     Attributes
     ----------
@@ -71,23 +71,23 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Predictions:
-    """One test set, as one model sees it.
+    """Predictions of one model for one test set.
 
     Attributes
     ----------
-    name
+    name : str
         Name of the test set.
     num_atoms, distance : Array
-        (n_frames,) atoms per frame and ``info["distance"]`` in A, NaN where a frame has none.
+        (n_frames,) number of atoms and ``info["distance"]`` in A (NaN if missing).
     composition : Array
         (n_frames, n_elements) number of atoms of each element.
-    scan
-        Label of the scan each frame belongs to, or an empty string.
-    quantities
-        Label -> components; only what is both labeled and predicted.
-    parts, interaction
-        Name -> (n_frames,) in eV, NaN where missing. ``interaction`` holds "reference", "energy"
-        (the model's total) and one entry per part.
+    scan : list of str
+        Scan that each frame belongs to, or an empty string.
+    quantities : dict of str to Quantity
+        Label -> components, for labels that have both references and predictions.
+    parts, interaction : dict of str to Array
+        Name -> (n_frames,) in eV, NaN if missing. ``interaction`` has "reference", "energy" (total
+        of the model) and one entry per energy term.
     """
 
     name: str
@@ -105,19 +105,19 @@ class Predictions:
 
 
 def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predictions:
-    """Read the frames of a test set with the predictions that a run stored in them.
+    """Read the frames of a test set and the predictions stored in them.
 
     Parameters
     ----------
-    path
+    path : Path
         ``predictions-<test>.extxyz``.
-    keys
-        Label -> key of the reference, as in ``data.keys``; the first usual key where not named.
+    keys : mapping, optional
+        Label -> key of the reference, as in ``data.keys``; default: the first default key.
 
     Raises
     ------
     InputError
-        If the file cannot be parsed or a prediction has another shape than its reference.
+        If the file cannot be parsed, or a prediction and its reference differ in shape.
     """
     try:
         frames: list[Atoms] = read(path, index=":", format="extxyz")
@@ -148,16 +148,16 @@ def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predi
 
 
 def prediction_files(directory: Path) -> dict[str, Path]:
-    """Test set -> file of predictions of a run directory, sorted by name."""
+    """Map each test set of a run directory to its file of predictions, sorted by name."""
     files = sorted(directory.glob("predictions-*.extxyz"))
     return {path.name.removeprefix("predictions-").removesuffix(".extxyz"): path for path in files}
 
 
 def frame_sums(predictions: Predictions, label: str) -> tuple[Array, Array, Array]:
-    """Per frame: summed absolute error, summed squared error and number of components.
+    """Sum of absolute errors, sum of squared errors and number of components of each frame.
 
-    Each (n_frames,), in the unit of the metric: MAE = sum(first) / sum(third) and
-    RMSE = sqrt(sum(second) / sum(third)) over any selection of frames.
+    All are (n_frames,) in the unit of the metric. Over any selection of frames,
+    MAE = sum(first) / sum(third) and RMSE = sqrt(sum(second) / sum(third)).
     """
     quantity, about = predictions.quantities[label], METRIC_UNITS[label]
     error = about.scale * (quantity.predicted - quantity.reference)
@@ -173,9 +173,9 @@ def frame_sums(predictions: Predictions, label: str) -> tuple[Array, Array, Arra
 
 
 def baseline_energy(predictions: Predictions) -> tuple[Array, str]:
-    """An energy per frame (eV) that makes parity plots readable when subtracted, and its name.
+    """Baseline energy of each frame (eV) to subtract in parity plots, and its name.
 
-    The isolated-atom part of the model where it is stored, else the least-squares fit of the
+    It is the isolated-atom energy of the model if stored, otherwise the least-squares fit of the
     reference energies to the composition.
     """
     if "e0" in predictions.parts:
@@ -212,7 +212,7 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) 
 
 
 def _about_center(atoms: Atoms, truth: Array, guess: Array) -> tuple[Array, Array]:
-    """Dipoles about the center of the positions: under a net charge the origin carries weight."""
+    """Dipoles about the center of the positions; with a net charge they depend on the origin."""
     center = atoms.positions.mean(0)
     charge = float(atoms.info.get("total_charge", 0.0))
     predicted_charge = float(np.sum(atoms.arrays.get("muse_charges", charge / len(atoms))))

@@ -1,4 +1,4 @@
-"""The report of one training run, made from the files in its directory."""
+"""Report of one training run, from the files in its directory."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ PACKAGES = ("torch", "torch-geometric", "torch-pme", "vesin", "mace-torch", "ase
 
 
 def write_run_report(directory: Path) -> Path:
-    """Write ``plots/*.png`` and ``report.html`` of a run directory; the path of the report.
+    """Write ``plots/*.png`` and ``report.html`` of a run; return the path of the report.
 
     Raises
     ------
     InputError
-        If a file of the run cannot be read, or the directory is not that of a run.
+        If a file of the run cannot be read, or the directory is not a run directory.
     """
     directory = Path(directory)
     if not (directory / "config.yaml").is_file():
-        raise InputError(f"{directory} holds no config.yaml: it is not a run directory")
+        raise InputError(f"{directory} contains no config.yaml: it is not a run directory")
     config = read_config(directory / "config.yaml")
     keys = (config.get("data") or {}).get("keys") or {}
     summary = read_summary(directory)
@@ -79,7 +79,7 @@ def write_run_report(directory: Path) -> Path:
 
 
 def metric_table(tests: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row per test set, a column per metric; a dash where a test set lacks the label."""
+    """Table with one row per test set and one column per metric; a dash for missing labels."""
     metrics = metric_order({metric for values in tests.values() for metric in values})
     rows = [
         [Cell(test), *(Cell(number(values.get(metric))) for metric in metrics)]
@@ -89,13 +89,13 @@ def metric_table(tests: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def note_blocks(summary: Mapping[str, Any]) -> list[Block]:
-    """The notes that a run left in its summary, if any."""
+    """Notes in the summary of a run, if any."""
     notes = [str(note) for note in summary.get("notes", [])]
     return [Items(notes)] if notes else []
 
 
 def versions(summary: Mapping[str, Any] | None) -> list[str]:
-    """Versions of the run where it recorded them, else those of this environment."""
+    """Versions recorded by the run, or else those of this environment."""
     recorded = (summary or {}).get("versions")
     if isinstance(recorded, dict):
         return [f"{name} {version}" for name, version in recorded.items()]
@@ -108,13 +108,13 @@ def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
     if summary is None:
         return [Paragraph("The run is not finished: there are no test errors yet.", warning=True)]
     if not summary.get("tests"):
-        return [Paragraph("The configuration names no test set (data.test).")]
-    note = "A dash means that the test set lacks the label or the model cannot predict it."
+        return [Paragraph("The configuration has no test set (data.test).")]
+    note = "A dash means that the test set lacks the label or that the model cannot predict it."
     return [metric_table(summary["tests"]), Paragraph(note), *note_blocks(summary)]
 
 
 def _node_sections(summary: Mapping[str, Any] | None) -> list[Section]:
-    """The share of nodes, where there are any."""
+    """Section on the fraction of coarse nodes, if there are any."""
     shares = node_shares(summary)
     if not shares:
         return []
@@ -124,7 +124,7 @@ def _node_sections(summary: Mapping[str, Any] | None) -> list[Section]:
         for test in dict.fromkeys(test for test, _ in shares)
     ]
     columns = ["test set", *(f"level {level} (%)" for level in levels)]
-    note = "Share of the atoms of a test set that carry a coarse node."
+    note = "Percentage of the atoms of a test set with a coarse node."
     return [Section("Coarse nodes", [Table(columns, rows), Paragraph(note)])]
 
 
@@ -143,7 +143,7 @@ def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Sect
             directory,
             f"parity-{test.name}",
             parity(parity_panels(test)),
-            f"Test set {test.name}: reference against prediction, {test.num_frames} frames.",
+            f"Test set {test.name}: prediction against reference, {test.num_frames} frames.",
         )
         for test in tests
         if test.quantities
@@ -153,13 +153,13 @@ def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Sect
     found = {test.name: distance_errors(test) for test in tests}
     distances = {name: {"model": pair} for name, pair in found.items() if pair is not None}
     if distances:
-        caption = "Absolute energy error of each frame; the line joins the medians of bins."
+        caption = "Absolute energy error of each frame; line: medians of bins."
         figure = error_against_distance(distances)
         image = _image(directory, "error-distance", figure, caption)
         sections.append(Section("Error against distance", [image]))
     curves = scan_curves(tests)
     if curves:
-        caption = "Interaction energy along the scans: the whole model and each of its parts."
+        caption = "Interaction energy along the scans: total and energy terms."
         figure = interaction_curves(interaction_panels(curves))
         image = _image(directory, "interaction", figure, caption)
         sections.append(Section("Interaction energy", [image]))
@@ -168,7 +168,7 @@ def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Sect
 
 def _cost_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
     if summary is None:
-        return [Paragraph("Known once the run is finished.")]
+        return [Paragraph("Available after the run is finished.")]
     rows = [
         ("parameters", f"{summary.get('parameters', 0):,}"),
         ("training time", duration(summary.get("seconds"))),

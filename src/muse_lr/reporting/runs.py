@@ -1,4 +1,4 @@
-"""What a run directory holds, read back: the summary, the curves and the configuration."""
+"""Read the summary, the learning curves and the configuration of a run directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Curves = dict[str, NDArray[np.float64]]
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
-    """``summary.json`` of a finished run, or None if the run is not finished.
+    """Read ``summary.json`` of a finished run; None if the run is not finished.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def read_summary(directory: Path) -> dict[str, Any] | None:
 
 
 def node_shares(summary: Mapping[str, Any] | None) -> dict[tuple[str, int], float]:
-    """Test set and level, from 1 on -> share of the atoms that carry a coarse node."""
+    """Map (test set, level) to the fraction of atoms with a coarse node; levels start at 1."""
     return {
         (test, level): float(share)
         for test, shares in (summary or {}).get("node_share", {}).items()
@@ -47,9 +47,9 @@ def node_shares(summary: Mapping[str, Any] | None) -> dict[tuple[str, int], floa
 
 
 def read_curves(directory: Path) -> Curves:
-    """The columns of ``metrics.csv``, each (n_epochs,); empty if the run has written none.
+    """Read the columns of ``metrics.csv``, each (n_epochs,); empty if there is no file.
 
-    A last line that was cut off by a kill is left out; empty cells are NaN.
+    An incomplete last line of an interrupted run is skipped; empty cells are NaN.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def read_curves(directory: Path) -> Curves:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A resolved configuration file as plain dictionaries; empty if there is none."""
+    """Read a resolved configuration file as plain dictionaries; empty if there is none."""
     return load_yaml(path) if path.is_file() else {}
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as ``{"a.b.c": value}``; an empty dictionary is a value."""
+    """Flatten nested dictionaries to ``{"a.b.c": value}``; an empty dictionary is a value."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         name = f"{prefix}{key}"

@@ -1,4 +1,4 @@
-"""One restrained look for every figure: readable in print, safe for the color-blind."""
+"""Common style of all figures, readable in print and with color blindness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-#: Okabe and Ito's palette without its yellow, which is too faint on white; black is the reference.
+#: Palette of Okabe and Ito without yellow (too faint on white) and black (the reference).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A5ACD")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -55,7 +55,7 @@ _RC = {
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Run a drawing function under the style above, leaving the caller's settings alone."""
+    """Run a drawing function with this style, without changing the settings of the caller."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -74,22 +74,22 @@ def _style() -> Iterator[None]:
 
 
 def color(index: int) -> str:
-    """The color of the ``index``-th series; it repeats after seven."""
+    """Color of a series; colors repeat after seven."""
     return COLORS[index % len(COLORS)]
 
 
 def dash(index: int) -> str:
-    """The line style of the ``index``-th series: it changes when the colors repeat."""
+    """Line style of a series; it changes when the colors repeat."""
     return DASHES[(index // len(COLORS)) % len(DASHES)]
 
 
 def marker(index: int) -> str:
-    """The marker of the ``index``-th series."""
+    """Marker of a series."""
     return MARKERS[index % len(MARKERS)]
 
 
 def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of ``panels`` axes in at most ``columns`` columns of ``width`` x ``height`` inch."""
+    """Make ``panels`` axes of ``width`` x ``height`` inches in at most ``columns`` columns."""
     columns = max(1, min(columns, panels))
     rows = -(-panels // columns)
     figure = Figure(figsize=(max(columns * width, 4.2), rows * height), layout="constrained")
@@ -101,7 +101,7 @@ def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure
 
 
 def legend_below(figure: Figure, axes: list[Axes], columns: int = 4) -> None:
-    """One legend for all panels, under them, with every label named once."""
+    """Add one legend below all panels, with every label once."""
     entries: dict[str, Artist] = {}
     for ax in axes:
         for handle in (*ax.lines, *ax.collections):
@@ -120,12 +120,12 @@ def legend_below(figure: Figure, axes: list[Axes], columns: int = 4) -> None:
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
-    """Write ``figure`` as a PNG, whole or not at all.
+    """Write ``figure`` as PNG, atomically.
 
     Raises
     ------
     InputError
-        If the directory cannot be written.
+        If the file cannot be written.
     """
     path = Path(path)
     with _style(), atomic_write(path, "wb") as handle:

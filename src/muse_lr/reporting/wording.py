@@ -1,4 +1,4 @@
-"""Numbers, durations and names of metrics as the reports print them."""
+"""Format numbers, durations and names of metrics for the reports."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MINUS = "−"
 
 
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """``value`` with ``digits`` significant digits and no exponent between 1e-4 and 1e6.
+    """Format ``value`` with ``digits`` significant digits, without exponent from 1e-4 to 1e6.
 
-    None and NaN are printed as a dash.
+    None and NaN give a dash.
     """
     if value is None or math.isnan(value):
         return "–"
@@ -31,7 +31,7 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as ``45 s``, ``3 min 05 s`` or ``2 h 07 min``."""
+    """Format seconds as ``45 s``, ``3 min 05 s`` or ``2 h 07 min``."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     total = round(seconds)
@@ -43,29 +43,29 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a number of percent, without the sign."""
+    """Format a fraction as a percentage, without the percent sign."""
     return number(None if share is None else 100 * share)
 
 
 def metric_title(metric: str) -> str:
-    """``forces_mae`` as ``forces MAE``."""
+    """Format a metric such as ``forces_mae`` as ``forces MAE``."""
     label, _, kind = metric.rpartition("_")
     return f"{label.replace('_', ' ')} {kind.upper()}" if label else metric
 
 
 def metric_unit(metric: str) -> str:
-    """The unit of a metric, or an empty string if it is not one of ours."""
+    """Unit of a metric; empty for an unknown metric."""
     label = metric.rpartition("_")[0]
     return METRIC_UNITS[label].unit if label in METRIC_UNITS else ""
 
 
 def metric_heading(metric: str) -> str:
-    """Title and unit of a metric, for the head of a column."""
+    """Title and unit of a metric for a column heading."""
     unit = metric_unit(metric)
     return f"{metric_title(metric)} ({unit})" if unit else metric_title(metric)
 
 
 def metric_order(metrics: set[str]) -> list[str]:
-    """Metrics in the order of the labels, MAE before RMSE, then what is unknown by name."""
+    """Sort metrics by label, MAE before RMSE, followed by unknown metrics by name."""
     known = [f"{label}_{kind}" for label in METRIC_UNITS for kind in ("mae", "rmse")]
     return [m for m in known if m in metrics] + sorted(metrics.difference(known))

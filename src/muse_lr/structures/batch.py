@@ -1,4 +1,4 @@
-"""Structures as tensors: any number of them, with the boundary of each one explicit."""
+"""Batches of structures with explicit boundary conditions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from muse_lr.structures.neighbors import complete_cell, neighbor_list
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Labels that are one row per atom; the others are one row per structure.
+#: Labels with one row per atom. The other labels have one row per structure.
 ATOM_LABELS = ("forces", "charges", "potential", "bec")
 LABEL_SHAPES: dict[str, tuple[int, ...]] = {
     "energy": (),
@@ -31,16 +31,15 @@ LABEL_SHAPES: dict[str, tuple[int, ...]] = {
     "bec": (3, 3),
 }
 
-
-#: Two atoms closer than this are at one place, A.
+#: Atoms closer than this distance in A have the same position.
 COINCIDENT = 1e-6
 LAST_ELEMENT = 118
-#: Array of the structures that holds the group of each atom, and the group of those without one.
+#: Name of the per-atom array of groups, and the value for atoms without a group.
 COARSE_INDEX, NO_GROUP = "coarse_index", -1
 
 
 class AtomsData(Data):
-    """One structure; the attributes are those of :class:`AtomsBatch`."""
+    """A single structure with the attributes of :class:`AtomsBatch`."""
 
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         return self.num_nodes if key == "edge_index" else 0
@@ -50,7 +49,7 @@ class AtomsData(Data):
 
 
 class AtomsBatch(Batch):
-    """Structures in one batch, molecules, slabs and crystals mixed as they come.
+    """A batch of structures, which can mix molecules, slabs and crystals.
 
     Attributes
     ----------
@@ -59,32 +58,33 @@ class AtomsBatch(Batch):
     numbers : Tensor
         (n_atoms,) of int64, atomic numbers.
     cell : Tensor
-        (n_graphs, 3, 3), rows are cell vectors, A; open directions are filled with vectors normal
-        to the others.
+        (n_graphs, 3, 3) cell vectors as rows, A. Missing vectors of open directions are replaced
+        by vectors normal to the others.
     pbc : Tensor
-        (n_graphs, 3) of bool: the boundary of each graph.
+        (n_graphs, 3) of bool: periodic directions of each graph.
     edge_index : Tensor
         (2, n_edges): sender (neighbor), receiver (center).
     edge_shift : Tensor
-        (n_edges, 3) of int64: cell vectors to add to the sender.
+        (n_edges, 3) of int64: lattice shift of the sender in units of the cell vectors.
     cutoff : Tensor
-        (n_graphs,) of the neighbor list, A.
+        (n_graphs,) cutoff of the neighbor list, A.
     total_charge : Tensor
-        (n_graphs,) in e, ``atoms.info["total_charge"]`` or 0.
+        (n_graphs,) in e, from ``atoms.info["total_charge"]``; 0 by default.
     charge_stated : Tensor
-        (n_graphs,) of bool: whether the structure said its total charge.
+        (n_graphs,) of bool: whether the structure specifies its total charge.
     spin : Tensor
-        (n_graphs,) multiplicity 2S + 1, ``atoms.info["spin"]`` or the lowest compatible with the
-        number of electrons.
+        (n_graphs,) multiplicity 2S + 1, from ``atoms.info["spin"]``; by default the lowest one
+        that is compatible with the number of electrons.
     coarse_index : Tensor
-        (n_atoms,) of int64, the group of each atom, ``atoms.arrays["coarse_index"]``; -1 for an
-        atom of no group, and for all atoms where the structure says none.
+        (n_atoms,) of int64, group of each atom from ``atoms.arrays["coarse_index"]``; -1 for atoms
+        without a group and for structures without this array.
     field : Tensor
-        (n_graphs, 3) uniform external electric field, V/A, ``atoms.info["electric_field"]`` or 0.
+        (n_graphs, 3) uniform external electric field in V/A from ``atoms.info["electric_field"]``;
+        0 by default.
     batch, ptr : Tensor
-        torch_geometric's: the graph of each atom, and where each graph starts.
+        Graph of each atom and first atom of each graph, as in torch_geometric.
     label_energy, label_forces, ... : Tensor
-        Labels, where :meth:`from_ase` was given any; NaN where a structure lacks one.
+        Labels passed to :meth:`from_ase`; NaN for structures without a label.
     """
 
     if TYPE_CHECKING:
@@ -119,13 +119,13 @@ class AtomsBatch(Batch):
         cutoff : float
             Neighbor-list cutoff in A, ``model.cutoff``.
         labels : sequence of mappings, optional
-            Reference values by label name for each structure.
+            Reference values of each structure, indexed by the name of the label.
 
         Raises
         ------
         InputError
-            For positions that are not finite, a cell that is missing or singular where it is
-            periodic, a total charge, spin or field that is no number, or a group that is none.
+            If positions, total charge, spin or field are not finite, if a periodic cell is missing
+            or singular, or if a group is not a valid integer.
         """
         if not isinstance(structures, (list, tuple)):
             raise InputError(
@@ -143,10 +143,9 @@ class AtomsBatch(Batch):
     def from_structures(
         cls, structures: Sequence[AtomsData], labels: Sequence[str] = ()
     ) -> AtomsBatch:
-        """Join single structures.
+        """Combine single structures into a batch.
 
-        The batch has every label of ``labels`` and of any structure, NaN where a structure lacks
-        one.
+        The batch has all labels in ``labels`` and in the structures. Missing values are NaN.
         """
         if not structures:
             raise InputError("a batch needs at least one structure")
@@ -163,9 +162,9 @@ class AtomsBatch(Batch):
 
     @property
     def tables(self) -> NeighborTables:
-        """What follows from the neighbor list alone; kept until ``edge_index`` is replaced."""
+        """Tables of the neighbor list, cached until ``edge_index`` is replaced."""
         kept: NeighborTables | None = self.__dict__.get("_tables")
-        # What is made in inference mode could not be used outside of it.
+        # Tensors created in inference mode cannot be used outside of it.
         passing = torch.is_inference_mode_enabled()
         if kept is None or kept.edge_index is not self.edge_index or passing:
             kept = NeighborTables(self.edge_index, self.edge_shift, self.batch, self.num_graphs)
@@ -174,7 +173,7 @@ class AtomsBatch(Batch):
         return kept
 
     def take_neighbors(self, other: AtomsBatch) -> None:
-        """Use the neighbor list of another batch of the same atoms, and what was made of it."""
+        """Reuse the neighbor list and its tables from another batch of the same atoms."""
         tables = other.tables
         self.edge_index, self.edge_shift, self.cutoff = (
             tables.edge_index,
@@ -192,7 +191,7 @@ class AtomsBatch(Batch):
 def atoms_to_data(
     atoms: Atoms, cutoff: float | None, labels: Mapping[str, NDArray[np.float64]] | None = None
 ) -> AtomsData:
-    """One structure of :meth:`AtomsBatch.from_ase`; without edges if ``cutoff`` is None."""
+    """Convert one structure as in :meth:`AtomsBatch.from_ase`; no edges if ``cutoff`` is None."""
     positions = atoms.get_positions()
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
@@ -252,17 +251,17 @@ def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
 
 
 def _coarse_index(atoms: Atoms) -> NDArray[np.int64]:
-    """(n_atoms,) groups of the atoms, -1 for none."""
+    """(n_atoms,) groups of the atoms; -1 for atoms without a group."""
     stated = atoms.arrays.get(COARSE_INDEX)
     if stated is None:
         return np.full(len(atoms), NO_GROUP, dtype=np.int64)
     if stated.ndim != 1 or stated.dtype.kind not in "iuf":
-        raise InputError(f"{COARSE_INDEX} must be one whole number for each atom")
+        raise InputError(f"{COARSE_INDEX} must contain one integer for each atom")
     wrong = np.flatnonzero((stated < NO_GROUP) | (stated != np.round(stated)))
     if len(wrong):
         raise InputError(
-            f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: the group of an atom is a "
-            f"whole number from 0 on, or {NO_GROUP} for none"
+            f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: it must be an integer "
+            f"from 0 on, or {NO_GROUP} for an atom without a group"
         )
     index: NDArray[np.int64] = stated.astype(np.int64)
     return index
@@ -278,7 +277,7 @@ def _field(atoms: Atoms) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         field = np.zeros(0)
     if field.shape != (3,) or not np.isfinite(field).all():
-        raise InputError(f"electric_field is {stated!r}: three finite numbers in V/A are needed")
+        raise InputError(f"electric_field is {stated!r}: three finite numbers in V/Å are needed")
     return field
 
 

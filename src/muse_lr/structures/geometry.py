@@ -1,4 +1,4 @@
-"""The geometry that every part of the model sees, strained once, before any of them."""
+"""Strained geometry shared by all parts of a model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from torch import Tensor
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables
 
-#: Directions in which a structure repeats; the open one of a slab may be any cell vector.
+#: Boundary conditions: T for periodic and F for open directions. The open direction of a slab can
+#: be any cell vector.
 Boundary = Literal["FFF", "TTF", "TTT"]
 PeriodicBoundary = Literal["TTF", "TTT"]
 ALL_BOUNDARIES: frozenset[Boundary] = frozenset({"FFF", "TTF", "TTT"})
-#: By the number of periodic directions.
+#: Names of the boundary conditions, indexed by the number of periodic directions.
 BOUNDARY_NAMES = ("FFF", "one periodic axis", "TTF", "TTT")
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Strained positions, cells and edges of a batch, differentiable, in float64.
+    """Differentiable strained positions, cells and edges of a batch, in float64.
 
     Attributes
     ----------
@@ -33,7 +34,7 @@ class Geometry:
     edge_index, edge_shift, numbers, pbc, graph_index, ptr, num_graphs, field, coarse_index :
         As in :class:`~muse_lr.structures.batch.AtomsBatch`.
     batch_tables : NeighborTables
-        What follows from the edges of the batch alone, and is kept with it.
+        Tables of the neighbor list of the batch, which are stored with the batch.
     """
 
     positions: Tensor
@@ -51,20 +52,20 @@ class Geometry:
 
     @cached_property
     def tables(self) -> NeighborTables:
-        """What follows from the edges alone."""
+        """Tables of the neighbor list; new ones if the edges differ from those of the batch."""
         if self.batch_tables.edge_index is self.edge_index:
             return self.batch_tables
         return NeighborTables(self.edge_index, self.edge_shift, self.graph_index, self.num_graphs)
 
     @property
     def edge_images(self) -> ImageTable:
-        """The lattice shifts of the edges, each once."""
+        """Distinct lattice shifts of the edges."""
         return self.tables.images
 
     @cached_property
     def edge_vectors(self) -> Tensor:
-        """(n_edges, 3) in A, from the receiver to the sender's image."""
-        # Whoever asks first may do so without gradients; the next one may need them.
+        """(n_edges, 3) in A, from the receiver to the image of the sender."""
+        # The first access may happen in no_grad mode while later ones need gradients.
         with torch.set_grad_enabled(self.positions.requires_grad or self.cell.requires_grad):
             sender, receiver = self.edge_index
             vectors = self.positions.index_select(0, sender)
@@ -80,12 +81,12 @@ class Geometry:
 
     @property
     def open_graphs(self) -> Tensor:
-        """(n_graphs,) of bool: graphs without any periodic direction."""
+        """(n_graphs,) of bool, True for graphs without periodic directions."""
         return ~self.pbc.any(1)
 
     @property
     def periodic_graphs(self) -> Tensor:
-        """(n_graphs,) of bool: graphs that are periodic in all three directions."""
+        """(n_graphs,) of bool, True for graphs that are periodic in all three directions."""
         return self.pbc.all(1)
 
     @property
@@ -100,17 +101,17 @@ class Geometry:
 
 
 def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | None) -> Geometry:
-    """Apply a strain to positions and cells together.
+    """Apply a strain to the positions and cells.
 
-    r' = r + r.e and C' = C + C.e with the symmetric part e of ``strain``.
+    r' = r + r.e and C' = C + C.e, where e is the symmetric part of ``strain``.
 
     Parameters
     ----------
     batch : AtomsBatch
     positions : Tensor
-        (n_atoms, 3), A; the leaf to differentiate.
+        (n_atoms, 3) in A; usually the leaf tensor for derivatives.
     strain : Tensor or None
-        (n_graphs, 3, 3), usually zeros that require a gradient.
+        (n_graphs, 3, 3); usually zeros that require gradients.
     """
     cell = batch.cell.to(positions.dtype)
     if strain is not None:

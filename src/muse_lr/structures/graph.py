@@ -1,8 +1,8 @@
-"""What a message-passing module sees: nodes with a composition, edges with vectors.
+"""Graphs and node features for message passing.
 
-Atoms and coarse nodes are both described this way, so that the same backbone modules can run on
-either: an atom has a one-hot composition, a coarse node a continuous one, and the weights say how
-much of a node is there.
+Atoms and coarse nodes use the same data structures, so that the same backbone modules can process
+both. The composition of an atom is one-hot and that of a coarse node is continuous. Edge weights
+scale the messages of coarse nodes that are only partially present.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes, edges and what is known of each graph.
+    """Nodes, edges and global properties of a batch of graphs.
 
     Attributes
     ----------
     composition : Tensor
-        (n_nodes, n_elements); one-hot in the model's elements for atoms, continuous for coarse
-        nodes, whose shares come and go with two derivatives that vanish (backbones may leave out
-        what is zero, with its derivative).
+        (n_nodes, n_elements). For atoms, one-hot in the elements of the model. For coarse nodes,
+        continuous; entries approach zero with vanishing first and second derivatives, so that
+        backbones can skip entries that are zero.
     edge_index : Tensor
         (2, n_edges) of int64: sender (the neighbor) and receiver (the center), as in
         torch_geometric.
     edge_vectors : Tensor
-        (n_edges, 3) in A, from the receiver to the sender's image.
+        (n_edges, 3) in A, from the receiver to the image of the sender.
     edge_lengths : Tensor
         (n_edges,) in A.
     graph_index : Tensor
-        (n_nodes,) of int64: the graph of each node.
+        (n_nodes,) of int64, graph of each node.
     num_graphs : int
-        Number of graphs, those without nodes included.
+        Number of graphs, including those without nodes.
     total_charge, spin : Tensor
         (n_graphs,) total charge in e and spin multiplicity 2S + 1.
     edge_weights : Tensor or None
-        (n_edges,) factor of each message; None means 1.
+        (n_edges,) weight of each message; None means 1.
     """
 
     composition: Tensor
@@ -55,7 +55,7 @@ class Graph:
         return self.composition.shape[0]
 
     def within(self, cutoff: float) -> Graph:
-        """The same graph with only the edges shorter than ``cutoff`` (A)."""
+        """Return the graph with only the edges shorter than ``cutoff`` (A)."""
         keep = self.edge_lengths < cutoff
         if bool(keep.all()):
             return self
@@ -79,10 +79,10 @@ class NodeFeatures:
     scalars : Tensor
         (n_nodes, channels), invariant.
     tensors : dict of int to Tensor
-        l -> (n_nodes, 2l + 1, channels_l) for l >= 1, real spherical components m = -l..l with z
-        as the polar axis; l = 1 is ordered (y, z, x).
+        l -> (n_nodes, 2l + 1, channels_l) for l >= 1; real spherical components m = -l..l with z as
+        the polar axis. The components of l = 1 are (y, z, x).
     charges : Tensor or None
-        (n_nodes,) partial charges in e of a backbone that has charges of its own.
+        (n_nodes,) partial charges in e, if the backbone predicts its own charges.
     """
 
     scalars: Tensor
@@ -92,9 +92,9 @@ class NodeFeatures:
 
 @dataclass(frozen=True)
 class FeatureSize:
-    """Channels of the features that a part reads; scalars = 0 without a backbone.
+    """Numbers of channels of node features; ``scalars`` is 0 without a backbone.
 
-    ``charges`` says whether there are partial charges among them.
+    ``charges`` is True if the features contain partial charges.
     """
 
     scalars: int

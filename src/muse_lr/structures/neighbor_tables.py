@@ -1,6 +1,7 @@
-"""What follows from a neighbor list alone: its lattice shifts and its pairs, each once.
+"""Tables derived from a neighbor list: distinct lattice shifts and distinct pairs.
 
-There are few shifts for many edges, and as long as the list lives nothing of this changes.
+A neighbor list has many edges but few distinct lattice shifts. The tables are computed once and
+remain valid for the lifetime of the list.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Rows of (graph, lattice shift).
+    """Distinct combinations of a graph and a lattice shift.
 
     Attributes
     ----------
     shifts : Tensor
-        (t, 3) of int64.
+        (t, 3) of int64, lattice shifts in units of the cell vectors.
     graph : Tensor
-        (t,) of int64.
+        (t,) of int64, graph of each row.
     row_of_edge : Tensor
-        (n_edges,) of int64.
+        (n_edges,) of int64, row of each edge.
     """
 
     shifts: Tensor
@@ -31,26 +32,26 @@ class ImageTable:
     row_of_edge: Tensor
 
     def vectors(self, cell: Tensor) -> Tensor:
-        """(t, 3) shift vectors in (n_graphs, 3, 3) cells, A."""
+        """(t, 3) shift vectors in A for cells of shape (n_graphs, 3, 3)."""
         rows = cell.index_select(0, self.graph)
         return torch.einsum("ta,tab->tb", self.shifts.to(cell.dtype), rows)
 
     def pull_to_cells(self, slopes: Tensor, n_graphs: int) -> Tensor:
-        """(n_graphs, 3, 3) derivative by the cells from (t, 3) derivatives by the vectors."""
+        """Backpropagate (t, 3) gradients of the shift vectors to (n_graphs, 3, 3) cells."""
         outer = self.shifts.to(slopes.dtype)[:, :, None] * slopes[:, None, :]
         return slopes.new_zeros((n_graphs, 3, 3)).index_add(0, self.graph, outer)
 
 
 @torch.no_grad()
 def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> ImageTable:
-    """The table of a neighbor list.
+    """Create the table of images of a neighbor list.
 
     Parameters
     ----------
     edge_shift : Tensor
-        (n_edges, 3), whole numbers.
+        (n_edges, 3), integers.
     graph_of_edge : Tensor
-        (n_edges,).
+        (n_edges,), graph of each edge.
     num_graphs : int
     """
     shifts = edge_shift.long()
@@ -61,7 +62,8 @@ def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> I
     x, y, z = shifts.unbind(1)
     row = ((graph_of_edge * n + x) * n + y) * n + z + reach * (n * n + n + 1)
     codes = torch.arange(num_graphs * n**3, device=row.device)
-    if len(codes) > len(row):  # far images of small cells
+    # The dense table is larger than the list if small cells have distant images.
+    if len(codes) > len(row):
         codes, row = torch.unique(row, return_inverse=True)
     digits = torch.stack([codes // (n * n) % n, codes // n % n, codes % n], dim=1)
     return ImageTable(digits - reach, codes // n**3, row)
@@ -69,18 +71,20 @@ def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> I
 
 @dataclass(frozen=True)
 class HalfList:
-    """Pairs of atoms, each once; of an atom and its own image both halves.
+    """Pairs of atoms, each once.
+
+    Pairs of an atom and its own image occur twice, with a weight of 1/2.
 
     Attributes
     ----------
     first, second : Tensor
-        (p,) the receiver and the sender of its edge.
+        (p,) receiver and sender of the edge of each pair.
     image : Tensor
-        (p,) row of the shift of the second atom in the table of images.
+        (p,) row of the image table with the lattice shift of the second atom.
     graph : Tensor or None
         (p,) graph of each pair; None if there is one graph.
     weight : Tensor or None
-        (p,) float64, 1/2 where both atoms are the same, else 1; None if they never are.
+        (p,) float64, 1/2 if both atoms are the same and 1 otherwise; None if all weights are 1.
     """
 
     first: Tensor
@@ -92,7 +96,7 @@ class HalfList:
 
 @dataclass(frozen=True)
 class NeighborTables:
-    """The tables of one neighbor list, made when they are first asked for.
+    """Tables of one neighbor list, computed at their first use.
 
     Attributes
     ----------
@@ -107,13 +111,13 @@ class NeighborTables:
 
     @cached_property
     def images(self) -> ImageTable:
-        """The lattice shifts of the edges, each once."""
+        """Distinct lattice shifts of the edges."""
         graph = self.graph_index.index_select(0, self.edge_index[1])
         return image_table(self.edge_shift, graph, self.num_graphs)
 
     @cached_property
     def half(self) -> HalfList:
-        """The pairs of the edges, each once."""
+        """Distinct pairs of the edges."""
         sender, receiver = self.edge_index
         edge = (receiver <= sender).nonzero()[:, 0]
         first, second = receiver.index_select(0, edge), sender.index_select(0, edge)

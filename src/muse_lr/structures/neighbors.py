@@ -1,4 +1,4 @@
-"""Neighbor lists, and the pairs of atoms of open systems."""
+"""Neighbor lists, and pairs of atoms in open systems."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor
 
 from muse_lr.errors import InputError
 
-#: A lattice that repeats after less than this is a mistake in its units, A.
+#: Minimum length of a lattice vector, A. Shorter vectors indicate wrong units.
 THINNEST = 0.5
-#: Below this ratio of volume to the product of the edge lengths a cell counts as singular.
+#: A cell is singular if the ratio of its volume to the product of its edge lengths is smaller.
 SINGULAR = 1e-8
 
 
 def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fill the vectors of open directions that are missing, normal to the others.
+    """Complete a cell with vectors along open directions.
 
-    Periodic vectors are kept as they are, so that an open direction whose vector is given keeps
-    it; left-handed cells are as good as right-handed ones.
+    Missing vectors of open directions are set to unit vectors normal to the others. Periodic
+    vectors and given vectors of open directions are not changed. Cells can be left-handed.
 
     Parameters
     ----------
     cell : ndarray
-        (3, 3), rows are the cell vectors, A; rows of open directions may be zero.
+        (3, 3) cell vectors as rows, A. Rows of open directions can be zero.
     pbc : ndarray
         (3,) of bool.
 
@@ -36,8 +36,8 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
     Raises
     ------
     InputError
-        If a periodic vector is missing or not finite, the periodic ones are dependent, or the cell
-        is absurdly thin.
+        If a periodic vector is missing or not finite, if the vectors are linearly dependent, or
+        if the shortest lattice vector is below ``THINNEST``.
     """
     cell = np.array(cell, dtype=np.float64)
     if not np.isfinite(cell).all():
@@ -58,7 +58,8 @@ def complete_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[
 
 
 def _refuse_thin(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
-    # A skewed description of a sane lattice may be flat: the shortest lattice vector decides.
+    # The criterion is the shortest lattice vector, because a skewed cell of a valid lattice can be
+    # flat. The Minkowski reduction is only needed for such cells.
     if not pbc.any() or (1 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min() > THINNEST:
         return
     from ase.geometry import minkowski_reduce
@@ -66,8 +67,8 @@ def _refuse_thin(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
     shortest = float(np.linalg.norm(minkowski_reduce(cell, pbc)[0][pbc], axis=1).min())
     if shortest < THINNEST:
         raise InputError(
-            f"the cell repeats after {shortest:.2g} A: is it in another unit than Angstrom, or in "
-            f"fractions? At least {THINNEST} A is needed in periodic directions"
+            f"the cell repeats after {shortest:.2g} A, but at least {THINNEST} A is needed along "
+            "periodic directions: check that the cell is in Angstrom"
         )
 
 
@@ -77,7 +78,7 @@ def _is_singular(cell: NDArray[np.float64]) -> bool:
 
 
 def _normal_to(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A unit vector normal to those of ``vectors`` that are not zero."""
+    """Unit vector normal to the nonzero ones of ``vectors``."""
     _, values, rows = np.linalg.svd(vectors)
     rank = int((values > SINGULAR * max(values.max(), 1e-300)).sum())
     return rows[rank] if rank < 3 else rows[2]
@@ -89,25 +90,26 @@ def neighbor_list(
     pbc: NDArray[np.bool_],
     cutoff: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All ordered pairs within ``cutoff``, every periodic image counted (vesin).
+    """Ordered pairs within ``cutoff``, including all periodic images, computed with vesin.
 
     Parameters
     ----------
     positions : ndarray
-        (n, 3) in A; atoms may lie outside the cell.
+        (n, 3) in A; atoms can be outside the cell.
     cell : ndarray
-        (3, 3) in A, complete (:func:`complete_cell`).
+        (3, 3) in A, completed by :func:`complete_cell`.
     pbc : ndarray
         (3,) of bool.
     cutoff : float
-        A.
+        Cutoff in A.
 
     Returns
     -------
     edge_index : ndarray
-        (2, n_edges): sender, receiver.
+        (2, n_edges) of int64: sender, receiver.
     edge_shift : ndarray
-        (n_edges, 3) of int: the sender's image is at ``positions[sender] + edge_shift @ cell``.
+        (n_edges, 3) of int64. The image of the sender is at
+        ``positions[sender] + edge_shift @ cell``.
     """
     if len(positions) == 0:
         return np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int64)
@@ -122,14 +124,14 @@ def neighbor_list(
 
 
 def all_pairs(nodes_per_graph: Tensor, chosen: Tensor) -> Tensor:
-    """All pairs i < j of nodes of the same graph, without a loop over graphs.
+    """Pairs i < j of nodes of the same graph, vectorized over graphs.
 
     Parameters
     ----------
     nodes_per_graph : Tensor
-        (n_graphs,) of int64; the nodes of a graph are contiguous.
+        (n_graphs,) of int64, number of nodes; the nodes of a graph are contiguous.
     chosen : Tensor
-        (n_graphs,) of bool: the graphs whose pairs are wanted.
+        (n_graphs,) of bool: graphs whose pairs are included.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The smallest waves of a lattice, whatever vectors describe it."""
+"""Shortest reciprocal lattice vectors, independent of the choice of cell vectors."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from torch import Tensor
 
 from muse_lr.structures.geometry import Geometry
 
-#: Sweeps of the pairwise reduction; each that changes anything shortens a vector.
+#: Maximum number of sweeps of the pairwise reduction. Each sweep shortens a vector or is the last.
 SWEEPS = 24
-#: Half of the combinations with coefficients -1, 0, 1, which hold the shortest vectors.
+#: Linear combinations with coefficients -1, 0, 1, one of each pair n and -n. They contain the
+#: shortest vectors of a reduced basis.
 COMBINATIONS = [n for n in product((0, 1, -1), repeat=3) if n > (0, 0, 0)]
-#: Volume of three vectors over the product of their lengths below which they are in one plane.
+#: Three vectors are coplanar if the ratio of their volume to the product of their lengths is
+#: smaller.
 FLAT = 1e-6
-#: Length of the normal of slabs while the waves are sorted, 1/A: longer than any wave.
+#: Length of the reciprocal vector along the normal of slabs while the vectors are sorted, 1/A. It
+#: exceeds the length of all other vectors.
 LONGEST = 1e6
 
 
 @torch.no_grad()
 def smallest_waves(geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """Three independent smallest vectors of each reciprocal lattice.
+    """Three shortest linearly independent vectors of each reciprocal lattice.
 
     Returns
     -------
     waves : Tensor
-        (n_graphs, 3, 3), rows in 1/A; along open directions unit vectors: the normal of slabs, the
-        axes of open graphs.
+        (n_graphs, 3, 3) vectors as rows, 1/A. Along open directions they are unit vectors: the
+        normal of slabs and the coordinate axes of open graphs.
     limit : Tensor
-        (n_graphs, 3) of bool: rows along open directions.
+        (n_graphs, 3) of bool, True for rows along open directions.
     """
     slab = geometry.pbc.sum(1) == 2
     limit = geometry.open_graphs[:, None].repeat(1, 3)
@@ -45,7 +48,7 @@ def smallest_waves(geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 
 def _normal_open(geometry: Geometry, slab: Tensor) -> Tensor:
-    """(G, 3, 3) cells in which the open vector of slabs is a very short normal."""
+    """(G, 3, 3) cells in which the open vector of slabs is a very short normal vector."""
     cell = geometry.cell
     rows = torch.arange(len(cell), device=cell.device)
     axis = (~geometry.pbc).long().argmax(1)
@@ -57,14 +60,14 @@ def _normal_open(geometry: Geometry, slab: Tensor) -> Tensor:
 
 
 def _reduced(basis: Tensor) -> Tensor:
-    """(G, 3, 3) bases of the same lattices in which no vector shortens another."""
+    """(G, 3, 3) pairwise reduced bases of the same lattices."""
     for _ in range(SWEEPS):
         before = basis
         for first, second in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
             other = basis[:, second]
             ratio = (basis[:, first] * other).sum(1) / other.square().sum(1)
             step = torch.zeros_like(basis)
-            # What is exactly half may turn forever.
+            # A ratio of exactly 1/2 would alternate in sign without end.
             step[:, first] = torch.round(ratio * (1 - 1e-9))[:, None] * other
             basis = basis - step
         if torch.equal(before, basis):
@@ -73,7 +76,7 @@ def _reduced(basis: Tensor) -> Tensor:
 
 
 def _shortest(basis: Tensor) -> Tensor:
-    """(G, 3, 3) the shortest vectors of reduced bases that are not in one plane, by length."""
+    """(G, 3, 3) shortest linearly independent vectors of reduced bases, sorted by length."""
     vectors = torch.einsum("ck,gka->gca", basis.new_tensor(COMBINATIONS), basis)
     lengths = torch.linalg.vector_norm(vectors, dim=2)
     order = lengths.argsort(dim=1, stable=True)

@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """a <- d a + (1 - d) w after every step, with d = min(decay, (1 + n) / (10 + n)) in step n.
+    """Exponential moving average a of the weights w.
 
-    Without a decay the average is the weights themselves.
+    After step n: a <- d a + (1 - d) w, with d = min(decay, (1 + n) / (10 + n)).
+
+    Parameters
+    ----------
+    model : Module
+    decay : float or None
+        None: the average equals the current weights.
     """
 
     def __init__(self, model: nn.Module, decay: float | None) -> None:
@@ -22,20 +28,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take the weights after ``step`` steps into the average."""
+        """Update the average with the weights after ``step`` steps."""
         decay = 0.0 if self.decay is None else min(self.decay, (1 + step) / (10 + step))
         for name, parameter in self.model.named_parameters():
             self.values[name].lerp_(parameter.detach(), 1 - decay)
 
     @torch.no_grad()
     def load(self, values: dict[str, Tensor]) -> None:
-        """Continue from a checkpoint."""
+        """Restore the average from a checkpoint."""
         for name, value in self.values.items():
             value.copy_(values[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model with the averaged weights; its own come back afterwards."""
+        """Context in which the model has the averaged weights; they are swapped back at the end."""
         own = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self._put(self.values)
         try:

@@ -1,4 +1,4 @@
-"""What a killed run needs to go on as if nothing had happened."""
+"""Checkpoints: the state that an interrupted run needs to continue exactly."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """The state of a run at the end of an epoch.
+    """State of a run at the end of an epoch.
 
     Attributes
     ----------
     epoch, step : int
-        Finished so far.
+        Number of finished epochs and steps.
     best_epoch : int
+        Epoch with the lowest validation loss.
     best_loss : float
-        Of the validation data.
+        Lowest validation loss.
     seconds : float
-        Spent so far, over all starts.
+        Training time so far, including earlier parts of a resumed run.
     history : list of dict
-        A row for each epoch, as in metrics.csv.
+        One row per epoch, as in metrics.csv.
     best_state : dict
         Averaged weights of the best epoch.
     """
@@ -53,7 +54,7 @@ def save_checkpoint(
     schedule: dict[str, float],
     config: dict[str, Any],
 ) -> None:
-    """Write the checkpoint, whole or not at all; random states are tensors."""
+    """Write the checkpoint atomically, including the state of the random generator."""
     data = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -69,18 +70,18 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Read a checkpoint and refuse one of another configuration.
+    """Read a checkpoint and restore the state of the random generator.
 
     Raises
     ------
     InputError
-        If it is damaged, of another version, or of another configuration; the error names the
-        first key that differs.
+        If the file is damaged, of another version, or of another configuration. The message names
+        the first key that differs.
     """
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
     missing = {"config", "progress", "random_state", "model"} - data.keys()
     if missing:
-        raise InputError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+        raise InputError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
     different = _first_difference(data["config"], config)
     if different:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The configuration file: one schema for checking, defaults and documentation."""
+"""Schema of the configuration file, used for validation, defaults and documentation."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Label = Literal["energy", "forces", "stress", "dipole", "quadrupole", "charges",
 
 
 class DataConfig(Strict):
-    """Which files, and under which keys their labels are."""
+    """Data files and the keys of their labels."""
 
-    train: tuple[str, ...] = Field(..., description="Files to train on.")
+    train: tuple[str, ...] = Field(..., description="Training files.")
     valid: float | tuple[str, ...] = Field(
-        0.1, description="Share of the training frames to validate on, or files."
+        0.1, description="Validation data: a fraction of the training frames, or files."
     )
     test: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="Name -> files to test on."
+        default_factory=dict, description="Test sets: name -> files."
     )
     keys: dict[str, str] = Field(
         default_factory=dict,
-        description="Label -> key in the files, e.g. energy: REF_energy; default: the first usual "
+        description="Label -> key in the files, e.g. energy: REF_energy. Default: the first usual "
         "key that is present.",
     )
     partial: tuple[str, ...] = Field(
-        (), description="Labels that only some of the training frames carry."
+        (), description="Labels that some of the training frames may lack."
     )
 
     @field_validator("train", "valid", mode="before")
@@ -55,72 +55,94 @@ class DataConfig(Strict):
     @classmethod
     def _share(cls, value: float | tuple[str, ...]) -> float | tuple[str, ...]:
         if isinstance(value, float) and not 0 < value < 1:
-            raise InputError(f"a share between 0 and 1 or files are needed, got {value}")
+            raise InputError(f"a share between 0 and 1 or a list of files is needed, got {value}")
         return value
 
 
 class BatchConfig(Strict):
-    """The global step; the ranks of a parallel run split it."""
+    """Size of a batch. A parallel run divides each batch among its ranks."""
 
-    graphs: int = Field(8, ge=1, description="Structures in a batch, at most.")
-    edges: int | None = Field(None, ge=1, description="Edges in a batch, at most; null: no limit.")
+    graphs: int = Field(8, ge=1, description="Largest number of structures in a batch.")
+    edges: int | None = Field(
+        None, ge=1, description="Largest number of edges in a batch; null: no limit."
+    )
 
 
 class ScheduleConfig(Strict):
-    """Learning rate over time."""
+    """Schedule of the learning rate."""
 
     kind: Literal["cosine", "plateau", "constant"] = "cosine"
-    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up.")
-    final: float = Field(0.01, ge=0, le=1, description="Final share of the rate (cosine, plateau).")
-    patience: int = Field(10, ge=1, description="Epochs without gain before a drop (plateau).")
-    factor: float = Field(0.5, gt=0, lt=1, description="Factor of a drop (plateau).")
+    warmup_steps: int = Field(50, ge=0, description="Number of steps of linear warm-up.")
+    final: float = Field(
+        0.01, ge=0, le=1, description="Lowest rate / largest rate (cosine, plateau)."
+    )
+    patience: int = Field(
+        10, ge=1, description="Epochs without improvement before a drop (plateau)."
+    )
+    factor: float = Field(0.5, gt=0, lt=1, description="Factor of each drop (plateau).")
 
 
 class TrainingConfig(Strict):
-    """How the model is fitted."""
+    """Settings of the training."""
 
     directory: str | None = Field(
-        None, description="Run directory; default: runs/<name of the configuration>."
+        None, description="Run directory. Default: runs/<name of the configuration>."
     )
-    epochs: int = Field(100, ge=1, description="Passes over the training data.")
-    batch: BatchConfig = Field(BatchConfig(), description="Size of a step.")
+    epochs: int = Field(100, ge=1, description="Number of passes over the training data.")
+    batch: BatchConfig = Field(BatchConfig(), description="Batch size.")
     loss: dict[Label, float] = Field(
         {"energy": 1.0, "forces": 10.0},
-        description="Label -> weight. Energies are per atom; see loss_function for the units.",
+        description="Label -> weight. The energy error is per atom.",
     )
-    loss_function: Literal["huber", "mse"] = Field("huber", description="Loss of each residual.")
+    loss_function: Literal["huber", "mse"] = Field(
+        "huber", description="Loss function of each error component."
+    )
     huber_delta: float = Field(
-        0.05, gt=0, description="Where Huber's loss turns linear, in the unit of the label."
+        0.05,
+        gt=0,
+        description="Error at which the Huber loss becomes linear, in the unit of the label.",
     )
     learning_rate: float = Field(2e-3, gt=0, description="Largest learning rate.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    schedule: ScheduleConfig = Field(ScheduleConfig(), description="See below.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    schedule: ScheduleConfig = Field(
+        ScheduleConfig(), description="Schedule of the learning rate, see below."
+    )
     ema: float | None = Field(
-        0.99, gt=0, lt=1, description="Decay of the averaged weights that are evaluated and kept."
+        0.99,
+        gt=0,
+        lt=1,
+        description="Decay of the moving average of the weights, which is evaluated and saved; "
+        "null: no average.",
     )
-    gradient_clip: float | None = Field(10.0, gt=0, description="Largest norm of the gradient.")
+    gradient_clip: float | None = Field(
+        10.0, gt=0, description="Largest norm of the gradient; null: no limit."
+    )
     early_stopping: int | None = Field(
-        None, ge=1, description="Epochs without gain on the validation data before stopping."
+        None,
+        ge=1,
+        description="Stop after this many epochs without a lower validation loss; null: never.",
     )
-    seed: int = Field(0, ge=0, description="Of the initial weights, the split and the data order.")
-    dtype: Literal["float32", "float64"] = Field("float32", description="Precision of the model.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
-    tensorboard: bool = Field(False, description="Also write TensorBoard's event files.")
+    seed: int = Field(0, ge=0, description="Seed of the weights, the split and the data order.")
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="Floating-point precision of the model."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    tensorboard: bool = Field(False, description="Also write TensorBoard event files.")
 
     @field_validator("loss")
     @classmethod
     def _weights(cls, value: dict[Label, float]) -> dict[Label, float]:
         if any(weight < 0 for weight in value.values()) or not any(value.values()):
-            raise InputError("weights must not be negative, and one must be positive")
+            raise InputError("weights must not be negative, and at least one must be positive")
         return {label: weight for label, weight in value.items() if weight > 0}
 
 
 class Config(Strict):
-    """The whole configuration file."""
+    """A complete configuration file."""
 
     model: ModelConfig = Field(ModelConfig(), description="The energy model.")
-    data: DataConfig = Field(..., description="The data.")
-    training: TrainingConfig = Field(TrainingConfig(), description="The fit.")
+    data: DataConfig = Field(..., description="Training, validation and test data.")
+    training: TrainingConfig = Field(TrainingConfig(), description="The training.")
 
     @model_validator(mode="before")
     @classmethod
@@ -131,7 +153,7 @@ class Config(Strict):
 
 
 def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Config:
-    """A checked configuration with absolute paths and every default filled in."""
+    """Validate a configuration, fill in all defaults and make paths absolute."""
     config = validate(Config, dict(raw), source)
     data = config.data
     changes: dict[str, Any] = {
@@ -153,13 +175,13 @@ def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Confi
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read, check and resolve a configuration file.
+    """Read, validate and resolve a configuration file.
 
     Parameters
     ----------
     path : str or Path
     overrides : mapping, optional
-        Dotted keys -> values, applied to the resolved file.
+        Dotted key -> value, applied to the resolved file.
     """
     path = Path(path)
     config = resolve(load_yaml(path), str(path), path.parent, path.stem)

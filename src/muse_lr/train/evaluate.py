@@ -1,4 +1,4 @@
-"""Predictions and errors of a model over a data set."""
+"""Predictions and errors of a model for a data set."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from muse_lr.data.dataset import Dataset
 from muse_lr.data.labels import LABELS, OF_CHARGES
+from muse_lr.model.born_charges import defines_born_charges
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.response import coulomb_heads, defines_born_charges
+from muse_lr.model.response import coulomb_heads
 from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
 from muse_lr.train.config import BatchConfig, TrainingConfig
 from muse_lr.train.losses import computed
@@ -28,16 +29,16 @@ from muse_lr.utils.files import atomic_write
 
 @dataclass
 class Evaluation:
-    """What a model says of a data set.
+    """Predictions and errors of a model for a data set.
 
     Attributes
     ----------
     metrics : dict of str to float
         ``{label}_mae`` and ``{label}_rmse``.
     frames : list of ase.Atoms
-        The structures with their info and arrays, and the predictions beside them.
+        The structures with their info and arrays, and the predictions under keys ``muse_...``.
     node_share : tuple of float
-        Share of all atoms that carry a coarse node, for each level of the model.
+        Fraction of all atoms that carry a coarse node, for each level of the model.
     """
 
     metrics: dict[str, float]
@@ -46,7 +47,7 @@ class Evaluation:
 
 
 def measurable(model: EnergyModel, dataset: Dataset) -> tuple[str, ...]:
-    """The labels that the data carries and the model can be compared with."""
+    """Labels that the data contains and the model can predict."""
     carried = {label for frame in dataset.frames for label in frame.labels}
     if model.charges is None:
         carried -= set(OF_CHARGES)
@@ -64,7 +65,7 @@ def measure(
     config: TrainingConfig,
     ranks: Ranks | None = None,
 ) -> Metrics:
-    """Errors over a data set; with ``ranks`` each of them takes a share."""
+    """Compute the errors over a data set; ``ranks`` divide the work if given."""
     metrics = Metrics(labels, config)
     indices = list(range(len(dataset)))
     if ranks is not None:
@@ -79,7 +80,7 @@ def measure(
 
 
 def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) -> Evaluation:
-    """Predict every structure of a data set and compare with its labels."""
+    """Predict every structure of a data set and compare the results with its labels."""
     model.eval()
     labels = measurable(model, dataset)
     metrics = Metrics(labels, TrainingConfig(batch=batch_config))
@@ -130,7 +131,7 @@ def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) ->
 
 
 def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
-    """(n_graphs, n_levels) how many atoms of each structure carry a coarse node."""
+    """Number of atoms of each structure with a coarse node, (n_graphs, n_levels)."""
     counts = [
         torch.bincount(nodes.graph_index, minlength=batch.num_graphs).cpu()
         for nodes, _ in output.levels
@@ -142,10 +143,10 @@ def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
 
 @torch.no_grad()
 def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms], graphs: int) -> None:
-    """E(dimer) - E(first) - E(second), in total and by part, where a frame is a dimer.
+    """Store E(dimer) - E(first) - E(second), in total and by part, in the info of each dimer.
 
-    A dimer says in ``info["size_first"]`` how many of its atoms are the first fragment, and in
-    ``info["fragment_total_charges"]`` the total charges of the two, if they are not neutral.
+    A frame is a dimer if it has ``info["size_first"]``, the number of atoms of the first fragment.
+    ``info["fragment_total_charges"]`` has the total charges of the fragments, if not neutral.
     """
     dimers = [atoms for atoms in frames if "size_first" in atoms.info]
     if not dimers:
@@ -168,7 +169,7 @@ def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms], graphs
 
 
 def fragments(atoms: Atoms) -> list[Atoms]:
-    """The two fragments of a dimer, with their total charges where the dimer states them."""
+    """Split a dimer into its two fragments, with their total charges if given."""
     size = int(atoms.info["size_first"])
     parts = []
     for index, part in enumerate((slice(0, size), slice(size, None))):
@@ -183,7 +184,7 @@ def fragments(atoms: Atoms) -> list[Atoms]:
 
 
 def _writable(atoms: Atoms) -> Atoms:
-    """A copy that extended XYZ can hold: arrays of two axes, info of numbers and short text."""
+    """Copy for extended XYZ: arrays of at most two axes, info values of numbers and text."""
     copy = atoms.copy()
     copy.calc = atoms.calc
     for name, values in atoms.arrays.items():

@@ -1,4 +1,4 @@
-"""After the last epoch: the tests, the cost, the summary and the report."""
+"""Work after the last epoch: tests, cost, summary and report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def finish(
     directory: Path,
     report: Callable[[str], None],
 ) -> None:
-    """Evaluate the tests and write predictions, summary and report; the summary comes last."""
+    """Evaluate the test sets and write predictions, summary and report, in this order.
+
+    The summary marks the run as finished, so that it is written after all predictions.
+    """
     training = setup.config.training
     tests: dict[str, dict[str, float]] = {}
     node_share: dict[str, list[float]] = {}
@@ -83,7 +86,7 @@ def finish(
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory of this process (on a GPU: of the device) so far, MB."""
+    """Peak memory of this process (for a GPU: on the device), MB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -91,7 +94,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def inference_time(model: EnergyModel, dataset: Dataset, repeats: int = 5) -> float:
-    """Median time of energies and forces of one batch of 8 structures, microseconds per atom."""
+    """Median time of energies and forces for a batch of 8 structures, microseconds per atom."""
     chosen = list(range(min(8, len(dataset))))
     batch = dataset.batch(chosen).to(model.device)
     times = []
@@ -99,6 +102,6 @@ def inference_time(model: EnergyModel, dataset: Dataset, repeats: int = 5) -> fl
         start = time.perf_counter()
         forces = model(batch, ("forces",), create_graph=False).forces
         assert forces is not None
-        forces.sum().item()  # waits for a GPU
+        forces.sum().item()  # synchronizes with a GPU
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[repeats // 2] * 1e6 / batch.positions.shape[0]

@@ -1,4 +1,4 @@
-"""The training loop; ``torchrun`` may start it on several processes."""
+"""The training loop, for one process or for several processes of ``torchrun``."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from muse_lr.train.setup import Setup, prepare
 
 
 def train(config: Config, resume: bool = False, report: Callable[[str], None] = silent) -> Path:
-    """Fit a model; the run directory.
+    """Train a model and return the run directory.
 
     Parameters
     ----------
     config : Config
         From :func:`muse_lr.train.config.load_config`.
     resume : bool
-        Continue the run in the directory where its last epoch ended; the result is that of an
-        uninterrupted run. A finished run is left as it is.
+        Continue the run in the directory after its last complete epoch. The result is the same as
+        that of an uninterrupted run. A finished run is not changed.
     report : callable
-        Called with a line of progress at a time.
+        Called with each line of progress.
 
     Raises
     ------
     InputError
-        For input that cannot be used, or a directory that already holds a run.
+        If the input is invalid, or the directory already contains a run.
     """
     ranks = Ranks()
-    assert config.training.directory is not None  # filled in when the file was resolved
+    assert config.training.directory is not None  # set when the file was resolved
     directory = Path(config.training.directory)
     if not ranks.first:
         report = silent
     try:
         if resume and read_finished(directory):
-            report(f"{directory} is finished already")
+            report(f"{directory} is already finished")
             if not (directory / "report.html").is_file():
                 write_run_report(directory)
             return directory
         setup = prepare(config, report)
         _claim(directory, resume, setup)
-        ranks.wait()  # nobody writes before everybody has looked
+        ranks.wait()  # no rank writes before all ranks have checked the directory
         for note in setup.notes:
             report(f"note: {note}")
         run = Run(setup, directory, ranks, report)
@@ -71,7 +71,7 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
 
 
 def _claim(directory: Path, resume: bool, setup: Setup) -> None:
-    """Refuse a directory that holds something else than the run to be continued."""
+    """Raise an error if the directory contains anything but the run to be continued."""
     if not directory.is_dir() or not any(directory.iterdir()):
         return
     if not resume:
@@ -90,7 +90,7 @@ def _claim(directory: Path, resume: bool, setup: Setup) -> None:
 
 
 class Run:
-    """One fit: model, optimizer, schedule, averaged weights and what was recorded.
+    """One training run: model, optimizer, schedule, averaged weights and records.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Run:
         return data.batches(order, batch.graphs, batch.edges)
 
     def restore(self) -> None:
-        """Continue from the checkpoint."""
+        """Restore the state from the checkpoint."""
         data = load_checkpoint(self.checkpoint, self._config_dump())
         self.progress = data["progress"]
         self.model.load_state_dict(data["model"])
@@ -141,7 +141,7 @@ class Run:
         self.report(f"resumed after epoch {self.progress.epoch}")
 
     def fit(self) -> None:
-        """All epochs that are left."""
+        """Train the remaining epochs."""
         if self.ranks.first:
             dump_yaml(self._config_dump(), self.directory / "config.yaml")
             self.record.open(self.progress.history)
@@ -258,7 +258,7 @@ class Run:
         )
 
     def finish(self) -> None:
-        """The best averaged weights become the model; test it and write everything down."""
+        """Load the best averaged weights, save the model, evaluate it and write the report."""
         own = self.model.state_dict()
         best = {k: v.to(self.model.device) for k, v in self.progress.best_state.items()}
         self.model.load_state_dict({**own, **best})
@@ -273,12 +273,12 @@ class Run:
 
 
 def check_reached(model: EnergyModel, reached: set[str], ranks: Ranks) -> None:
-    """Refuse to train a model some of whose parameters the loss has not reached in an epoch.
+    """Check that every trainable parameter received a gradient during the first epoch.
 
     Raises
     ------
     InputError
-        That names them.
+        If some did not; the message names them.
     """
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     flags = torch.tensor([float(name in reached) for name in names], device=model.device)
@@ -287,8 +287,8 @@ def check_reached(model: EnergyModel, reached: set[str], ranks: Ranks) -> None:
     if lost:
         raise InputError(
             f"the loss does not depend on {len(lost)} parameters ({', '.join(lost[:5])}"
-            f"{', ...' if len(lost) > 5 else ''}): they would never be trained; add a loss term or "
-            "a head that reads them, or take the part out"
+            f"{', ...' if len(lost) > 5 else ''}): they would stay untrained; add a loss term or "
+            "a head that uses them, or remove the part of the model"
         )
 
 

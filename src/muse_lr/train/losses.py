@@ -1,8 +1,8 @@
-"""Residuals of the labels, and the loss and the metrics made of them.
+"""Residuals of the labels and the loss.
 
-Every residual is per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3),
-dipoles and quadrupoles per atom (e A, e A^2), charges and Born charges (e), potentials (V). A label
-that a structure lacks is NaN and counts for nothing.
+Residuals are per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3), dipoles
+and quadrupoles per atom (e A, e A^2), charges and Born charges (e), potentials (V). Missing labels
+are NaN and are ignored.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from muse_lr.model.output import ModelOutput
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.train.config import TrainingConfig
 
-#: Labels that the model has to be asked for; it gives the energy anyway.
+#: Labels that the model computes on request; the energy is always computed.
 COMPUTES = ("forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec")
 #: Labels of a whole structure whose residual is divided by the number of atoms.
 PER_ATOM = ("energy", "dipole", "quadrupole")
 
 
 def computed(labels: Sequence[str]) -> tuple[str, ...]:
-    """What to ask the model for, so that ``labels`` can be compared."""
+    """Properties that the model must compute for ``labels``."""
     return tuple(label for label in labels if label in COMPUTES)
 
 
 def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
-    """Predicted minus reference of the components that are labeled, flat, float64.
+    """Prediction minus reference of all labeled components, flattened, float64.
 
-    Dipoles are about the origin; under a net charge they are compared about the center of
-    the positions, so that the choice of origin carries no weight.
+    The dipole of a charged structure depends on the origin. Dipoles are therefore compared about
+    the center of the positions.
     """
     reference = getattr(batch, f"label_{label}")
     predicted = getattr(output, label)
@@ -50,7 +50,7 @@ def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
 
 
 def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
-    """Squared error, or Huber's loss scaled so that it is the squared error near zero."""
+    """Squared error, or twice the Huber loss, which is the squared error near zero."""
     if config.loss_function == "mse":
         return difference.square()
     delta = config.huber_delta
@@ -60,7 +60,7 @@ def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
 
 
 def label_counts(batch: AtomsBatch, labels: Sequence[str]) -> Tensor:
-    """(n_labels,) number of labeled components, float64."""
+    """Number of labeled components of each label, (n_labels,), float64."""
     counts = [torch.isfinite(getattr(batch, f"label_{label}")).sum() for label in labels]
     return torch.stack(counts).double()
 
@@ -71,9 +71,10 @@ def weighted_loss(
     config: TrainingConfig,
     counts: Mapping[str, float],
 ) -> Tensor:
-    """sum over labels of weight x sum of penalties / count.
+    """Sum over labels of weight x (sum of penalties) / count.
 
-    ``counts`` are those of the whole step, of which this batch may be one rank's share.
+    ``counts`` are the labeled components of the whole step. In a parallel run, ``batch`` is the
+    part of one rank.
     """
     total = output.energy.new_zeros(())
     for label, weight in config.loss.items():

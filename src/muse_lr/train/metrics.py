@@ -1,4 +1,4 @@
-"""Errors over a data set: accumulated as sums, so that batches and ranks do not matter."""
+"""Errors over a data set, accumulated as sums over batches and ranks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from muse_lr.structures.batch import AtomsBatch
 from muse_lr.train.config import TrainingConfig
 from muse_lr.train.losses import penalty, residuals
 
-#: Metrics are in thousandths for these labels: meV/atom, meV/A, meV/A^3.
+#: Labels whose metrics are in meV/atom, meV/A and meV/A^3.
 MILLI = ("energy", "forces", "stress")
-#: Labels whose metrics are of the whole structure, although their losses are per atom.
+#: Labels whose metrics are per structure, although their losses are per atom.
 WHOLE = ("dipole", "quadrupole")
 
 
 class Metrics:
-    """Sums of absolute errors, squared errors and penalties by label.
+    """Sums of absolute errors, squared errors and penalties of each label.
 
     Parameters
     ----------
     labels : sequence of str
-        What is compared.
+        Labels that are compared.
     config : TrainingConfig
-        For the loss.
+        Defines the loss.
     """
 
     def __init__(self, labels: Sequence[str], config: TrainingConfig) -> None:
@@ -36,7 +36,7 @@ class Metrics:
         self.sums = torch.zeros((len(self.labels), 4), dtype=torch.float64)
 
     def add(self, output: ModelOutput, batch: AtomsBatch) -> None:
-        """Count a batch in."""
+        """Add the errors of a batch."""
         for row, label in enumerate(self.labels):
             error = residuals(output, batch, label).detach()
             # The loss of a dipole or quadrupole is per atom, its metric is not.
@@ -50,7 +50,7 @@ class Metrics:
             self.sums[row] += torch.stack([v.to("cpu", torch.float64) for v in values])
 
     def results(self, prefix: str = "") -> dict[str, float]:
-        """``{label}_mae`` and ``{label}_rmse``; labels without any component are left out."""
+        """Return ``{label}_mae`` and ``{label}_rmse`` of every label with data."""
         found: dict[str, float] = {}
         for label, row in zip(self.labels, self.sums.tolist(), strict=True):
             count, absolute, squared, _ = row
@@ -61,7 +61,7 @@ class Metrics:
         return found
 
     def loss(self) -> float:
-        """The weighted loss over everything counted."""
+        """Weighted loss over all batches that were added."""
         weights: dict[str, float] = {str(k): v for k, v in self.config.loss.items()}
         return sum(
             weights.get(label, 0.0) * row[3] / row[0]

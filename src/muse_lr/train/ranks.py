@@ -1,4 +1,4 @@
-"""Parallel runs under torchrun: sums over ranks, and nothing else."""
+"""Parallel runs with torchrun: sums over the ranks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import Tensor, nn
 
 from muse_lr.utils.devices import find_device
 
-#: How long ranks wait for each other: the first one tests the model while the others wait.
+#: Timeout of the ranks; the first rank evaluates the test sets while the others wait.
 PATIENCE = timedelta(hours=12)
 
 
 class Ranks:
-    """The processes of a run; one process needs no set-up.
+    """The processes of a run; a single process needs no setup.
 
     Attributes
     ----------
     rank, size : int
+        Index of this process and number of processes.
     """
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not dist.is_initialized():
-            # No backend named: gloo for tensors on the CPU, nccl for those on a GPU.
+            # Without an explicit backend, torch uses gloo for CPU tensors and nccl for GPU tensors.
             dist.init_process_group(timeout=PATIENCE)
 
     @property
@@ -37,7 +38,7 @@ class Ranks:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of this rank for ``auto``, ``cpu``, ``cuda`` ..."""
+        """Device of this rank, for a name such as ``auto``, ``cpu`` or ``cuda``."""
         device = find_device(name)
         if device.type == "cuda":
             if self.size > 1 and device.index is None:
@@ -46,17 +47,17 @@ class Ranks:
         return device
 
     def share(self, indices: list[int]) -> list[int]:
-        """This rank's part of a global step."""
+        """Part of the batch that this rank computes."""
         return indices[self.rank :: self.size]
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of ``values`` over all ranks, in place."""
+        """Sum ``values`` over all ranks, in place."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add the gradients of all ranks; a rank without any counts as zero."""
+        """Sum the gradients over all ranks; missing gradients count as zero."""
         if self.size == 1:
             return
         chosen = [parameter for parameter in parameters if parameter.requires_grad]
@@ -72,7 +73,7 @@ class Ranks:
             offset += count
 
     def wait(self) -> None:
-        """Let all ranks come to this point."""
+        """Wait until all ranks reach this point."""
         if self.size > 1:
             dist.barrier()
 

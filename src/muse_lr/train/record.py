@@ -1,4 +1,4 @@
-"""metrics.csv and TensorBoard events: one row for each epoch."""
+"""Write metrics.csv and TensorBoard events, one row per epoch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def silent(text: str) -> None:
-    """Report nothing."""
+    """Discard a line of progress."""
 
 
 class Record:
-    """Writes the rows of a run as they come.
+    """Writer of the metrics of a run.
 
     Parameters
     ----------
     directory : Path
-        Of the run.
+        Run directory.
     tensorboard : bool
-        Whether to write TensorBoard's event files too.
+        Whether to write TensorBoard event files as well.
     """
 
     def __init__(self, directory: Path, tensorboard: bool) -> None:
@@ -35,27 +35,25 @@ class Record:
         self.tensorboard = tensorboard
 
     def open(self, history: Sequence[dict[str, float]]) -> None:
-        """Begin with the rows that a resumed run has already; later ones were never finished."""
+        """Start with the rows of a resumed run and drop rows that are later than its checkpoint."""
         if history:
             with atomic_write(self.path) as handle:
                 _write_rows(handle, history, header=True)
         else:
             self.path.unlink(missing_ok=True)
         if self.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
             step = len(history) + 1
-            self.events = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=step)
+            self.events = _summary_writer()(str(self.path.parent / "tensorboard"), purge_step=step)
 
     def add(self, row: dict[str, float]) -> None:
-        """Append a row and flush it."""
+        """Append a row."""
         try:
             first = not self.path.exists()
             with self.path.open("a", encoding="utf-8", newline="") as handle:
                 _write_rows(handle, [row], header=first)
         except OSError as error:
             raise InputError(
-                f"cannot write {self.path}: {error.strerror}; the checkpoint is whole, continue "
+                f"cannot write {self.path}: {error.strerror}; the checkpoint is complete, continue "
                 "with --resume"
             ) from error
         if self.events is not None:
@@ -65,9 +63,23 @@ class Record:
             self.events.flush()
 
     def close(self) -> None:
-        """End the event files."""
+        """Close the event files."""
         if self.events is not None:
             self.events.close()
+
+
+def _summary_writer() -> type[SummaryWriter]:
+    """TensorBoard's writer, or an error that says how to install it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "tensorboard":
+            raise
+        raise InputError(
+            "training.tensorboard needs tensorboard, which is not installed: "
+            "pip install 'muse_lr[tensorboard]'"
+        ) from error
+    return SummaryWriter
 
 
 def _write_rows(handle: IO[str], rows: Sequence[dict[str, float]], header: bool) -> None:

@@ -1,4 +1,4 @@
-"""The learning rate over time."""
+"""Schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from muse_lr.train.config import ScheduleConfig
 
 
 class Schedule:
-    """Warm-up, then a cosine, drops on a plateau, or a constant.
+    """Linear warm-up, followed by cosine decay, drops on a plateau, or a constant rate.
 
     Parameters
     ----------
@@ -16,12 +16,12 @@ class Schedule:
     peak : float
         Largest learning rate.
     total_steps : int
-        Steps of the whole run.
+        Number of steps of the whole run.
 
     Attributes
     ----------
     state : dict
-        What a resumed run needs: the share left by the drops and the plateau's memory.
+        State for resuming a run: current fraction of the peak rate, best loss, epochs waited.
     """
 
     def __init__(self, config: ScheduleConfig, peak: float, total_steps: int) -> None:
@@ -43,7 +43,7 @@ class Schedule:
         return self.peak * warm * share
 
     def end_epoch(self, valid_loss: float) -> None:
-        """Drop the rate where the validation loss has not gained for long (plateau)."""
+        """Drop the rate if the validation loss has not improved for ``patience`` epochs."""
         if self.config.kind != "plateau":
             return
         if valid_loss < self.state["best"]:

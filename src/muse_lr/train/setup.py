@@ -1,4 +1,4 @@
-"""From a configuration to data sets and a model, everything checked before the first step."""
+"""Prepare data sets and model from a configuration, and check them before the first step."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.response import coulomb_heads
 from muse_lr.train.config import Config
 
-#: Structures that are evaluated to see on which parameters the charges depend.
+#: Number of structures used to find the parameters that the charges depend on.
 PROBED = 8
 
 
 @dataclass
 class Setup:
-    """What the loop works on.
+    """Data sets and model of a run.
 
     Attributes
     ----------
     config : Config
-        With the elements, E0s and everything else that the data decided.
+        Configuration completed with the elements, E0s and other values from the data.
     model : EnergyModel
     train, valid : Dataset
     test : dict of str to Dataset
     notes : list of str
-        What a user should know.
+        Notes for the report.
     """
 
     config: Config
@@ -46,14 +46,19 @@ class Setup:
 
 
 def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -> Setup:
-    """Read the data, fit the E0s, build the model and refuse what does not fit.
+    """Read the data, fit the E0s, build the model and check that they are compatible.
 
     Parameters
     ----------
     config : Config
-        As resolved from a file.
+        Resolved configuration.
     report : callable, optional
-        Called with a line for each stage.
+        Called with one line per stage.
+
+    Raises
+    ------
+    InputError
+        If the data or the model cannot be used for this training.
     """
     training = config.training
     train_frames, valid_frames, test_frames = _read(config)
@@ -72,8 +77,8 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
         for label in training.loss:
             if not any(label in frame.labels for frame in frames):
                 raise InputError(
-                    f"no {name} frame has the label {label!r}, which training.loss weighs: take it "
-                    "out of the loss, or give files for data.valid that carry it"
+                    f"no {name} frame has the label {label!r} of training.loss: remove it from the "
+                    "loss, or give data.valid files that contain it"
                 )
     datasets = [
         Dataset.from_frames(frames, model.cutoff, tuple(training.loss))
@@ -103,7 +108,7 @@ def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Fram
         train, valid = split_frames(train, data.valid, config.training.seed)
     else:
         valid = labeled(data.valid)
-    # A test set may lack labels: the metric is then left out.
+    # Test sets may lack labels; their metrics are then omitted.
     test = {
         name: read_frames(files, data.keys, partial=tuple(LABELS), elements=elements)
         for name, files in data.test.items()
@@ -112,7 +117,7 @@ def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Fram
 
 
 def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
-    """Give a backbone that asks for it the average number of neighbors in the data."""
+    """Set the average number of neighbors for a backbone that needs it, from the data."""
     backbone = section.backbone
     if backbone is None or not backbone.needs_neighbor_count:
         return section
@@ -134,12 +139,12 @@ def _fit_e0(
         raise InputError("data.train: no frame has an energy, so no E0s can be fitted")
     if fit.rank < len(fit.e0):
         notes.append(
-            f"the E0s of {', '.join(fit.e0)} are not unique (rank {fit.rank}): the least-norm "
-            "solution is used; give model.e0 if isolated atoms matter"
+            f"the E0s of {', '.join(fit.e0)} are not unique (rank {fit.rank}), so that the "
+            "least-norm solution is used: give model.e0 if the energies of isolated atoms matter"
         )
     missing = [element for element in elements if element not in fit.e0]
     if missing:
-        notes.append(f"no training frame contains {', '.join(missing)}: E0 = 0 there")
+        notes.append(f"no training frame contains {', '.join(missing)}, so that their E0 is 0")
     return {element: fit.e0.get(element, 0.0) for element in elements}
 
 
@@ -160,26 +165,30 @@ def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None
 def _freeze_energies(
     config: Config, model: EnergyModel, dataset: Dataset, notes: list[str]
 ) -> None:
-    """Where only charges are fitted, what they do not depend on is not trained, and says so."""
+    """For a loss on charges only, freeze the parameters that the charges do not depend on."""
     if not set(config.training.loss) <= set(OF_CHARGES):
         return
     density = model(dataset.batch(range(min(len(dataset), PROBED)))).density
-    assert density is not None  # such a loss was refused without charges
+    assert density is not None  # _check_targets refuses such a loss without charges
     parameters = [p for p in model.parameters() if p.requires_grad]
     reached: Sequence[torch.Tensor | None] = [None] * len(parameters)
     if density.moments.requires_grad:
         reached = torch.autograd.grad(density.moments.sum(), parameters, allow_unused=True)
     idle = [p for p, found in zip(parameters, reached, strict=True) if found is None]
     if len(idle) == len(parameters):
-        raise InputError("training.loss is of charges only, which depend on no parameter")
+        raise InputError(
+            "training.loss contains labels of charges only, but the charges depend on no parameter"
+        )
     for parameter in idle:
         parameter.requires_grad_(False)
     if idle:
-        notes.append("training.loss is of charges only: what gives the energy stays untrained")
+        notes.append(
+            "training.loss contains labels of charges only, so that the energy stays untrained"
+        )
 
 
 def _check_structures(model: EnergyModel, dataset: Dataset) -> None:
-    """Refuse what the model cannot describe, naming the frame."""
+    """Raise an error for a frame that the model cannot describe."""
     try:
         model.check(dataset.batch(range(len(dataset))))
     except InputError:
@@ -187,7 +196,7 @@ def _check_structures(model: EnergyModel, dataset: Dataset) -> None:
 
 
 def _name_refused(model: EnergyModel, dataset: Dataset) -> None:
-    """Raise for the first frame that the model refuses."""
+    """Raise the error of the first frame that the model cannot describe, with its source."""
     for index, frame in enumerate(dataset.frames):
         try:
             model.check(dataset.batch([index]))

@@ -1,4 +1,4 @@
-"""Where tensors live."""
+"""Selection of the torch device."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from muse_lr.errors import InputError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name such as cpu, cuda or cuda:1; ``auto`` takes a GPU where there is one.
+    """Device for a name such as ``cpu``, ``cuda`` or ``cuda:1``.
+
+    ``auto`` selects a GPU if one is available and the CPU otherwise.
 
     Raises
     ------
     InputError
-        If there is no such device here.
+        If the device is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

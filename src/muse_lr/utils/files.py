@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from muse_lr.errors import InputError
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file that takes the place of ``path`` only once it is complete and on the disk.
+    """Open a file that replaces ``path`` only after it is complete and on disk.
 
-    The content goes to a temporary name in the same directory, is synced and renamed; when
-    anything fails the temporary file is removed and an existing ``path`` stays as it was.
+    The content is written to a temporary file in the same directory, synchronized and renamed. If
+    an error occurs, the temporary file is removed and an existing ``path`` is not changed.
 
     Raises
     ------
     InputError
-        If the directory cannot be written or the disk is full.
+        If the directory is not writable or the disk is full.
     """
     path = Path(path)
     temporary: str | None = None
@@ -49,7 +49,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write ``data`` as indented JSON, atomically."""
+    """Atomically write ``data`` as indented JSON."""
     with atomic_write(path) as handle:
         json.dump(data, handle, indent=2)
         handle.write("\n")

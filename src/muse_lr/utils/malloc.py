@@ -5,26 +5,27 @@ from __future__ import annotations
 import ctypes
 import sys
 
-# Numbers of glibc's <malloc.h>.
+# Option numbers from <malloc.h> of glibc.
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
 M_MMAP_MAX = -4
-#: Any: as the number is an int, the largest one would give back what is above 2 GiB.
+#: -1 disables trimming. The largest positive int would still release memory above 2 GiB.
 KEPT_BYTES = -1
 TOP_PAD_BYTES = 64 * 2**20
 
 
 def tune_malloc() -> bool:
-    """Let glibc keep freed memory instead of returning it to the system after every operation.
+    """Configure glibc to keep freed memory instead of returning it to the system.
 
-    torch on a CPU allocates and frees large temporaries all the time; by default each of them is
-    mapped anew and costs page faults. The process then keeps the most memory that it ever used.
-    The command line does this at its start, the library only when asked.
+    On a CPU, torch frequently allocates and frees large temporary tensors. By default each of them
+    is mapped again, which causes page faults. With this setting the memory of the process stays at
+    its peak. The command line calls this function at startup. The library does not call it by
+    itself.
 
     Returns
     -------
     bool
-        Whether it was done: only with glibc.
+        Whether the settings were applied. They only exist in glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

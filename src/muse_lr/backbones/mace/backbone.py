@@ -1,7 +1,7 @@
-"""MACE through mace-torch: built from hyperparameters or from any saved energy model.
+"""The MACE backbone, built from hyperparameters or from a saved energy model.
 
-The blocks of mace-torch are used, but for their product basis; the loop over them, the conventions
-and the model files are ours (I. Batatia et al., NeurIPS 2022, arXiv:2206.07697).
+The blocks are those of mace-torch, except the product basis. The forward pass, the conventions and
+the model files are implemented here (I. Batatia et al., NeurIPS 2022, arXiv:2206.07697).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
 from muse_lr.backbones.constants import ExactConstants
 from muse_lr.backbones.mace.blocks import (
     DistanceTransform,
-    MaceConfig,
     PairRepulsion,
     build_layers,
     highest_order,
 )
+from muse_lr.backbones.mace.config import MaceConfig
 from muse_lr.backbones.mace.files import (
     MaceFile,
     effective_config,
@@ -35,22 +35,23 @@ from muse_lr.structures.graph import Graph, NodeFeatures
 class MaceBackbone(ExactConstants, Backbone):
     """Node features and energies of a MACE.
 
-    The scalars are those of all layers side by side, as are the tensors of each l. Energies have
-    scale and shift of the file in them, but no E0s.
+    The scalars of all layers are concatenated, as are the tensors of each l. The energies include
+    the scale and shift of the file, but not the atomic energies E0.
 
     Parameters
     ----------
     config : MaceConfig
-        With ``file``, the hyperparameters and weights come from there.
+        With ``file``, the hyperparameters and weights are read from that file.
     elements : tuple of str
-        The model's elements; with ``file``, some or all of the file's.
+        The elements of the model. With ``file``, they are a subset of its elements.
 
     Attributes
     ----------
     config : MaceConfig
-        What rebuilds this backbone without the file: ``file`` is None in it. Store this one.
+        Complete configuration, with ``file`` None. The backbone is built from it without the file,
+        so that this configuration is the one to store.
     atomic_energies : dict of str to float, or None
-        E0s of the file in eV.
+        Atomic energies E0 of the file in eV.
 
     Raises
     ------
@@ -94,7 +95,7 @@ class MaceBackbone(ExactConstants, Backbone):
         dtype = torch.get_default_dtype()
         if file is not None:
             self._load(file, str(file.path))
-            # The precision of given weights is kept.
+            # The precision of the file is kept.
             dtype = next(v.dtype for v in file.state.values() if v.is_floating_point())
         self.to(dtype)
         last = f"products.{config.layers - 1}.symmetric_contractions.contractions."
@@ -106,7 +107,7 @@ class MaceBackbone(ExactConstants, Backbone):
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:
-        """The elements of the file, if there is one."""
+        """The elements of the file, if any."""
         assert isinstance(config, MaceConfig)
         return None if config.file is None else mace_file_elements(config.file, config.trust)
 
@@ -127,41 +128,41 @@ class MaceBackbone(ExactConstants, Backbone):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shift", torch.zeros(()))
         for module in self.modules():
-            # e3nn would compile its generated code to TorchScript when a model is copied.
+            # Otherwise e3nn compiles its generated code to TorchScript when a model is copied.
             if hasattr(module, "__codegen__"):
                 vars(module)["__codegen__"] = []
 
     def _load(self, file: MaceFile, where: str) -> None:
-        """Take weights from a file and check the numbers against mace-torch's own."""
+        """Load the weights of a file and compare the energies with those of mace-torch."""
         state = file.state_for(self._constants)
         own = {name for name in self.state_dict() if not name.startswith("embedding.")}
         if own != state.keys():
             difference = ", ".join(sorted(own ^ state.keys())[:5])
             raise InputError(
-                f"{where}: is built in a way that is not supported, weights differ in {difference}"
+                f"{where}: this architecture is not supported; the weights differ in {difference}"
             )
         self.load_state_dict(state, strict=False)
         with torch.no_grad():
             _, energies = self(file.reference_graph)
-        # The file's constants may be in single precision, ours are not.
+        # The constants of the file may be in single precision, those of this backbone are not.
         if not torch.allclose(energies, file.reference_energies, rtol=1e-4, atol=1e-4):
             worst = (energies - file.reference_energies).abs().max()
             raise InputError(
-                f"{where}: does not give mace-torch's own energies after conversion (off by "
-                f"{worst:.1e} eV); this kind of MACE is not supported"
+                f"{where}: does not give mace-torch's own energies after conversion (largest "
+                f"difference {worst:.1e} eV); this kind of MACE is not supported"
             )
 
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, Tensor]:
-        """Features and energies of the nodes, see :class:`Backbone`.
+        """See :meth:`Backbone.forward`.
 
-        The first layer of a MACE takes invariants only: tensors of ``initial`` join its output,
-        with ``channels`` channels for each l up to ``l_max``.
+        The input of the first layer has invariants only. Tensors of ``initial`` are therefore added
+        to its output. They need ``channels`` channels for each l up to ``l_max``.
         """
         graph = graph.within(self.cutoff)
         composition, edge_index = graph.composition, graph.edge_index
-        # mace's edges go from the sender to the receiver.
+        # In mace-torch, edge vectors point from the sender to the receiver.
         edge_attributes = self.spherical_harmonics(-graph.edge_vectors)
         lengths = graph.edge_lengths.unsqueeze(-1)
         edge_features, factors = self._radial(graph, lengths)
@@ -197,7 +198,7 @@ class MaceBackbone(ExactConstants, Backbone):
         return self._collect(outputs), self.scale * energies + self.shift
 
     def _radial(self, graph: Graph, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Radial features of the edges, and the factors of their messages."""
+        """Radial features of the edges, and factors of their messages."""
         basis, cutoff = self.radial_embedding.bessel_fn, self.radial_embedding.cutoff_fn
         envelope = cutoff(lengths)
         if self.distance_transform is not None:
@@ -210,12 +211,13 @@ class MaceBackbone(ExactConstants, Backbone):
         return features, envelope if factors is None else envelope * factors
 
     def _initial_tensors(self, initial: NodeFeatures) -> Tensor:
-        """(n_nodes, irreps of the first layer) of the l > 0 part of the initial features."""
+        """(n_nodes, irreps of the first layer) initial features with l > 0; zeros for l = 0."""
         highest = highest_order(self.config, 0)
         unknown = sorted(set(initial.tensors) - set(range(1, highest + 1)))
         if unknown:
             raise ValueError(
-                f"initial tensors of l = {unknown}: the first layer has l <= {highest}"
+                f"initial tensors of l = {unknown} are not supported; the first layer has "
+                f"l <= {highest}"
             )
         parts = [torch.zeros_like(initial.scalars)]
         for order in range(1, highest + 1):
@@ -236,7 +238,7 @@ class MaceBackbone(ExactConstants, Backbone):
         return torch.stack(parts).sum(dim=0)
 
     def _collect(self, outputs: list[Tensor]) -> NodeFeatures:
-        """Features of all layers in this package's order of components."""
+        """Features of all layers, with the components in the order of this package."""
         channels = self.config.channels
         tensors: dict[int, list[Tensor]] = {order: [] for order in self.tensor_channels}
         for layer, features in enumerate(outputs):
@@ -250,7 +252,7 @@ class MaceBackbone(ExactConstants, Backbone):
 
 
 def _is_learned(buffer: str) -> bool:
-    """Whether a buffer comes with the weights: the fine-tuned may have their own radial basis."""
+    """Whether a buffer is part of the weights; the radial basis of a model may be trained."""
     return buffer in ("scale", "shift") or (
         buffer.startswith("radial_embedding.bessel_fn.")
         and (buffer.endswith(("bessel_weights", "gaussian_weights")))

@@ -1,139 +1,35 @@
-"""Configuration of a MACE, its layers made of mace-torch's blocks, and what acts along edges.
+"""Layers of a MACE, built from the blocks of mace-torch, and functions of the edges.
 
-mace-torch looks an edge's elements up by the largest entry of the composition, which jumps for
-coarse nodes; the distance transforms and the pair repulsion here are smooth in the composition
-and equal mace-torch's for atoms.
+mace-torch takes the element of a node from the largest entry of its composition, which is
+discontinuous for coarse nodes. The distance transforms and the pair repulsion of this module are
+smooth in the composition and equal those of mace-torch for atoms.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from muse_lr.backbones.base import BackboneConfig
+from muse_lr.backbones.mace.config import DEFAULT_NEIGHBORS, MaceConfig
 from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.backbones.mace.product import ProductBasis
 
-Interaction = Literal[
-    "RealAgnosticInteractionBlock",
-    "RealAgnosticResidualInteractionBlock",
-    "RealAgnosticDensityInteractionBlock",
-    "RealAgnosticDensityResidualInteractionBlock",
-    "RealAgnosticAttResidualInteractionBlock",
-    "RealAgnosticResidualNonLinearInteractionBlock",
-]
 GATES = {"silu": nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "none": None}
-#: Smallest covalent radius in A: keeps a node without composition away from a division by zero.
+#: Smallest covalent radius in A. It avoids a division by zero for nodes without composition.
 MIN_RADIUS = 0.2
 
 
-#: Mean number of neighbors where neither a file nor training data says it.
-DEFAULT_NEIGHBORS = 16.0
-
-
-class MaceConfig(BackboneConfig):
-    """MACE from hyperparameters, or from a saved mace-torch model (``file``)."""
-
-    renamed: ClassVar[dict[str, str]] = {"max_l": "l_max"}
-
-    kind: Literal["mace"] = "mace"
-    layers: int = Field(2, ge=1, description="Number of message-passing layers.")
-    file: str | None = Field(
-        None,
-        description="A model saved by mace-torch, pre-trained ones included. All other keys but "
-        "embed then come from the file.",
-    )
-    trust: bool = Field(
-        False,
-        description="Whether `file` may be loaded: it is a pickle, and loading it runs its code.",
-    )
-    head: str | None = Field(None, description="Head of a multi-head `file`; default: the first.")
-    l_max: int = Field(1, ge=0, le=3, description="Highest order of the node features.")
-    max_ell: int = Field(3, ge=0, le=6, description="Highest spherical harmonic of the edges.")
-    correlation: int = Field(3, ge=1, le=4, description="Body order of a layer, minus one.")
-    num_radial: int = Field(8, ge=1, description="Number of radial basis functions.")
-    num_polynomial_cutoff: int = Field(
-        5, ge=2, description="Power p of the cutoff polynomial, which is twice continuous for any."
-    )
-    radial_type: Literal["bessel", "gaussian"] = Field("bessel", description="Radial basis.")
-    distance_transform: Literal["agnesi", "soft"] | None = Field(
-        None, description="Transform of the distances by the covalent radii of the pair."
-    )
-    radial_mlp: tuple[int, ...] = Field(
-        (64, 64, 64), description="Hidden widths of the network of the radial weights."
-    )
-    apply_cutoff: bool = Field(
-        True, description="Whether the cutoff acts on the radial basis; else on the messages."
-    )
-    interaction_first: Interaction = Field(
-        "RealAgnosticResidualInteractionBlock", description="Interaction block of the first layer."
-    )
-    interaction: Interaction = Field(
-        "RealAgnosticResidualInteractionBlock", description="Interaction block of the others."
-    )
-    edge_irreps_first: str | None = Field(
-        None, description="Irreps of the first layer's messages; default: those of the features."
-    )
-    edge_irreps: str | None = Field(
-        None, description="Irreps of the other layers' messages; default: those of the features."
-    )
-    avg_num_neighbors: float | None = Field(
-        None,
-        gt=0,
-        description="Mean number of neighbors, by which messages are divided; default: that of "
-        "the training data, or 16 for a model that is built without data.",
-    )
-    agnostic_product: bool = Field(
-        False, description="Whether the product basis shares its weights among elements."
-    )
-    last_layer_tensors: bool = Field(
-        True, description="Whether the last layer keeps its features with l > 0."
-    )
-    readout: Literal["NonLinearReadoutBlock", "NonLinearBiasReadoutBlock"] = Field(
-        "NonLinearReadoutBlock", description="Readout of the last layer; the others are linear."
-    )
-    readout_channels: int = Field(16, ge=1, description="Hidden width of the last readout.")
-    last_readout_only: bool = Field(
-        False, description="Whether only the last layer contributes to the energy."
-    )
-    gate: Literal["silu", "tanh", "abs", "none"] = Field(
-        "silu", description="Activation of the last readout."
-    )
-    pair_repulsion: bool = Field(
-        False, description="Whether mace's ZBL pair repulsion is part of the backbone's energy."
-    )
-
-    @property
-    def weights_file(self) -> str | None:
-        """See :attr:`BackboneConfig.weights_file`."""
-        return self.file
-
-    @property
-    def needs_neighbor_count(self) -> bool:
-        """See :attr:`BackboneConfig.needs_neighbor_count`."""
-        return self.avg_num_neighbors is None and self.file is None
-
-    @model_validator(mode="after")
-    def _orders_can_be_made(self) -> Self:
-        if self.l_max > self.max_ell:
-            raise ValueError(
-                f"l_max is {self.l_max}, but edges have harmonics up to max_ell = {self.max_ell}"
-            )
-        return self
-
-
 def highest_order(config: MaceConfig, layer: int) -> int:
-    """Highest l of the node features that a layer makes."""
+    """Highest l of the node features of a layer."""
     last = layer == config.layers - 1
     return 0 if last and not config.last_layer_tensors else config.l_max
 
 
 def feature_irreps(config: MaceConfig, layer: int) -> Any:
-    """e3nn irreps of the node features that a layer makes."""
+    """e3nn irreps of the node features of a layer."""
     import_mace()
     from e3nn import o3
 
@@ -142,10 +38,9 @@ def feature_irreps(config: MaceConfig, layer: int) -> Any:
 
 
 def build_layers(config: MaceConfig, n_elements: int) -> dict[str, nn.Module]:
-    """The blocks of a MACE, wired as mace-torch wires them, by mace-torch's names.
+    """Build the blocks of a MACE, with the structure and names of mace-torch.
 
-    Layers are built here, not by ``mace.modules.MACE``, which never keeps tensors in the only
-    layer of a one-layer model.
+    ``mace.modules.MACE`` is not used, since it removes the tensors of a one-layer model.
     """
     modules = import_mace()
     from e3nn import o3
@@ -174,18 +69,9 @@ def build_layers(config: MaceConfig, n_elements: int) -> dict[str, nn.Module]:
                 radial_MLP=list(config.radial_mlp),
             )
         )
-        product = modules.EquivariantProductBasisBlock(
-            node_feats_irreps=messages,
-            target_irreps=outgoing,
-            correlation=config.correlation,
-            # The first layer has a self connection only if its block is a residual one.
-            use_sc=layer > 0 or "Residual" in name,
-            num_elements=n_elements,
-            use_agnostic_product=config.agnostic_product,
-            use_reduced_cg=False,
-        )
-        product.symmetric_contractions = ProductBasis(product.symmetric_contractions)
-        products.append(product)
+        # The first layer has a self connection only if its block is a residual one.
+        skip = layer > 0 or "Residual" in name
+        products.append(_build_product(config, messages, outgoing, skip, n_elements))
         incoming = outgoing
     return {
         "node_embedding": modules.LinearNodeEmbeddingBlock(attributes, scalars),
@@ -204,8 +90,26 @@ def build_layers(config: MaceConfig, n_elements: int) -> dict[str, nn.Module]:
     }
 
 
+def _build_product(
+    config: MaceConfig, messages: Any, outgoing: Any, skip: bool, n_elements: int
+) -> nn.Module:
+    """The product block of a layer, with the product basis of this package."""
+    product: Any = import_mace().EquivariantProductBasisBlock(
+        node_feats_irreps=messages,
+        target_irreps=outgoing,
+        correlation=config.correlation,
+        use_sc=skip,
+        num_elements=n_elements,
+        use_agnostic_product=config.agnostic_product,
+        use_reduced_cg=False,
+    )
+    product.symmetric_contractions = ProductBasis(product.symmetric_contractions)
+    block: nn.Module = product
+    return block
+
+
 def _build_readouts(config: MaceConfig, modules: Any) -> nn.ModuleList:
-    """A linear readout of each layer but the last of several, which has a network."""
+    """Linear readouts of the layers; the last of several layers has a nonlinear one."""
     from e3nn import o3
 
     energy = o3.Irreps("1x0e")
@@ -224,8 +128,9 @@ def _build_readouts(config: MaceConfig, modules: Any) -> nn.ModuleList:
 class DistanceTransform(nn.Module):
     """Distances scaled by the covalent radii of a pair, as in ACEpotentials and mace-torch.
 
-    Agnesi: T(r) = 1 / (1 + a x^q / (1 + x^(q - p))), x = r / r0, r0 the mean radius of the pair;
-    soft: from 3/4 of the sum of the radii to r through a tanh. Parameters are mace-torch's.
+    Agnesi: T(r) = 1 / (1 + a x^q / (1 + x^(q - p))), x = r / r0, with the mean radius r0 of the
+    pair. Soft: a tanh switches from 3/4 of the sum of the radii to r. The parameters are those of
+    mace-torch.
     """
 
     radii: Tensor
@@ -236,7 +141,7 @@ class DistanceTransform(nn.Module):
         self.register_buffer("radii", _element_radii(elements))
 
     def forward(self, lengths: Tensor, composition: Tensor, edge_index: Tensor) -> Tensor:
-        """(n_edges, 1) to (n_edges, 1)."""
+        """Transform (n_edges, 1) distances, A, to (n_edges, 1)."""
         radius = mean_radius(composition, self.radii)
         pair = (radius[edge_index[0]] + radius[edge_index[1]]).unsqueeze(-1)
         if self.kind == "agnesi":
@@ -250,7 +155,7 @@ class DistanceTransform(nn.Module):
 
 
 class PairRepulsion(nn.Module):
-    """mace-torch's ZBL repulsion, cut off at the sum of the covalent radii; eV per node.
+    """ZBL repulsion of mace-torch, with a cutoff at the sum of the covalent radii; eV per node.
 
     V = 14.3996 Z_u Z_v / r phi(r / a), a = 0.4543 0.529 / (Z_u^0.3 + Z_v^0.3), half to each node.
     """
@@ -289,13 +194,13 @@ class PairRepulsion(nn.Module):
 
 
 def polynomial_cutoff(r: Tensor, cutoff: Tensor, power: int) -> Tensor:
-    """1 at r = 0, 0 from ``cutoff`` on, with two continuous derivatives there."""
+    """1 at r = 0 and 0 beyond ``cutoff``, where two derivatives are continuous."""
     p, x = power, (r / cutoff).clamp(max=1)
     return 1 - x**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + p * (p + 1) / 2 * x * x)
 
 
 def mean_radius(composition: Tensor, radii: Tensor) -> Tensor:
-    """Covalent radius of each node in A, the mean over its composition, (n_nodes,)."""
+    """(n_nodes,) covalent radius of each node in A, averaged over its composition."""
     total = composition.sum(dim=-1).clamp(min=1e-6)
     return ((composition @ radii) / total).clamp(min=MIN_RADIUS)
 

@@ -1,7 +1,7 @@
-"""Convert a model saved by mace-torch to a configuration and tensors.
+"""Conversion of a model saved by mace-torch to a configuration and tensors.
 
-mace-torch saves pickles: loading one runs its code, so that only trusted files are opened, and
-nothing of the pickle survives the conversion.
+mace-torch saves pickles. Loading a pickle runs its code, so that only trusted files are opened. The
+result of the conversion contains no objects of the pickle other than tensors.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from ase.data import chemical_symbols
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from muse_lr.backbones.mace.blocks import GATES, MaceConfig
+from muse_lr.backbones.mace.config import MaceConfig
+from muse_lr.backbones.mace.hyperparameters import read_hyperparameters
 from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.backbones.mace.reference import reference_energies, reference_graph
 from muse_lr.backbones.mace.weights import express_in_basis, read_state
@@ -24,26 +24,26 @@ from muse_lr.backbones.pickles import (
     refuse_contradictions,
     require_trust,
     unpickle,
-    unsupported,
 )
 from muse_lr.errors import InputError, nearest
 from muse_lr.structures.graph import Graph
 
-#: Keys of the configuration that the user gives also with a file.
+#: Keys of the configuration that are allowed with a file.
 OWN_KEYS = frozenset({"file", "trust", "head", "embed", "kind"})
+#: Kinds of models that are not supported, with the advice of the error message.
 REFUSED = {
     "PolarMACE": "take its short-range part from a MACE file and add charges and a coulomb head",
-    "MACELES": "take a MACE file and add latent charges and a coulomb head",
+    "MACELES": "use a MACE file and add latent charges and a coulomb head",
     "AtomicDipolesMACE": "it predicts dipoles, not energies",
     "AtomicDielectricMACE": "it predicts dipoles and polarizabilities, not energies",
-    "EnergyDipolesMACE": "give a MACE that predicts energies only",
-    "LAMMPS_MACE": "give the .model file that the LAMMPS file was made from",
+    "EnergyDipolesMACE": "use a MACE that predicts energies only",
+    "LAMMPS_MACE": "use the .model file from which the LAMMPS file was made",
 }
 
 
 @dataclass(frozen=True)
 class MaceFile:
-    """A converted file, for one head and for chosen elements.
+    """A converted file, restricted to one head and to the elements of the model.
 
     Attributes
     ----------
@@ -51,19 +51,19 @@ class MaceFile:
     config : MaceConfig
         Hyperparameters, without the file.
     elements : tuple of str
-        The elements that were asked for, in that order.
+        The elements of the model, in its order.
     atomic_energies : dict of str to float
-        E0s of the head in eV.
+        Atomic energies E0 of the head in eV.
     state : dict of str to Tensor
         Weights in float64, by the names of :class:`~muse_lr.backbones.mace.backbone.MaceBackbone`.
     product_bases : dict of str to Tensor
-        U matrices of the file, in which the weights of its product bases are expressed.
+        U matrices of the file, to which the weights of its product bases refer.
     heads : tuple of str
         All heads of the file.
     head : str
-        The one converted.
+        The converted head.
     reference_graph, reference_energies : Graph, Tensor
-        A small cluster and mace-torch's interaction energies of its atoms, in eV.
+        A small cluster, and the interaction energies of its atoms from mace-torch in eV.
     """
 
     path: Path
@@ -78,10 +78,10 @@ class MaceFile:
     reference_energies: Tensor
 
     def state_for(self, constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights for a backbone whose U matrices are among ``constants``.
+        """The weights for a backbone whose U matrices are in ``constants``.
 
-        Files of other versions, or made with cuequivariance, span the same polynomials by
-        other U matrices.
+        In files of other versions of mace-torch, or made with cuequivariance, other U matrices
+        span the same polynomials.
         """
         state = dict(self.state)
         for name, theirs in self.product_bases.items():
@@ -109,17 +109,17 @@ def read_mace_file(
     ----------
     path : str or Path
     trust : bool
-        Must be true, for loading runs the code in the file.
+        Must be True, since loading runs the code in the file.
     head : str, optional
         Head of a multi-head model; default: the first.
     elements : sequence of str, optional
-        Elements to keep; default: all of the file's.
+        Elements to keep; default: all elements of the file.
 
     Raises
     ------
     InputError
-        If the file is not trusted, not readable, or not a supported kind of model, or lacks the
-        head or an element.
+        If the file is not trusted, cannot be read or is not a supported kind of model, or if it
+        does not have the head or an element.
     """
     path = Path(path)
     model = _load_pickle(path, trust)
@@ -137,9 +137,9 @@ def read_mace_file(
         raise InputError(f"{path}: does not know {', '.join(missing)}; it knows {', '.join(known)}")
     selection = [known.index(element) for element in chosen]
 
-    # In single precision the file's numbers are exact in double too.
+    # Weights in single precision are exactly representable in double precision.
     model = model.double()
-    config = _read_config(model, path, len(heads))
+    config = read_hyperparameters(model, path, len(heads))
     energies = torch.atleast_2d(model.atomic_energies_fn.atomic_energies)
     energies = energies[min(head_index, len(energies) - 1)]
     graph = reference_graph(len(chosen), config.cutoff)
@@ -158,19 +158,19 @@ def read_mace_file(
 
 
 def mace_file_elements(path: str | Path, trust: bool) -> tuple[str, ...]:
-    """Elements that a saved model knows; raises as :func:`read_mace_file`."""
+    """Elements of a saved model. Raises the errors of :func:`read_mace_file`."""
     model = _load_pickle(Path(path), trust)
     _check_supported(model, Path(path))
     return tuple(chemical_symbols[int(z)] for z in model.atomic_numbers)
 
 
 def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConfig:
-    """The file's hyperparameters with the user's own keys, the file itself left out.
+    """The hyperparameters of the file with the ``embed`` key of the configuration.
 
     Raises
     ------
     InputError
-        If a hyperparameter was given that contradicts the file.
+        If a hyperparameter of the configuration contradicts the file.
     """
     refuse_contradictions(given, read, OWN_KEYS, path)
     return read.model_copy(update={"embed": given.embed})
@@ -179,118 +179,32 @@ def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConf
 def _load_pickle(path: Path, trust: bool) -> Any:
     require_trust(path, trust, "mace-torch")
     import_mace()
-    advice = "; save it as a plain e3nn model with the installed mace-torch"
+    advice = "; save it as a plain e3nn model with the installed version of mace-torch"
     model = unpickle(path, "mace-torch", advice)
     if isinstance(model, torch.jit.ScriptModule):
-        raise InputError(f"{path}: is compiled (TorchScript); give the uncompiled .model file")
+        raise InputError(f"{path}: is compiled (TorchScript); use the uncompiled .model file")
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"{path}: holds a {type(model).__name__}, not a model; give the .model file that "
+            f"{path}: holds a {type(model).__name__}, not a model; use the .model file that "
             "mace-torch writes at the end of training, not a checkpoint"
         )
     return model
 
 
 def _check_supported(model: Any, path: Path) -> None:
-    """Refuse what would be computed wrongly, in words."""
+    """Raise an error for models whose energies would be wrong."""
     kind = type(model).__name__
     if kind not in ("MACE", "ScaleShiftMACE"):
-        hint = REFUSED.get(kind, "give a MACE or ScaleShiftMACE")
+        hint = REFUSED.get(kind, "use a MACE or ScaleShiftMACE")
         raise InputError(f"{path}: is a {kind}, which is not supported: {hint}")
     if hasattr(model, "joint_embedding"):
         names = ", ".join(getattr(model, "embedding_specs", {}))
-        raise InputError(f"{path}: has mace's own embedding of {names}, which is not supported")
+        raise InputError(
+            f"{path}: has an embedding of {names} by mace-torch, which is not supported"
+        )
     contraction = type(model.products[0].symmetric_contractions).__module__
     if not contraction.startswith("mace."):
         raise InputError(
-            f"{path}: is in the format of an accelerator ({contraction.split('.')[0]}); convert it "
-            "with mace_cueq_to_e3nn first"
+            f"{path}: is in the format of {contraction.split('.')[0]}, which is not supported; "
+            "convert it with mace_cueq_to_e3nn"
         )
-
-
-def _read_config(model: Any, path: Path, n_heads: int) -> MaceConfig:
-    """Hyperparameters, as far as possible from what the blocks are, for files of all versions."""
-    import_mace()
-    from e3nn import o3
-
-    interactions = list(model.interactions)
-    outputs = [o3.Irreps(str(product.linear.irreps_out)) for product in model.products]
-    harmonics = o3.Irreps(str(interactions[0].edge_attrs_irreps))
-    channels = outputs[0].count(o3.Irrep(0, 1))
-    l_max = max(irreps.lmax for irreps in outputs)
-    full = o3.Irreps([(channels, (order, (-1) ** order)) for order in range(l_max + 1)])
-    scalar = o3.Irreps([(channels, (0, 1))])
-    usual = all(irreps == full for irreps in outputs[:-1]) and outputs[-1] in (full, scalar)
-    if not usual or harmonics != o3.Irreps.spherical_harmonics(harmonics.lmax):
-        raise InputError(
-            f"{path}: has features {outputs}; supported are equal channels of 0e, 1o, 2e, 3o"
-        )
-    neighbors = {float(block.avg_num_neighbors) for block in interactions}
-    correlations = {
-        len(contraction.weights) + 1
-        for product in model.products
-        for contraction in product.symmetric_contractions.contractions
-    }
-    if len(neighbors) > 1 or len(correlations) > 1:
-        raise InputError(f"{path}: has layers with different correlation or neighbor numbers")
-    radial = model.radial_embedding
-    last = model.readouts[-1]
-    edge_irreps = [_edge_irreps(block) for block in interactions]
-    values = {
-        "cutoff": float(model.r_max),
-        "channels": channels,
-        "layers": len(interactions),
-        "l_max": l_max,
-        "max_ell": harmonics.lmax,
-        "correlation": correlations.pop(),
-        "num_polynomial_cutoff": int(radial.cutoff_fn.p),
-        "num_radial": int(radial.out_dim),
-        "radial_type": _choice(
-            radial.bessel_fn, {"BesselBasis": "bessel", "GaussianBasis": "gaussian"}, path
-        ),
-        "distance_transform": _choice(
-            getattr(radial, "distance_transform", None),
-            {"NoneType": None, "AgnesiTransform": "agnesi", "SoftTransform": "soft"},
-            path,
-        ),
-        "radial_mlp": tuple(int(width) for width in interactions[0].conv_tp_weights.hs[1:-1]),
-        "apply_cutoff": bool(getattr(radial, "apply_cutoff", True)),
-        "interaction_first": type(interactions[0]).__name__,
-        "interaction": type(interactions[-1]).__name__,
-        "edge_irreps_first": edge_irreps[0],
-        "edge_irreps": edge_irreps[-1] if len(interactions) > 1 else None,
-        "avg_num_neighbors": neighbors.pop(),
-        "agnostic_product": bool(getattr(model.products[0], "use_agnostic_product", False)),
-        "last_layer_tensors": outputs[-1] == full,
-        "last_readout_only": len(model.readouts) < len(interactions),
-        "pair_repulsion": hasattr(model, "pair_repulsion_fn"),
-    }
-    if len(interactions) > 1:
-        values["readout"] = type(last).__name__
-        values["readout_channels"] = last.hidden_irreps.count(o3.Irrep(0, 1)) // n_heads
-        values["gate"] = _gate(last, path)
-    try:
-        return MaceConfig(**values)
-    except ValidationError as error:
-        raise unsupported(error, path) from error
-
-
-def _choice(module: object, names: dict[str, Any], path: Path) -> Any:
-    name = type(module).__name__
-    if name not in names:
-        raise InputError(f"{path}: {name} is not supported")
-    return names[name]
-
-
-def _edge_irreps(interaction: Any) -> str | None:
-    irreps = getattr(interaction, "edge_irreps", None)
-    return None if irreps is None or irreps == interaction.node_feats_irreps else str(irreps)
-
-
-def _gate(readout: Any, path: Path) -> str:
-    activation = readout.non_linearity.acts[0] if len(readout.non_linearity.acts) else None
-    function = None if activation is None else activation.f
-    for name, known in GATES.items():
-        if function is known:
-            return name
-    raise InputError(f"{path}: the activation {function} of the readout is not supported")

@@ -42,7 +42,8 @@ def import_mace() -> ModuleType:
             if error.name not in ("mace", "e3nn"):
                 raise
             raise InputError(
-                "the mace backbone needs mace-torch, which is not installed: pip install mace-torch"
+                "the mace backbone needs mace-torch, which is not installed: "
+                "pip install 'muse_lr[mace]'"
             ) from error
     modules: ModuleType = mace.modules
     return modules

@@ -1,9 +1,9 @@
-"""The product basis of MACE, evaluated through pairs of features.
+"""The product basis of MACE, evaluated through products of pairs of features.
 
-mace-torch contracts its U matrices with the features first; for each atom of a usual model that
-makes several intermediates of 200 kB and more. Here the weights come first: with them a U matrix is
-a polynomial for each element and channel, and what is made for each atom are the products of two
-features.
+mace-torch contracts its U matrices with the features first. For each atom of a typical model this
+creates several intermediates of 200 kB and more. Here the U matrices are contracted with the
+weights first, which gives a polynomial for each element and channel. The intermediates of each atom
+are then only the products of two features.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch import Tensor, nn
 
 
 class ProductBasis(nn.Module):
-    r"""Polynomials of the features of a node, with weights for each element.
+    r"""Polynomials of the features of a node, with weights of each element.
 
     .. math:: B_{cm} = \sum_e y_e \sum_\nu \sum_{k, i_1 \dots i_\nu} U^\nu_{m i_1 \dots i_\nu k} \,
               w^\nu_{ekc} \, x_{ci_1} \cdots x_{ci_\nu}
 
-    for each order of the output, with components m (I. Batatia et al., arXiv:2206.07697, eqs. 10
+    for each order of the output with components m (I. Batatia et al., arXiv:2206.07697, eqs. 10
     and 11), evaluated as
 
     .. math:: B_{cm} = \sum_e y_e \Big[ \sum_i W^1_{ecim} x_{ci} + \sum_{\nu > 1} \sum_t \Big(
               \sum_{i \le j} W^\nu_{ecijmt} \, x_{ci} x_{cj} \Big) \tau^\nu_{ct} \Big].
 
-    W is U w, with the terms of (i, j) and (j, i) added up, and the rest :math:`\tau^\nu` of a
-    product is 1 for :math:`\nu = 2`, the features for 3, their pairs for 4. Atoms are taken element
-    by element, so that their cost does not grow with the number of elements; nodes that mix
-    elements cost as much for each that any of them has.
+    W is U w, with the terms of (i, j) and (j, i) added. The other factor :math:`\tau^\nu` of a
+    product is 1 for :math:`\nu = 2`, the features for 3 and their pairs for 4. Atoms are grouped by
+    element, so that the cost does not grow with the number of elements. For nodes with mixed
+    composition, the cost is proportional to the number of elements that are present.
 
     Parameters
     ----------
     basis : mace.modules.SymmetricContraction
-        Its U matrices and weights are used, and keep their names.
+        Block of mace-torch with the U matrices and weights, which keep their names.
     """
 
     first: Tensor
@@ -47,8 +47,8 @@ class ProductBasis(nn.Module):
         self.components = [irrep.ir.dim for irrep in basis.irreps_out]
         linear = basis.contractions[0].U_matrix_1
         one, other = torch.triu_indices(linear.shape[-2], linear.shape[-2])
-        # Both features of each pair, picked by products with columns of the unit matrix: indices
-        # would be scattered, many to one place, by the backward pass.
+        # Both features of each pair, selected by products with columns of the unit matrix. The
+        # backward pass of an index would add many values to one place.
         unit = torch.eye(linear.shape[-2], dtype=linear.dtype)
         self.register_buffer("first", unit[:, one], persistent=False)
         self.register_buffer("second", unit[:, other], persistent=False)
@@ -60,15 +60,16 @@ class ProductBasis(nn.Module):
                 self.register_buffer(f"basis_{number}_{nu}", by_pairs, persistent=False)
 
     def forward(self, features: Tensor, composition: Tensor) -> Tensor:
-        """Products of the nodes.
+        """Evaluate the polynomials of the nodes.
 
         Parameters
         ----------
         features : Tensor
             (n_nodes, channels, d).
         composition : Tensor
-            (n_nodes, n_elements). What no node has any of is left out, with its derivative; so are,
-            if every node is of one element, all others.
+            (n_nodes, n_elements). Elements that no node has are skipped, including their
+            derivatives. If every node is of one element, the derivatives by the other entries of
+            its composition are skipped too.
 
         Returns
         -------
@@ -102,13 +103,13 @@ class ProductBasis(nn.Module):
     def _products(
         self, x: Tensor, coefficients: list[Tensor], pairs: Tensor | None = None
     ) -> Tensor:
-        """(n, channels, m) of nodes as if they were one element alone, from (n, channels, d)."""
+        """(n, channels, m) polynomials of (n, channels, d) features for a single element."""
         by_channel = x.transpose(0, 1)
         products = torch.bmm(by_channel, coefficients[0].flatten(2))
         if self.correlation > 1:
             pairs = (self._pairs(x) if pairs is None else pairs).transpose(0, 1)
             rests = (None, by_channel, pairs)[: self.correlation - 1]
-            # All at once, for reading the pairs is what takes time.
+            # In one product, since reading the pairs takes most of the time.
             sums = torch.bmm(pairs, torch.cat([c.flatten(2) for c in coefficients[1:]], dim=-1))
             widths = [c.shape[2] * c.shape[3] for c in coefficients[1:]]
             for part, rest in zip(sums.split(widths, dim=-1), rests, strict=True):
@@ -118,7 +119,7 @@ class ProductBasis(nn.Module):
         return products.transpose(0, 1)
 
     def _coefficients(self, nu: int, elements: list[int]) -> Tensor:
-        """(elements, channels, d or pairs, m, rest) of the polynomials of degree ``nu``."""
+        """(elements, channels, d or pairs, m, rest) coefficients of degree ``nu``."""
         lower = self.correlation - 1 - nu
         blocks = []
         contraction: Any
@@ -130,7 +131,7 @@ class ProductBasis(nn.Module):
 
 
 def _by_pairs(u: Tensor, nu: int, one: Tensor, other: Tensor) -> Tensor:
-    """(d or pairs, m, rest, k) of a U matrix (m, d, ..., d, k) with ``nu`` axes of d."""
+    """Rearrange a U matrix (m, d, ..., d, k) with ``nu`` axes d to (d or pairs, m, rest, k)."""
     if nu > 1:
         u = _join(u, 1, one, other)
     if nu > 3:
@@ -139,7 +140,7 @@ def _by_pairs(u: Tensor, nu: int, one: Tensor, other: Tensor) -> Tensor:
 
 
 def _join(u: Tensor, axis: int, one: Tensor, other: Tensor) -> Tensor:
-    """Two neighboring axes, of which products see the symmetric part, as one of pairs."""
+    """Replace two neighboring axes by one of pairs; only the symmetric part matters."""
     u = u.movedim((axis, axis + 1), (-2, -1))
     pairs = u[..., one, other] + u[..., other, one]
     pairs = pairs * torch.where(one == other, 0.5, 1.0).to(u)

@@ -1,4 +1,4 @@
-"""mace-torch's own numbers for a small cluster, to check a conversion with."""
+"""Energies of a small cluster from mace-torch, to check a conversion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from muse_lr.structures.graph import Graph
 
 
 def reference_graph(n_elements: int, cutoff: float) -> Graph:
-    """A small cluster with all its edges, about 1.5 to 3 A apart, in float64."""
+    """A small cluster with distances of about 1.5 to 3 A and all its edges, in float64."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.cartesian_prod(*3 * (torch.arange(2, dtype=torch.float64),))
     spacing = min(2.0, 0.7 * cutoff)
@@ -39,12 +39,12 @@ def reference_graph(n_elements: int, cutoff: float) -> Graph:
 def reference_energies(
     model: Any, graph: Graph, head: int, selection: list[int], path: Path
 ) -> Tensor:
-    """mace-torch's own energies of the nodes without E0s, (n_nodes,), eV."""
+    """(n_nodes,) energies of the nodes from mace-torch, without E0, eV."""
     n_nodes, n_edges = graph.num_nodes, graph.edge_index.shape[1]
     attributes = graph.composition.new_zeros(n_nodes, len(model.atomic_numbers))
     attributes[:, selection] = graph.composition
     data = {
-        # All geometry is in the shifts: mace's vectors go from the sender to the receiver.
+        # The shifts define all edge vectors, which point from the sender to the receiver here.
         "positions": attributes.new_zeros(n_nodes, 3),
         "shifts": -graph.edge_vectors,
         "unit_shifts": attributes.new_zeros(n_edges, 3),
@@ -61,5 +61,7 @@ def reference_energies(
             e0 = model.atomic_energies_fn(attributes)
     except (RuntimeError, AttributeError, KeyError, TypeError, NotImplementedError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: the installed mace-torch cannot run it ({line})") from error
+        raise InputError(
+            f"{path}: the installed version of mace-torch cannot evaluate this model ({line})"
+        ) from error
     return (out["node_energy"] - e0[:, min(head, e0.shape[1] - 1)]).detach()

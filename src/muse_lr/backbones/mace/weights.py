@@ -1,4 +1,4 @@
-"""Weights of a saved MACE: one head of them, some of the elements, our product basis."""
+"""Weights of a saved MACE, for one head, the chosen elements and the product basis used here."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muse_lr.backbones.mace.blocks import MaceConfig
+from muse_lr.backbones.mace.config import MaceConfig
 from muse_lr.errors import InputError
 
 
 def read_state(
     model: Any, config: MaceConfig, n_heads: int, head: int, selection: list[int]
 ) -> dict[str, Tensor]:
-    """Weights of one head and of the selected elements, by our names.
+    """Weights of one head and of the selected elements, by the names of the backbone.
 
     Parameters
     ----------
     model : Module
-        mace-torch's, in float64.
+        Model of mace-torch in float64.
     config : MaceConfig
-        Its hyperparameters.
+        Hyperparameters of the model.
     n_heads, head : int
         Number of heads, and the one to keep.
     selection : list of int
@@ -31,7 +31,7 @@ def read_state(
     n_elements = len(model.atomic_numbers)
     parts = ("node_embedding.", "interactions.", "products.", "readouts.")
     state = {k: v.detach().clone() for k, v in model.named_parameters() if k.startswith(parts)}
-    # The skip connections of the nonlinear blocks do not see the elements.
+    # The skip connections of the nonlinear blocks do not depend on the element.
     skips = {
         f"{name}.weight"
         for name, module in model.named_modules()
@@ -62,15 +62,15 @@ def read_state(
 
 
 def _share(selection: list[int], n_elements: int) -> float:
-    """e3nn divides by the square root of the number of elements, a multiplicity to it."""
+    """Correction of the weights, since e3nn divides by the root of the number of elements."""
     return float((len(selection) / n_elements) ** 0.5)
 
 
 def _select_head(name: str, weight: Tensor, n_heads: int, head: int, hidden: int) -> Tensor:
-    """One head of a readout: hidden channels are grouped by head, output channels are heads.
+    """Select one head of a readout. Hidden channels are grouped by head, output channels are heads.
 
-    e3nn divides by the square root of the number of incoming channels, of which those of other
-    heads are masked; a single head divides by fewer.
+    e3nn divides by the square root of the number of incoming channels. This number includes the
+    masked channels of the other heads, so that the weights of a single head are rescaled.
     """
     share = n_heads**-0.5
     match name.split(".", 2)[2]:
@@ -94,21 +94,22 @@ def _select_head(name: str, weight: Tensor, n_heads: int, head: int, hidden: int
 def express_in_basis(
     weights: Tensor, theirs: Tensor, ours: Tensor, order: int, where: str
 ) -> Tensor:
-    """Weights of a product basis, expressed in another basis of the same polynomials.
+    """Transform weights of a product basis to another basis of the same polynomials.
 
-    The product of ``order`` equal features sees only the part of a U matrix that is symmetric
-    in them, so that sym(ours) X = sym(theirs) gives the weights X w.
+    A product of ``order`` features depends only on the symmetric part of a U matrix. The solution X
+    of sym(ours) X = sym(theirs) therefore gives the weights X w.
 
     Parameters
     ----------
     weights : Tensor
         (n_elements, k, channels).
     theirs, ours : Tensor
-        ([2l + 1,] d, ..., d, k) with ``order`` axes of length d.
+        ([2l + 1,] d, ..., d, k) U matrices of the file and of the backbone, with ``order`` axes of
+        length d.
     order : int
         Number of features in the product.
     where : str
-        For the message.
+        Start of the error message.
 
     Raises
     ------
@@ -121,10 +122,12 @@ def express_in_basis(
     if theirs.shape[:-1] != ours.shape[:-1]:
         raise InputError(f"{where}: is not a MACE product basis")
     source, target = _symmetric_part(theirs, order), _symmetric_part(ours, order)
-    # Columns that vanish when symmetrized make this rank-deficient.
+    # The matrix is rank-deficient, since some columns have no symmetric part.
     transform = torch.linalg.pinv(target, rtol=1e-8) @ source  # (k ours, k theirs)
     if not torch.allclose(target @ transform, source, atol=1e-5):
-        raise InputError(f"{where}: spans other polynomials than mace-torch's usual product basis")
+        raise InputError(
+            f"{where}: spans other polynomials than the usual product basis of mace-torch"
+        )
     return torch.einsum("jk,ekc->ejc", transform, weights)
 
 

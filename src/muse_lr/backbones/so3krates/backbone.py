@@ -1,10 +1,11 @@
-r"""SO3krates through so3krates-torch: invariant features and Euclidean variables.
+r"""The SO3krates backbone, with invariant features and Euclidean variables.
 
 J. T. Frank, O. T. Unke, K.-R. Mueller, S. Chmiela, A Euclidean transformer for fast and stable
-machine learned force fields, Nat. Commun. 15, 6539 (2024). Only the blocks of so3krates-torch are
-used; the loop over them, the conventions and the model files are ours, with a quintic envelope, so
-that energies are twice continuously differentiable (the paper's cosine is not), and elements
-embedded linearly from the composition, so that coarse nodes can be described.
+machine learned force fields, Nat. Commun. 15, 6539 (2024). The blocks are those of so3krates-torch.
+The forward pass, the conventions and the model files are implemented here. The envelope is a
+quintic polynomial, so that energies are twice continuously differentiable (with the cosine of the
+paper they are not). The embedding of the elements is linear in the composition, so that it is
+defined for coarse nodes.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ from muse_lr.structures.graph import Graph, NodeFeatures
 
 @dataclass(frozen=True)
 class So3kratesOutput:
-    """All that a SO3krates or an SO3LR says of the nodes.
+    """All outputs of SO3krates or SO3LR for the nodes.
 
     Attributes
     ----------
     features : NodeFeatures
     energies : dict of str to Tensor
-        local and, for an SO3LR, repulsion, electrostatics and dispersion: (n_nodes,) in eV.
+        ``local`` and, for SO3LR, ``repulsion``, ``electrostatics`` and ``dispersion``, each
+        (n_nodes,) in eV.
     terms : PhysicalTerms or None
-        Charges and Hirshfeld ratios of an SO3LR.
+        Charges and Hirshfeld ratios of SO3LR.
     """
 
     features: NodeFeatures
@@ -53,32 +55,33 @@ class So3kratesOutput:
 
 
 class So3kratesBackbone(ExactConstants, Backbone):
-    r"""SO3krates with a C2 cutoff.
+    r"""SO3krates with a twice continuously differentiable cutoff.
 
     .. math::
        h_i \mathrel{+}= \sum_j \phi_{ij} \alpha_{ij} W h_j, \quad
        x_{il} \mathrel{+}= \sum_j \phi_{ij} \alpha_{ijl} Y_l(\hat r_{ij}), \quad
        \alpha_{ij} = \frac{1}{\bar n} q_i \cdot (w_{ij} \circ k_j)
 
-    with filters w of the distance and of the invariants of x_j - x_i, then an exchange between h
-    and the invariants of x. The features are h and the Euclidean variables x, of which there are
-    ``multiplicity`` for each l = 1 .. ``l_max``. With ``so3lr`` the energies of the physical terms
-    of SO3LR are added to the local ones, each a named part of the model's energy, and the cutoff
-    is theirs.
+    where the filters w depend on the distance and on the invariants of x_j - x_i. An exchange
+    between h and the invariants of x follows. The features are h and the Euclidean variables x,
+    with ``multiplicity`` variables for each l = 1 .. ``l_max``. With ``so3lr`` the energies of the
+    physical terms of SO3LR are added to the local energies. Each is a named term of the model's
+    energy. The cutoff of the backbone is then the larger of the two cutoffs.
 
     Parameters
     ----------
     config : So3kratesConfig
-        With ``file``, the hyperparameters and weights come from there.
+        With ``file``, the hyperparameters and weights are read from that file.
     elements : tuple of str
         The elements of the model, in the order of the composition.
 
     Attributes
     ----------
     config : So3kratesConfig
-        What rebuilds this backbone without the file: ``file`` is None in it. Store this one.
+        Complete configuration, with ``file`` None. The backbone is built from it without the file,
+        so that this configuration is the one to store.
     atomic_energies : dict of str to float, or None
-        Shifts of the file in eV, which are not in the energies.
+        Energy shifts of the file in eV. They are not included in the energies.
 
     Raises
     ------
@@ -103,7 +106,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         self.layers = config.layers
         self.scalar_channels = config.channels
         self.tensor_channels = dict.fromkeys(range(1, config.l_max + 1), config.multiplicity)
-        # SO3LR's charges are shifted to their total by the same for all atoms.
+        # The uniform shift of the SO3LR charges to the total charge couples all atoms.
         self.size_consistent = not config.embed and config.so3lr is None
         self.has_charges = config.so3lr is not None
         dtype = torch.get_default_dtype()
@@ -111,7 +114,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
             self._build(config, elements)
         if file is not None:
             self.load_state_dict(file.state_for(list(self.state_dict())))
-            # The precision of given weights is kept.
+            # The precision of the file is kept.
             dtype = file.scales.dtype
         self.to(dtype)
         if config.frozen:
@@ -119,16 +122,16 @@ class So3kratesBackbone(ExactConstants, Backbone):
 
     @classmethod
     def default_elements(cls, config: BackboneConfig) -> tuple[str, ...] | None:
-        """The elements that the file was trained on, if there is one and it tells."""
+        """The elements in the training data of the file, if known."""
         assert isinstance(config, So3kratesConfig)
         return None if config.file is None else so3krates_file_elements(config)
 
     def _build(self, config: So3kratesConfig, elements: tuple[str, ...]) -> None:
         self.embedding = nn.Linear(len(elements), config.channels, bias=False)
-        # Attention is cubic in the features: small ones would give no messages to learn from.
+        # Attention is cubic in the features, so that small features would give vanishing messages.
         nn.init.normal_(self.embedding.weight)
         self.graph_embedding = build_embedding(config, len(elements))
-        # Attention embeddings are averaged like independent variables.
+        # The sum of the embeddings is scaled to the variance of one.
         attention = config.embed and config.state_embedding == "attention"
         self.embedding_scale = 1 / math.sqrt(1 + len(config.embed)) if attention else 1.0
         harmonics = import_so3krates("modules.spherical_harmonics")
@@ -142,15 +145,15 @@ class So3kratesBackbone(ExactConstants, Backbone):
         self.terms = None if config.so3lr is None else So3lrTerms(config, elements)
         correct_contractions(self)
         self.keep_constants()
-        # The weights of a file may scale the energy of each element.
+        # A file may have a scale of the energy of each element.
         self.register_buffer("element_scales", torch.ones(len(elements)))
 
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, Tensor]:
-        """Features and energies of the nodes, see :class:`Backbone`.
+        """See :meth:`Backbone.forward`.
 
-        Tensors of ``initial`` have as many channels as the Euclidean variables of their order.
+        Tensors of ``initial`` need ``multiplicity`` channels for each order.
         """
         output = self.features_and_terms(graph, initial)
         return output.features, torch.stack(list(output.energies.values())).sum(0)
@@ -158,7 +161,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
     def by_name(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, dict[str, Tensor]]:
-        """``backbone``, or the parts of an SO3LR: ``backbone.local``, ``backbone.repulsion`` ..."""
+        """Features and energies by name: ``backbone``, or ``backbone.local`` etc. for SO3LR."""
         if self.terms is None:
             return super().by_name(graph, initial)
         output = self.features_and_terms(graph, initial)
@@ -167,7 +170,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
     def features_and_terms(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> So3kratesOutput:
-        """The same with each energy by name, and what the physical terms say."""
+        """Features, each energy by name, and the physical terms."""
         scalars, variables = self._features(graph.within(self.config.cutoff), initial)
         scales = graph.composition @ self.element_scales
         energies = {"local": self.readout(scalars)[:, 0] * scales}
@@ -182,7 +185,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
     def _features(self, graph: Graph, initial: NodeFeatures | None) -> tuple[Tensor, Tensor]:
         """Invariant features and Euclidean variables of the last layer."""
         scalars = self._initial_scalars(graph)
-        # so3krates-torch's directions point from the sender to the receiver.
+        # In so3krates-torch, directions point from the sender to the receiver.
         harmonics = self.spherical_harmonics(-graph.edge_vectors)
         envelope = switch_off(graph.edge_lengths, 0.0, self.config.cutoff)
         if graph.edge_weights is not None:
@@ -214,7 +217,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         return scalars * self.embedding_scale
 
     def _initial_variables(self, graph: Graph, neighbors: Tensor) -> Tensor:
-        """(n_nodes, sum of 2l + 1) sum of the neighbors' harmonics over their mean number."""
+        """(n_nodes, sum of 2l + 1) sum of the neighbors' harmonics, by their mean number."""
         variables = neighbors.new_zeros((graph.num_nodes, neighbors.shape[1]))
         if self.config.start == "zero":
             return variables
@@ -222,7 +225,7 @@ class So3kratesBackbone(ExactConstants, Backbone):
         return variables.index_add(0, graph.edge_index[1], scaled)
 
     def _split(self, variables: Tensor) -> dict[int, Tensor]:
-        """Euclidean variables as l -> (n_nodes, 2l + 1, multiplicity); m = -l..l, z is polar."""
+        """Euclidean variables by l, (n_nodes, 2l + 1, multiplicity), m = -l..l, polar axis z."""
         count = self.config.multiplicity
         sizes = [(2 * order + 1) * count for order in self.tensor_channels]
         return {
@@ -231,19 +234,19 @@ class So3kratesBackbone(ExactConstants, Backbone):
         }
 
     def _joined(self, initial: NodeFeatures, variables: Tensor) -> Tensor:
-        """The inverse of :meth:`_split`; orders that are not given are zero."""
+        """The inverse of :meth:`_split`; missing orders are zero."""
         unknown = sorted(set(initial.tensors) - set(self.tensor_channels))
         if unknown:
             raise ValueError(
-                f"initial tensors of l = {unknown}: there are l <= {self.config.l_max}"
+                f"initial tensors of l = {unknown} are not supported; l_max is {self.config.l_max}"
             )
         parts = []
         for order, zeros in self._split(torch.zeros_like(variables)).items():
             part = initial.tensors.get(order, zeros)
             if part.shape != zeros.shape:
                 raise ValueError(
-                    f"initial tensors of l = {order} have the shape {tuple(part.shape)}, "
-                    f"needed is {tuple(zeros.shape)}"
+                    f"initial tensors of l = {order} have the shape {tuple(part.shape)}, but must "
+                    f"have the shape {tuple(zeros.shape)}"
                 )
             parts.append(part.transpose(1, 2).flatten(1))
         return torch.cat(parts, dim=1)

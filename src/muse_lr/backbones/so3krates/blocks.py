@@ -1,4 +1,4 @@
-"""The layers of a SO3krates, made of so3krates-torch's blocks, and what is around them."""
+"""Layers and embeddings of SO3krates, built from the blocks of so3krates-torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from muse_lr.structures.graph import Graph
 
 
 def build_layers(config: So3kratesConfig) -> nn.ModuleList:
-    """Euclidean attention and interaction of each layer.
+    """Build the layers, each with Euclidean attention and an interaction block.
 
     Attention is a product of queries, keys and filters divided by a constant, not a softmax over
-    the neighbors: a message that fades leaves nothing behind.
+    the neighbors. A message that vanishes at the cutoff therefore does not change the others.
     """
     transformer = import_so3krates("blocks.euclidean_transformer").EuclideanTransformer
     return nn.ModuleList(
@@ -38,7 +38,7 @@ def build_layers(config: So3kratesConfig) -> nn.ModuleList:
 
 
 def bounded(transformer: Any, scalars: Tensor, variables: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Features of bounded size, smooth and equivariant, and zero where they were.
+    r"""Scale features to a bounded size. The map is smooth and equivariant and keeps zeros.
 
     .. math::
        h \to h \left(\tfrac12 + \tfrac{1}{2F} \sum_c h_c^2\right)^{-1/2}, \quad
@@ -47,7 +47,7 @@ def bounded(transformer: Any, scalars: Tensor, variables: Tensor) -> tuple[Tenso
     Parameters
     ----------
     transformer : EuclideanTransformer
-        Any layer: its blocks make the invariants of the variables.
+        Any layer. Its blocks compute the invariants of the variables.
     scalars, variables : Tensor
         (n_nodes, channels) and (n_nodes, sum of 2l + 1).
     """
@@ -64,7 +64,7 @@ def neighbors_of(config: So3kratesConfig) -> float:
 
 
 class Radial(nn.Module):
-    """so3krates-torch's Gaussians or Bernstein polynomials of the distance."""
+    """Gaussians or Bernstein polynomials of the distance, from so3krates-torch."""
 
     def __init__(self, config: So3kratesConfig) -> None:
         super().__init__()
@@ -78,20 +78,20 @@ class Radial(nn.Module):
 
     def forward(self, lengths: Tensor) -> Tensor:
         """(n_edges,) in A -> (n_edges, num_radial)."""
-        # The block drops the axis of a single edge.
+        # The block removes the first axis if there is a single edge.
         values: Tensor = self.basis(lengths[:, None])
         return values.reshape(-1, self.count)
 
 
 class AttentionEmbedding(nn.Module):
-    r"""Total charge and spin, shared out among the atoms of a structure by attention.
+    r"""Embeds total charge and spin, distributed over the atoms of a structure by attention.
 
     .. math::
        h_i \mathrel{+}= a_i v + \mathrm{MLP}(a_i v), \quad a_i = \psi \, b_i / \sum_j b_j, \quad
        b_i = \ln(1 + e^{q_i \cdot k / \sqrt F})
 
-    for the charge and the number of unpaired electrons psi each (O. T. Unke et al., Nat. Commun.
-    12, 7273 (2021)).
+    where psi is the total charge or the number of unpaired electrons, with a separate term for each
+    (O. T. Unke et al., Nat. Commun. 12, 7273 (2021)).
     """
 
     def __init__(self, names: tuple[str, ...], n_elements: int, channels: int) -> None:
@@ -118,7 +118,7 @@ class AttentionEmbedding(nn.Module):
 
 
 def build_embedding(config: So3kratesConfig, n_elements: int) -> nn.Module | None:
-    """What embeds the total charge and spin, if anything is to be embedded."""
+    """Build the embedding of total charge and spin; None if nothing is embedded."""
     if not config.embed:
         return None
     kind = GraphEmbedding if config.state_embedding == "gated" else AttentionEmbedding
@@ -126,10 +126,10 @@ def build_embedding(config: So3kratesConfig, n_elements: int) -> nn.Module | Non
 
 
 def correct_contractions(module: nn.Module) -> None:
-    """Make the factors of the invariants anew in float64.
+    """Replace the factors of the invariants by their float64 values.
 
-    1 / sqrt(2l + 1) for each component: they are single precision in the blocks, whatever the
-    default.
+    The factors are 1 / sqrt(2l + 1) for each component. The blocks compute them in single
+    precision, independent of the default dtype.
     """
     contraction = import_so3krates("blocks.so3_conv_invariants").L0Contraction
     for block in module.modules():

@@ -1,7 +1,7 @@
-"""Convert a model saved by so3krates-torch to a configuration and tensors.
+"""Conversion of a model saved by so3krates-torch to a configuration and tensors.
 
-so3krates-torch saves pickles: loading one runs its code, so that only trusted files are opened,
-and nothing of the pickle survives the conversion.
+so3krates-torch saves pickles. Loading a pickle runs its code, so that only trusted files are
+opened. The result of the conversion contains no objects of the pickle other than tensors.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from muse_lr.backbones.so3krates.config import So3kratesConfig, So3lrConfig
 from muse_lr.backbones.so3krates.imports import import_so3krates
 from muse_lr.errors import InputError
 
-#: Name of the weights that the wheel carries, and where they are in it.
+#: Name of the weights that are installed with so3krates-torch, and their path in the package.
 PRETRAINED = "so3lr"
 PRETRAINED_PATH = ("pretrained", "so3lr", "so3lr.model")
-#: Keys of the configuration that may be given also with a file; training fills in the last.
+#: Keys of the configuration that are allowed with a file. Training sets the last one.
 OWN_KEYS = frozenset({"kind", "file", "trust", "so3lr", "frozen", "avg_num_neighbors"})
-#: What a file must have: the backbone has no key for anything else.
+#: Required hyperparameters of a file. The backbone does not support other values.
 NEEDED: dict[str, Any] = {
     "cutoff_fn_name": "phys",
     "message_normalization": "avg_num_neighbors",
@@ -49,7 +49,7 @@ NEEDED_SO3LR: dict[str, Any] = {
     "dispersion_energy_bool": True,
     "neighborlist_format_lr": "sparse",
 }
-#: Our names of the modules -> theirs.
+#: Module names of the backbone, and those of so3krates-torch.
 MODULES = {
     "embedding": "inv_feature_embedding.embedding",
     "graph_embedding.parts.total_charge": "charge_embedding",
@@ -67,7 +67,7 @@ BY_ELEMENT = ("embedding.weight", ".Wq.weight")
 
 @dataclass(frozen=True)
 class So3kratesFile:
-    """A converted file, for chosen elements.
+    """A converted file, restricted to the elements of the model.
 
     Attributes
     ----------
@@ -75,13 +75,13 @@ class So3kratesFile:
     config : So3kratesConfig
         Hyperparameters, without the file.
     atomic_energies : dict of str to float
-        The file's shift of each element, eV.
+        Energy shift of each element in the file, eV.
     weights : dict of str to Tensor
-        By the names of so3krates-torch.
+        Weights, by the names of so3krates-torch.
     scales : Tensor
-        (n_elements,) factor of the local energies.
+        (n_elements,) factors of the local energies.
     columns : list of int
-        Columns of the chosen elements.
+        Columns of the model's elements in the weights.
     """
 
     path: Path
@@ -92,7 +92,7 @@ class So3kratesFile:
     columns: list[int]
 
     def state_for(self, names: Sequence[str]) -> dict[str, Tensor]:
-        """The weights of the modules of a backbone by its own names."""
+        """The weights by the parameter names of the backbone."""
         state = {"element_scales": self.scales}
         for name in names:
             for ours, theirs in MODULES.items():
@@ -109,8 +109,8 @@ def read_so3krates_file(given: So3kratesConfig, elements: Sequence[str]) -> So3k
     Raises
     ------
     InputError
-        If the file is not trusted, not readable, not a supported kind of model, or if a key of
-        the configuration contradicts it.
+        If the file is not trusted, cannot be read or is not a supported kind of model, or if a key
+        of the configuration contradicts it.
     """
     model, path = _load(given)
     weights = {name: value.detach() for name, value in model.state_dict().items()}
@@ -128,7 +128,7 @@ def read_so3krates_file(given: So3kratesConfig, elements: Sequence[str]) -> So3k
 
 
 def so3krates_file_elements(given: So3kratesConfig) -> tuple[str, ...] | None:
-    """Elements that the file was trained on, if it tells: those whose energies it scales."""
+    """Elements in the training data of the file, if known: those with an energy scale."""
     model, _ = _load(given)
     scales = model.atomic_energy_output_block.energy_scales.weight[0]
     trained = (scales != 1).nonzero()[:, 0].tolist()
@@ -149,22 +149,28 @@ def _load(given: So3kratesConfig) -> tuple[Any, Path]:
 
 
 def _check_supported(model: Any, path: Path) -> None:
-    """Refuse what would be computed wrongly, in words."""
+    """Raise an error for models whose energies would be wrong."""
     kind = type(model).__name__
     if kind not in ("So3krates", "SO3LR"):
-        raise InputError(f"{path}: is a {kind}, which is not supported: give a So3krates or SO3LR")
+        raise InputError(
+            f"{path}: is a {kind}, which is not supported; use a So3krates or SO3LR model"
+        )
     needed = NEEDED | (NEEDED_SO3LR if kind == "SO3LR" else {})
     for name, value in needed.items():
         found = getattr(model, name, None)
         if found != value:
-            raise InputError(f"{path}: {name} is {found!r}, supported is {value!r}")
+            raise InputError(f"{path}: {name} is {found!r}, but only {value!r} is supported")
     if getattr(model, "use_pme", False):
         raise InputError(f"{path}: use_pme is set, which is not supported")
     if model.layer_normalization_1 != model.layer_normalization_2:
-        raise InputError(f"{path}: has one layer normalization; supported are both or none")
+        raise InputError(
+            f"{path}: has one of the two layer normalizations; only both or none are supported"
+        )
     attention = type(model.euclidean_transformers[0].euclidean_attention_block).__name__
     if attention != "EuclideanAttentionBlock":
-        raise InputError(f"{path}: has {attention}; merge its adapters into the weights first")
+        raise InputError(
+            f"{path}: has {attention}, which is not supported; merge its adapters into the weights"
+        )
 
 
 def _hyperparameters(model: Any, given: So3kratesConfig, path: Path) -> So3kratesConfig:
@@ -194,12 +200,14 @@ def _hyperparameters(model: Any, given: So3kratesConfig, path: Path) -> So3krate
     except ValidationError as error:
         raise unsupported(error, path) from error
     if config.degrees != degrees:
-        raise InputError(f"{path}: has degrees {degrees}, supported are all from 1 on, ascending")
+        raise InputError(
+            f"{path}: has degrees {degrees}; only 1, 2, ... in ascending order are supported"
+        )
     return config
 
 
 def _term_settings(model: Any, given: So3lrConfig | None) -> dict[str, Any]:
-    """Scales from the file, cutoff and damping from the user, the file, or the default."""
+    """Scales from the file; cutoff and damping from the configuration, the file or the default."""
     own = {}
     if given is not None:
         own = given.model_dump(include={"cutoff", "damping"}, exclude_unset=True)
@@ -216,8 +224,10 @@ def _term_settings(model: Any, given: So3lrConfig | None) -> dict[str, Any]:
 
 
 def _effective(given: So3kratesConfig, read: So3kratesConfig, path: Path) -> So3kratesConfig:
-    """The file's hyperparameters; a contradicting key of the user is refused."""
+    """The hyperparameters of the file, after a check for contradicting keys."""
     refuse_contradictions(given, read, OWN_KEYS, path)
     if given.so3lr is not None and read.so3lr is None:
-        raise InputError(f"{path}: has no physical terms: leave backbone.so3lr out")
+        raise InputError(
+            f"{path}: has no physical terms; remove backbone.so3lr from the configuration"
+        )
     return read

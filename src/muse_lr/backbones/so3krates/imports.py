@@ -1,6 +1,7 @@
-"""The one place where so3krates-torch is imported: it is optional, and it has a side effect.
+"""Import of so3krates-torch, which is optional.
 
-Importing its transformer sets torch's print options for the whole process; they are put back.
+All other modules import it through this one. Its transformer module sets the print options of torch
+for the whole process. They are restored here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PACKAGE = "so3krates_torch"
 
 @cache
 def import_so3krates(module: str) -> ModuleType:
-    """A module of so3krates-torch, imported without leaving a trace in the process.
+    """Import a module of so3krates-torch and restore the global settings that it changes.
 
     Parameters
     ----------
@@ -39,8 +40,8 @@ def import_so3krates(module: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != PACKAGE:
             raise
         raise InputError(
-            "the so3krates backbone needs so3krates-torch, which is not installed: "
-            "pip install 'muse_lr[so3krates]'"
+            "the so3krates backbone needs so3krates-torch, which is not installed; "
+            "run pip install 'muse_lr[so3krates]'"
         ) from error
     finally:
         torch.set_default_dtype(dtype)

@@ -1,9 +1,9 @@
-"""The physical terms of SO3LR, by so3krates-torch's blocks.
+"""The physical terms of SO3LR, built from the blocks of so3krates-torch.
 
 A. Kabylda, J. T. Frank, S. Suarez-Dou, A. Khabibrakhmanov, L. Medrano Sandonas, O. T. Unke,
 S. Chmiela, K.-R. Mueller, A. Tkatchenko, Molecular simulations with a pretrained neural network
-and universal pairwise force fields, J. Am. Chem. Soc. 147, 33723 (2025). At their cutoff the
-electrostatics are continuous with their forces only: second derivatives jump there.
+and universal pairwise force fields, J. Am. Chem. Soc. 147, 33723 (2025). The electrostatic energy
+and its forces are continuous at the cutoff, but its second derivatives are not.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from muse_lr.errors import InputError
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.graph import Graph
 
-#: The blocks have a table of as many elements.
+#: Largest atomic number in the tables of the blocks.
 MAX_ATOMIC_NUMBER = 99
 
 
 @dataclass(frozen=True)
 class PhysicalTerms:
-    """What the physical terms say of the atoms.
+    """Energies and atomic properties from the physical terms.
 
     Attributes
     ----------
     energies : dict of str to Tensor
-        repulsion, electrostatics, dispersion: (n_nodes,) in eV.
+        ``repulsion``, ``electrostatics`` and ``dispersion``, each (n_nodes,) in eV.
     charges : Tensor
-        (n_nodes,) partial charges in e; they sum to the total charge of each graph.
+        (n_nodes,) partial charges in e, which sum to the total charge of each graph.
     hirshfeld_ratios : Tensor
-        (n_nodes,) volume of each atom over that of the free atom.
+        (n_nodes,) ratio of the volume of each atom to that of the free atom.
     """
 
     energies: dict[str, Tensor]
@@ -51,14 +51,14 @@ class So3lrTerms(nn.Module):
            + k q_i q_j \frac{\mathrm{erf}(r_{ij} / \sigma)}{r_{ij}}
            - \sum_{n = 3}^{5} \frac{C_{2n}}{r_{ij}^{2n} + R^{2n}} \right]
 
-    with ZBL's form at learned coefficients, the Coulomb law shifted to vanish with its force at
-    the cutoff, and the dispersion of coupled oscillators whose coefficients come from the
-    Hirshfeld ratios. Charges and ratios are read from the features.
+    The repulsion has the ZBL form with learned coefficients. The Coulomb law is shifted, so that
+    energy and force vanish at the cutoff. The dispersion is that of coupled oscillators, with
+    coefficients from the Hirshfeld ratios. Charges and ratios are read out from the features.
 
     Parameters
     ----------
     config : So3kratesConfig
-        With ``so3lr``.
+        Its ``so3lr`` must not be None.
     elements : tuple of str
     """
 
@@ -72,7 +72,10 @@ class So3lrTerms(nn.Module):
         numbers = [atomic_numbers[element] for element in elements]
         heavy = [e for e, z in zip(elements, numbers, strict=True) if z > MAX_ATOMIC_NUMBER]
         if heavy:
-            raise InputError(f"the terms of SO3LR do not know {', '.join(heavy)}")
+            raise InputError(
+                f"the terms of SO3LR do not know {', '.join(heavy)}; the largest "
+                f"atomic number is {MAX_ATOMIC_NUMBER}"
+            )
         self.register_buffer("numbers", torch.tensor(numbers))
         outputs = import_so3krates("blocks.output_block")
         potentials = import_so3krates("blocks.physical_potentials")
@@ -82,7 +85,7 @@ class So3lrTerms(nn.Module):
             "activation_fn": nn.SiLU,
         }
         self.charges = outputs.PartialChargesOutputHead(**options)
-        # It cancels in the shift to the total charge.
+        # The bias cancels in the shift to the total charge.
         self.charges.transform_inv_features[-1].bias.requires_grad_(False)
         self.hirshfeld_ratios = outputs.HirshfeldOutputHead(**options)
         self.repulsion = potentials.ZBLRepulsion()
@@ -90,7 +93,7 @@ class So3lrTerms(nn.Module):
         self.dispersion = potentials.DispersionInteraction()
 
     def forward(self, graph: Graph, scalars: Tensor) -> PhysicalTerms:
-        """The terms of the atoms of a graph that has all edges within the long-range cutoff."""
+        """Compute the terms. The graph must have all edges within the long-range cutoff."""
         if graph.edge_weights is not None:
             raise ValueError("the terms of SO3LR describe atoms, not coarse nodes")
         numbers = self.numbers[graph.composition.argmax(1)]
@@ -103,9 +106,9 @@ class So3lrTerms(nn.Module):
         return PhysicalTerms(energies, charges, ratios)
 
     def _charges(self, graph: Graph, scalars: Tensor, numbers: Tensor) -> Tensor:
-        """What the head reads, shifted by the same for all atoms to the total charge.
+        """Charges of the readout, shifted uniformly to the total charge.
 
-        The head's own shift is in single precision, whatever the model's.
+        The shift of the block itself is always in single precision.
         """
         own = self.charges.transform_inv_features(scalars)[:, 0]
         own = own + self.charges.atomic_embedding(numbers)[:, 0]

@@ -1,6 +1,7 @@
-r"""Anderson's iteration of x = F(x) (D. G. Anderson, J. ACM 12, 547 (1965)).
+r"""Anderson's method for x = F(x) (D. G. Anderson, J. ACM 12, 547 (1965)).
 
-Of the last steps the combination with the smallest residual is taken, mixed with a share of it,
+Each step takes the combination of the last steps with the smallest residual and adds a fraction of
+this residual,
 
 .. math:: x' = x + \beta f - \sum_j \gamma_j (\Delta x_j + \beta \Delta f_j), \qquad f = F(x) - x.
 """
@@ -16,32 +17,34 @@ from torch import Tensor
 from muse_lr.errors import InputError
 from muse_lr.structures.graph import sum_nodes
 
-#: Steps that are combined.
+#: Number of steps that are combined.
 HISTORY = 8
-#: Directions of the history that are shorter than this share of the longest are round-off, as are
-#: steps shorter than that share of the unknowns.
+#: Rounding-error thresholds of the stability test, for directions of the history relative to the
+#: longest one, and for steps relative to the unknowns.
 RANK, SMALL = 1e-8, 1e-7
 #: Regularization of the normal equations, relative.
 DAMPING = 1e-14
-#: A response that is amplified by more than the inverse of this is taken for an unstable one.
+#: A solution is unstable if the response is amplified by more than the inverse of this.
 MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """How a map is iterated.
+    """Options of the iteration.
 
     Attributes
     ----------
     graph_index : Tensor
-        (n,) graph of each row of the unknowns; graphs are iterated together and stop one by one.
+        (n,) graph of each row of the unknowns. All graphs are iterated together, and each stops
+        when it has converged.
     num_graphs : int
     mixing : float
-        beta.
+        Mixing parameter beta.
     tolerance : float
-        Largest residual, relative to the largest value at the start or among the unknowns.
+        Largest residual at convergence, relative to the larger of the largest initial and current
+        values.
     limit : int
-        Iterations.
+        Maximum number of iterations.
     """
 
     graph_index: Tensor
@@ -63,13 +66,13 @@ def anderson(
     Parameters
     ----------
     function : callable
-        F, of (n, ...) unknowns.
+        The map F of (n, ...) unknowns.
     start : Tensor
-        (n, ...).
+        (n, ...) initial values.
     options : Iteration
     metric : Tensor or None
-        (n, ...) positive weights w with which w dF/dx is symmetric; None: nothing is said about
-        stability.
+        (n, ...) positive weights w for which w dF/dx is symmetric. With None, stability is not
+        tested.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def anderson(
     for _ in range(options.limit):
         residual = function(unknowns) - unknowns
         size = _largest(residual, options)
-        # Not "size > ...": what is not a number has not converged.
+        # Not "size > ...", so that NaN counts as not converged.
         active = active & ~(size <= options.tolerance * _scale(scale, unknowns, options))
         if not bool(active.any()):
             if metric is not None:
@@ -98,7 +101,7 @@ def anderson(
     raise InputError(
         f"structure {graph}: the response of the charges to their own field did not become "
         f"self-consistent in {options.limit} iterations (residual {float(size[graph]):.1e}): "
-        "smaller susceptibilities or wider charges are needed (polarization catastrophe), or more "
+        "use smaller susceptibilities or wider charges (polarization catastrophe), or more "
         "iterations"
     )
 
@@ -115,13 +118,13 @@ def _scale(first: Tensor, unknowns: Tensor, options: Iteration) -> Tensor:
 
 
 class _History:
-    """The last steps of all graphs, and what they say of the next one.
+    """The last steps of all graphs, from which the next step is computed.
 
     Parameters
     ----------
     options : Iteration
     metric : Tensor or None
-        (n, ...) weights of the inner product; None: all 1.
+        (n, ...) weights of the inner product; None for unit weights.
     """
 
     def __init__(self, options: Iteration, metric: Tensor | None) -> None:
@@ -132,7 +135,7 @@ class _History:
         self._changes: list[Tensor] = []
 
     def add(self, unknowns: Tensor, residual: Tensor) -> None:
-        """Remember a point and its residual."""
+        """Store a point and its residual."""
         if self._last is not None:
             self._moves.append(unknowns - self._last[0])
             self._changes.append(residual - self._last[1])
@@ -140,7 +143,7 @@ class _History:
         self._last = (unknowns, residual)
 
     def step(self, residual: Tensor) -> Tensor:
-        """What to add to the unknowns."""
+        """The change of the unknowns in the next step."""
         step = self._options.mixing * residual
         if not self._changes:
             return step
@@ -156,10 +159,14 @@ class _History:
         return step - (share[:, :, None] * moved).sum(1).reshape(step.shape)
 
     def refuse_instability(self) -> None:
-        """Refuse solutions about which the response has an eigenvalue of 1 or above.
+        """Raise an error if the response at the solution has an eigenvalue of 1 or more.
 
-        The eigenvalues of the response within the space of the last steps (Ritz values) are bounds
-        from below on its largest one.
+        The eigenvalues of the response in the space of the last steps (Ritz values) are lower
+        bounds of its largest eigenvalue.
+
+        Raises
+        ------
+        InputError
         """
         if not self._moves or self._last is None:
             return
@@ -167,7 +174,7 @@ class _History:
         overlap = self._products(moves, moves)
         response = self._products(moves, moves + changes)
         response = (response + response.mT) / 2
-        # Small steps are too rounded to say anything.
+        # Small steps are dominated by rounding errors.
         squares = torch.cat([self._last[0].flatten(1)[:, None], moves], dim=1).square().sum(2)
         sizes = sum_nodes(squares, self._options.graph_index, self._options.num_graphs)
         told = sizes[:, 1:] > SMALL**2 * sizes[:, :1]
@@ -181,13 +188,13 @@ class _History:
         if bool(unstable.any()):
             graph = int(unstable.nonzero()[0])
             raise InputError(
-                f"structure {graph}: the charges respond to their own field by more than the field "
-                "that made them (polarization catastrophe): the susceptibilities are too large for "
-                "these distances and widths"
+                f"structure {graph}: the response of the charges to their own field grows without "
+                "bound (polarization catastrophe); the susceptibilities are too large for these "
+                "distances and widths"
             )
 
     def _stack(self, values: list[Tensor]) -> Tensor:
-        """(n, m, c)."""
+        """Stack m tensors (n, ...) to (n, m, c)."""
         return torch.stack([value.flatten(1) for value in values], dim=1)
 
     def _products(self, first: Tensor, second: Tensor) -> Tensor:

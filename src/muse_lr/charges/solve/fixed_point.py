@@ -1,12 +1,12 @@
 r"""Self-consistent solutions x = F(x; t), differentiable to any order.
 
-With J = dF/dx at the solution, the gradient of a loss by what F depends on is
+With J = dF/dx at the solution, the gradient of a loss with respect to the tensors t is
 
 .. math:: \bar t = (\partial_t F)^T z, \qquad z = \bar x + J^T z,
 
-and z is again a self-consistent solution of a map that can be differentiated, so that every
-derivative is one. It does not depend on the path of the iteration, only on its end: exact up to the
-tolerance, for maps that are not linear too.
+and z is again the self-consistent solution of a differentiable map. Derivatives of any order are
+therefore such solutions. They do not depend on the path of the iteration and are exact up to the
+tolerance, also for nonlinear maps.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from muse_lr.charges.solve.anderson import Iteration, anderson
 
 
 class Map(Protocol):
-    """F, a function of the unknowns and of tensors."""
+    """The map F, a function of the unknowns x and of tensors t."""
 
     def __call__(self, unknowns: Tensor, *tensors: Tensor) -> Tensor:
         """F(x; t), differentiable to any order in all arguments."""
 
     def frozen(self, *tensors: Tensor) -> Callable[[Tensor], Tensor]:
-        """x -> F(x; t) for the iteration, without a graph; what x does not change is done once."""
+        """The map x -> F(x; t) for the iteration, not differentiable; t is preprocessed once."""
 
 
 def fixed_point(
@@ -43,26 +43,26 @@ def fixed_point(
     ----------
     function : Map
     start : Tensor
-        (n, ...) where the iteration begins; no gradient flows to it.
+        (n, ...) initial values, which get no gradient.
     tensors : tuple of Tensor
-        t: everything differentiable that F depends on.
+        The tensors t: all differentiable arguments of F.
     options : Iteration
     metric : Tensor or None
-        (n, ...) positive weights w with which w J is symmetric (to first order, if F is not
-        linear): then instabilities are recognized; None if there are none.
+        (n, ...) positive weights w for which w J is symmetric (to first order if F is nonlinear).
+        With them, unstable solutions are detected; None if there are no such weights.
 
     Raises
     ------
     InputError
-        If the iteration does not converge, or what it found is unstable: the response to a small
-        change would grow without end.
+        If the iteration does not converge, or if the solution is unstable, so that the response to
+        a small change grows without bound.
     """
     solution: Tensor = _FixedPoint.apply(function, start.detach(), options, metric, *tensors)
     return solution
 
 
 class _FixedPoint(torch.autograd.Function):
-    """The solution; its backward is a solution of the adjoint map."""
+    """The solution. Its backward pass solves the adjoint equation."""
 
     @staticmethod
     def forward(
@@ -89,7 +89,7 @@ class _FixedPoint(torch.autograd.Function):
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[4:]) if needed]
         if wanted:
             with torch.enable_grad():
-                # Views: the solution depends on the tensors as well, and that path is not followed.
+                # Views: the dependence of the solution on the tensors is not differentiated.
                 views = [tensor.view_as(tensor) for tensor in tensors]
                 value = ctx.function(solution, *views)
                 found = torch.autograd.grad(
@@ -105,7 +105,7 @@ class _FixedPoint(torch.autograd.Function):
 
 
 class _Adjoint:
-    """z -> g + J^T z, with g, x and t as its tensors."""
+    """The map z -> g + J^T z with the tensors g, x and t."""
 
     def __init__(self, function: Map) -> None:
         self._function = function
@@ -113,7 +113,7 @@ class _Adjoint:
     def __call__(self, unknowns: Tensor, *tensors: Tensor) -> Tensor:
         weight, solution, *rest = tensors
         with torch.enable_grad():
-            # The derivative by the solution alone, not along the path to what made it.
+            # A view, so that only the explicit dependence on the solution is differentiated.
             point = solution.view_as(solution)
             if not point.requires_grad:
                 point = point.detach().requires_grad_(True)

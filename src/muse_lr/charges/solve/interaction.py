@@ -1,4 +1,4 @@
-"""The quadratic energy of interacting charges: solved directly when small, iterated when large."""
+"""The quadratic energy of interacting charges, with direct and iterative solvers."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from muse_lr.electrostatics.operators.charge_matrix import PaddedGraphs, charge_
 from muse_lr.electrostatics.operators.charge_operator import LatticeOperator, MoleculeOperator
 from muse_lr.structures.geometry import Geometry
 
-#: Graphs of fewer atoms are solved directly. It is also where lattices go to the mesh.
+#: Graphs with fewer atoms are solved directly. Larger lattices use the mesh.
 DIRECT_SIZE = MESH_SIZE
-#: Largest preconditioned residual of the iteration, relative to that of the start.
+#: Largest preconditioned residual at convergence, relative to the initial one.
 TOLERANCE = 1e-11
 ITERATIONS = 500
 
 
 class InteractingCharges:
-    r"""H = diagonal + A of the charges of a batch, boundaries and sizes mixed.
+    r"""The matrix H = diagonal + A for the charges of a batch, with any boundaries and sizes.
 
     Parameters
     ----------
     electrostatics : Electrostatics
-        Whose energy is :math:`\tfrac12 q^T A q`.
+        Its energy is :math:`\tfrac12 q^T A q`.
     solver : ReferenceSolver
-        With the same parameters, for the matrices of small graphs.
+        Solver with the same parameters, for the matrices of small graphs.
     mesh : PMESolver or None
-        With the same parameters, for large lattices; None where its accuracy is not enough.
+        Solver with the same parameters, for large lattices; None if its accuracy is insufficient.
     width : Tensor
         (n_atoms,) Gaussian standard deviations, A, float64.
     geometry : Geometry
     diagonal : Tensor
-        (n_atoms,) positive, eV/e^2, self-interactions of the charges included.
+        (n_atoms,) positive, eV/e^2, including the self-interactions of the charges.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class InteractingCharges:
         self._small = geometry.nodes_per_graph < DIRECT_SIZE
 
     def product(self, first: Tensor, second: Tensor, *tensors: Tensor) -> Tensor:
-        """See :meth:`Quadratic.product`; the tensors are diagonal, positions and cell."""
+        """See :meth:`Quadratic.product`. The tensors are diagonal, positions and cell."""
         diagonal, positions, cell = tensors
         geometry = replace(self._geometry, positions=positions, cell=cell)
         potential = self._potential(second, geometry, create_graph=True)
         return (first * (potential + diagonal * second)).sum()
 
     def _potential(self, charges: Tensor, geometry: Geometry, create_graph: bool = False) -> Tensor:
-        """A x, the derivative of the energy."""
+        """A x, the derivative of the Coulomb energy by the charges."""
         with torch.enable_grad():
             charges = charges.view_as(charges)
             if not charges.requires_grad:
@@ -106,7 +106,7 @@ class InteractingCharges:
 
     @cached_property
     def _factors(self) -> tuple[PaddedGraphs, tuple[Tensor, Tensor]]:
-        """Of the small graphs."""
+        """LU factors of the small graphs."""
         padded = PaddedGraphs(self._geometry, self._small)
         matrix = charge_matrix(self._width, self._geometry, self._small, self._solver)
         matrix.diagonal(dim1=1, dim2=2).add_(padded.pad(self._diagonal))
@@ -114,12 +114,12 @@ class InteractingCharges:
 
     @cached_property
     def preconditioner(self) -> ScreenedPreconditioner:
-        """Of the large graphs."""
+        """Preconditioner of the large graphs."""
         return ScreenedPreconditioner(self._diagonal, self._width, self._geometry, ~self._small)
 
     @cached_property
     def _operators(self) -> list[tuple[slice, Callable[[Tensor], Tensor]]]:
-        """Atoms and potentials of each large graph."""
+        """Atoms and potential operator of each large graph."""
         geometry = self._geometry
         operators: list[tuple[slice, Callable[[Tensor], Tensor]]] = []
         for graph in (~self._small).nonzero()[:, 0].tolist():
@@ -134,7 +134,7 @@ class InteractingCharges:
         return operators
 
     def apply(self, charges: Tensor) -> Tensor:
-        """H x of the large graphs."""
+        """H x for the large graphs."""
         lattices = self._geometry.pbc.any(1) & ~self._small
         if self._mesh is None and bool(lattices.any()):
             return self._diagonal * charges + self._potential(charges, self._geometry)

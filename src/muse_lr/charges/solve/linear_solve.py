@@ -1,17 +1,17 @@
 r"""Minima of quadratic energies at fixed total charges, differentiable to any order.
 
 The minimum of :math:`\tfrac12 x^T H x - b^T x` with :math:`\sum_{i \in g} x_i = Q_g` in each graph
-g obeys
+g satisfies
 
 .. math:: H x + 1 \lambda = b, \qquad 1^T x = Q,
 
-and depends on b, Q and the tensors t of which H is made by
+Its gradients with respect to b and the tensors t, which define H, are
 
 .. math:: \bar b = z, \qquad \bar t = -\partial_t (z^T H x), \qquad
-          H z + 1 \zeta = \bar x, \quad 1^T z = 0:
+          H z + 1 \zeta = \bar x, \quad 1^T z = 0.
 
-the derivative of a solution is a solution of the same equations. Because z is again differentiable
-in the same way, so is every derivative; H itself is never stored for it.
+The derivative of a solution is thus a solution of the same equations. Since z is differentiable in
+the same way, derivatives of any order are available. H is not stored for them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch import Tensor
 
 
 class Quadratic(Protocol):
-    """A symmetric H that is positive definite where the charges of each graph sum to zero."""
+    """A symmetric H, positive definite for charges that sum to zero in each graph."""
 
     def solve(self, force: Tensor, totals: Tensor) -> Tensor:
-        """(n,) x with H x + lambda = b and the totals Q, without a graph.
+        """(n,) solution x of H x + lambda = b with the totals Q, not differentiable.
 
         Parameters
         ----------
@@ -37,29 +37,29 @@ class Quadratic(Protocol):
         """
 
     def product(self, first: Tensor, second: Tensor, *tensors: Tensor) -> Tensor:
-        """The number z.H.x, with H made anew from ``tensors``, differentiable in everything."""
+        """The scalar z.H.x with H from ``tensors``, differentiable in all arguments."""
 
 
 def minimum(form: Quadratic, force: Tensor, totals: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
-    """(n,) the minimum x, differentiable in ``force`` and ``tensors`` to any order.
+    """(n,) position x of the minimum, differentiable in ``force`` and ``tensors`` to any order.
 
     Parameters
     ----------
     form : Quadratic
-        Its ``solve`` belongs to the present values of ``tensors``.
+        Its ``solve`` must use the current values of ``tensors``.
     force : Tensor
         (n,) b, eV/e.
     totals : Tensor
         (n_graphs,) Q, e.
     tensors : tuple of Tensor
-        What H is made of.
+        The tensors t, which define H.
     """
     solution: Tensor = _Minimum.apply(form, force, totals, *tensors)
     return solution
 
 
 class _Minimum(torch.autograd.Function):
-    """The solution; its backward is a solution too."""
+    """The solution. Its backward pass solves the same equations."""
 
     @staticmethod
     def forward(
@@ -79,7 +79,7 @@ class _Minimum(torch.autograd.Function):
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
         if wanted:
             with torch.enable_grad():
-                # Views: the solution depends on the tensors as well, and that path is not followed.
+                # Views: the dependence of the solution on the tensors is not differentiated.
                 views = [tensor.view_as(tensor) for tensor in tensors]
                 value = -ctx.form.product(adjoint, solution, *views)
                 found = torch.autograd.grad(
@@ -93,13 +93,13 @@ class _Minimum(torch.autograd.Function):
 def bordered_solve(
     factors: tuple[Tensor, Tensor], present: Tensor, force: Tensor, totals: Tensor
 ) -> Tensor:
-    """(G, n) solutions of G bordered systems, with factors of :func:`bordered_factors`.
+    """(G, n) solutions of G bordered systems, from the factors of :func:`bordered_factors`.
 
     Parameters
     ----------
     factors : tuple of Tensor
     present : Tensor
-        (G, n) of bool, False where a row is only padding.
+        (G, n) of bool, False for padding.
     force : Tensor
         (G, n) b.
     totals : Tensor
@@ -115,9 +115,9 @@ def bordered_factors(matrix: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     matrix : Tensor
-        (G, n, n) symmetric H, zeros where padded.
+        (G, n, n) symmetric H, zero in the padding.
     present : Tensor
-        (G, n) of bool, False where a row is only padding.
+        (G, n) of bool, False for padding.
     """
     count, size = present.shape
     bordered = matrix.new_zeros((count, size + 1, size + 1))

@@ -1,4 +1,4 @@
-"""Reciprocal sums by nvalchemi-toolkit-ops (Warp kernels for CPU and GPU; extra ``fast``)."""
+"""Reciprocal sums with nvalchemi-toolkit-ops (Warp kernels for CPU and GPU; extra ``fast``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from muse_lr.errors import InputError
 
 @cache
 def load_library() -> ModuleType:
-    """nvalchemiops' electrostatics; the import takes seconds, so it waits for the first use.
+    """Import the electrostatics of nvalchemiops at its first use, because it takes seconds.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def load_library() -> ModuleType:
         If nvalchemi-toolkit-ops is not installed.
     """
     try:
-        # Its greeting would mix with what a command prints.
+        # Suppress the startup message of warp, which would appear in the output of commands.
         import_module("warp").config.quiet = True
         return import_module("nvalchemiops.torch.interactions.electrostatics")
     except ImportError as error:
@@ -40,15 +40,17 @@ def load_library() -> ModuleType:
 
 
 class NvalchemiSolver(PointChargeSolver):
-    """Ewald sum by nvalchemi-toolkit-ops, all graphs in one batch.
+    """Ewald sum with nvalchemi-toolkit-ops, with all graphs in one batch.
 
-    The k vectors are ours: for each graph those with |k| below the reciprocal cutoff, so that a
-    graph alone and in a batch has the same energy. The cutoff is sharp (the kernels know no
-    window): under strain the energy makes steps, below the accuracy, where a k vector enters.
+    The k vectors of each graph are those with |k| below the reciprocal cutoff, so that the energy
+    of a graph does not depend on the batch. The cutoff is sharp, because the kernels have no
+    window. Under strain the energy therefore has steps, smaller than the accuracy, where a k vector
+    crosses the cutoff.
 
-    Second derivatives are right, a third one raises an error. Charges only: the library's multipole
-    sums have wrong second derivatives (direct k-space: by positions and moments, and by the cell
-    and anything; mesh: by the cell and positions or moments), without an error.
+    Second derivatives are correct, and third derivatives raise an error. The solver only supports
+    charges, because the multipole sums of the library silently return wrong second derivatives.
+    This affects the direct sum (positions with moments, and the cell with any variable) and the
+    mesh (the cell with positions or moments).
     """
 
     name: ClassVar[str] = "nvalchemi"
@@ -76,19 +78,20 @@ class NvalchemiSolver(PointChargeSolver):
 
 
 def wave_vectors(cell: Tensor, cutoff: float) -> Tensor:
-    """Half of the k vectors below a cutoff, k or -k, filled up with zeros.
+    """k vectors below a cutoff, only one of k and -k, padded with zeros.
 
     Parameters
     ----------
     cell : Tensor
         (G, 3, 3) in A.
     cutoff : float
-        1/A.
+        Largest |k|, 1/A.
 
     Returns
     -------
     Tensor
-        (G, K, 3) in 1/A, K the largest number of any graph; a differentiable function of the cell.
+        (G, K, 3) in 1/A, differentiable with respect to the cell. K is the largest number of k
+        vectors of any graph.
     """
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).mT
     with torch.no_grad():
@@ -96,7 +99,7 @@ def wave_vectors(cell: Tensor, cutoff: float) -> Tensor:
         limits = (cutoff * lengths / (2 * math.pi)).floor().long().tolist()
         n1, n2, n3 = (torch.arange(-n, n + 1, device=cell.device) for n in limits)
         grid = torch.cartesian_prod(n1, n2, n3[limits[2] :])
-        # Of the plane n3 = 0 half, and of its line n2 = 0 half again.
+        # Keep one half of the plane n3 = 0 and one half of its line n2 = 0.
         h, k, m = grid.T
         grid = grid[(m > 0) | ((k > 0) & (m == 0)) | ((h > 0) & (k == 0) & (m == 0))]
         inside = (grid.to(cell.dtype) @ reciprocal).square().sum(2) < cutoff**2
@@ -108,20 +111,19 @@ def wave_vectors(cell: Tensor, cutoff: float) -> Tensor:
 
 
 class NvalchemiMeshSolver(PointChargeSolver):
-    """Particle-mesh Ewald by nvalchemi-toolkit-ops with B-splines of order six.
+    """Particle-mesh Ewald with nvalchemi-toolkit-ops and B-splines of order six.
 
-    Graphs with meshes of equal size are summed in one batch, others one after the other; the size
-    follows from the graph alone, so that a graph alone and in a batch has the same energy. Where
-    the size changes with the cell the energy makes a step below the accuracy.
+    Graphs with equal mesh sizes are processed in one batch. The mesh size only depends on the graph
+    itself, so that the energy of a graph does not depend on the batch. Where the mesh size changes
+    with the cell, the energy has a step that is smaller than the accuracy.
 
-    The library drops spline weights below 1e-8, which leaves a relative error of 1e-7 in the
-    energy; its second derivatives are right to the accuracy of the mesh, a third one raises an
-    error.
+    The library omits spline weights below 1e-8, which causes a relative error of 1e-7 in the
+    energy. Second derivatives are correct within the accuracy of the mesh, and third derivatives
+    raise an error.
     """
 
     name: ClassVar[str] = "nvalchemi_pme"
     mesh: ClassVar[bool] = True
-
     supported_derivatives: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
@@ -138,7 +140,7 @@ class NvalchemiMeshSolver(PointChargeSolver):
         return sum_by_mesh(self, system)
 
     def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
-        """(g,) energies of the graphs, which share the size of the mesh."""
+        """(g,) energies in e^2/A of graphs with the same mesh size."""
         place = torch.full_like(system.counts, -1).index_copy(
             0, graphs, torch.arange(len(graphs), device=graphs.device)
         )

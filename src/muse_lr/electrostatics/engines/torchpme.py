@@ -1,4 +1,4 @@
-"""Reciprocal sums by torch-pme: Ewald and particle-mesh Ewald, one graph after the other."""
+"""Reciprocal sums with torch-pme: Ewald and particle-mesh Ewald, in a loop over graphs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from muse_lr.electrostatics.mesh.mesh import MeshError, mesh_spacings
 
 
 class _TorchPME(PointChargeSolver):
-    """Loop over graphs around a calculator of torch-pme that is given no neighbors.
+    """Base class that calls a torch-pme calculator without neighbors for each graph.
 
-    torch-pme's ``smearing`` is sqrt(2) times our splitting and its potentials are already halved.
-    It works in float64 whatever the model's dtype.
+    The ``smearing`` of torch-pme is sqrt(2) times the splitting, and its potentials already include
+    the factor 1/2. The calculation uses float64 for all dtypes of the model.
     """
 
     @abstractmethod
     def _calculator(self, potential: Any, cell: Tensor, count: Tensor) -> Any:
-        """The calculator of a graph. It keeps tensors of its last call, so none is kept here."""
+        """Create the calculator of a graph; it is not reused because it caches tensors."""
 
     def reciprocal(self, system: PointCharges) -> Tensor:
         """See :meth:`PointChargeSolver.reciprocal`."""
@@ -51,12 +51,12 @@ class _TorchPME(PointChargeSolver):
 
 
 class TorchPMESolver(_TorchPME):
-    """torch-pme's Ewald calculator.
+    """Ewald calculator of torch-pme.
 
-    It keeps |k| <= 2 pi / lr_wavelength along each cell vector (its own default is
-    under-converged), so the wavelength is set from our reciprocal cutoff, twice as fine as it
-    needs to be. Plain torch: every derivative is right. Its memory is the product of atoms and k
-    vectors.
+    The calculator includes |k| <= 2 pi / lr_wavelength along each cell vector. Its default
+    wavelength is not converged, so the wavelength is set to one half of the value that follows from
+    the reciprocal cutoff. The calculator is plain torch, and all derivatives are correct. Its
+    memory scales with the product of the numbers of atoms and k vectors.
     """
 
     name: ClassVar[str] = "torchpme"
@@ -70,24 +70,25 @@ class TorchPMESolver(_TorchPME):
 
 
 class TorchPMEMeshSolver(_TorchPME):
-    """torch-pme's PME calculator.
+    """PME calculator of torch-pme.
 
-    Its Lagrange interpolation is not smooth: with six nodes the energy is continuous and the forces
-    jump, by less than the accuracy, where an atom passes a mesh point. Second derivatives by the
-    positions are therefore poor, and the second derivative by the cell is NaN (that of a norm
-    at 0); losses need neither. Its P3M calculator is smooth, but wrong in cells that are not
-    orthorhombic. Mesh sizes are powers of two.
+    Its Lagrange interpolation is not smooth. With six nodes the energy is continuous, but the
+    forces have jumps, smaller than the accuracy, where an atom crosses a mesh point. Second
+    derivatives with respect to the positions are therefore inaccurate. The second derivative with
+    respect to the cell is NaN, because it contains that of a norm at 0. Losses need neither of
+    them. The P3M calculator is smooth but incorrect for cells that are not orthorhombic. Mesh sizes
+    are powers of two.
     """
 
     name: ClassVar[str] = "torchpme_pme"
     supported_derivatives: ClassVar[frozenset[Derivative]] = frozenset(
         {"forces", "stress", "force_loss", "stress_loss"}
     )
-    #: Finer meshes than this would need take seconds and gigabytes for a hundred atoms.
     mesh: ClassVar[bool] = True
+    #: Smaller values need meshes that take seconds and gigabytes for a hundred atoms.
     best_accuracy: ClassVar[float] = 1e-4
     nodes: ClassVar[int] = 6
-    #: The force is the derivative of polynomials of order five.
+    #: The force is the derivative of interpolation polynomials of order five.
     mesh_error: ClassVar[MeshError] = MeshError(4e-3, 5)
 
     def _calculator(self, potential: Any, cell: Tensor, count: Tensor) -> Any:
@@ -97,7 +98,7 @@ class TorchPMEMeshSolver(_TorchPME):
         spacing = mesh_spacings(
             self.mesh_error, self.accuracy, self.ewald.splitting, volume, count[None]
         )[0]
-        # torch-pme takes at least 2 L / mesh_spacing + 1 points along a vector of length L.
+        # torch-pme uses at least 2 L / mesh_spacing + 1 points along a vector of length L.
         return PMECalculator(
             potential,
             mesh_spacing=2 * spacing,

@@ -1,8 +1,9 @@
 """Reciprocal space: structure factors of Gaussian multipoles in crystals and slabs.
 
-A slab is summed in a cell of its own: its two periodic vectors and a normal of length L that leaves
-a gap between it and its images. For all waves with an in-plane component the images act by
-exp(-h gap) only; the waves along the normal are set right by the slab term of the reference solver.
+The sum of a slab uses a cell with its two periodic vectors and a normal vector of length L, which
+leaves a gap between the slab and its images. For all k vectors with an in-plane component h, the
+interaction with the images decays as exp(-h gap). The slab term of the reference solver corrects
+the k vectors along the normal.
 """
 
 from __future__ import annotations
@@ -20,30 +21,31 @@ from muse_lr.electrostatics.ewald.waves import KeptWaves, lattice_waves, phases
 from muse_lr.math.harmonics import solid_harmonics
 from muse_lr.structures.geometry import Geometry
 
-#: exp(-SLAB_DECAY) is what is left of a slab's images.
+#: The gap reduces the interaction with the images of a slab to exp(-SLAB_DECAY).
 SLAB_DECAY = 28.0
-#: The gap is at least this many splittings: the smooth charges of images do not overlap.
+#: Minimum gap in units of the splitting, so that the Gaussian charges of images do not overlap.
 SLAB_GAP = 12.0
-#: Each step of the reduction shortens the basis by sqrt(3) at least, until it ends.
+#: Steps of the basis reduction. Each step before the last shortens the basis by at least sqrt(3).
 GAUSS_STEPS = 16
 
 
 @dataclass(frozen=True)
 class LatticeCells:
-    """The cells in which the chosen graphs are summed.
+    """Cells for the lattice sums of the selected graphs.
 
     Attributes
     ----------
     cell : Tensor
-        (G, 3, 3) in A; for slabs the open vector is the plane's normal of length ``height``.
+        (G, 3, 3) in A. The open vector of a slab is normal to its plane, with length ``height``.
     slab : Tensor
-        (G,) of bool.
+        (G,) of bool: graphs that are slabs.
     has_slabs : bool
-        Whether any is one.
+        Whether there are any slabs.
     normal : Tensor
-        (G, 3) unit normal of slabs; whatever for crystals, as the next two.
+        (G, 3) unit normal of slabs. ``normal``, ``height`` and ``area`` are placeholders for
+        crystals.
     height : Tensor
-        (G,) L in A; a constant for derivatives, on which the energy does not depend.
+        (G,) L in A. It is detached, because the energy does not depend on it.
     area : Tensor
         (G,) of the periodic plane of slabs, A^2.
     """
@@ -62,7 +64,7 @@ class LatticeCells:
 
 
 def lattice_cells(geometry: Geometry, chosen: Tensor, splitting: float) -> LatticeCells:
-    """The cells of the chosen graphs, which are periodic in two or three directions."""
+    """Cells of the selected graphs, which are periodic in two or three directions."""
     cell, pbc = geometry.cell, geometry.pbc
     if not bool(chosen.all()):
         cell, pbc = cell[chosen], pbc[chosen]
@@ -70,7 +72,7 @@ def lattice_cells(geometry: Geometry, chosen: Tensor, splitting: float) -> Latti
     if not bool(slab.any()):
         one = cell.new_ones(len(cell))
         return LatticeCells(cell, slab, False, torch.zeros_like(cell[:, 0]), one, one)
-    # The open axis, or 0 where there is none and the result is not used.
+    # The open axis; 0 for crystals, whose results are not used.
     axis = (~pbc).long().argmax(1)
     rows = torch.arange(len(cell), device=cell.device)
     plane = torch.linalg.cross(cell[rows, (axis + 1) % 3], cell[rows, (axis + 2) % 3])
@@ -91,7 +93,7 @@ def _heights(
     normal: Tensor,
     splitting: float,
 ) -> Tensor:
-    """(G,) extent of the atoms along the normal plus the gap that silences the images."""
+    """(G,) extent of the atoms along the normal plus the gap to the images."""
     row_of_graph = torch.cumsum(chosen, 0) - 1
     atoms = chosen[geometry.graph_index].nonzero()[:, 0]
     row = row_of_graph[geometry.graph_index[atoms]]
@@ -99,7 +101,7 @@ def _heights(
     empty = z.new_zeros(len(cell))
     extent = empty.scatter_reduce(0, row, z, "amax", include_self=False)
     extent = extent - empty.scatter_reduce(0, row, z, "amin", include_self=False)
-    # In-plane reciprocal vectors: the rows of the inverse's transpose with the normal as third.
+    # In-plane reciprocal vectors: rows of the inverse transpose of the cell with the unit normal.
     rows = torch.arange(len(cell), device=cell.device)
     closed = cell.clone()
     closed[rows, axis] = normal
@@ -109,12 +111,12 @@ def _heights(
 
 
 def shortest_vector(first: Tensor, second: Tensor) -> Tensor:
-    """(G,) length of the shortest vector of each plane lattice, by Gauss's reduction.
+    """(G,) length of the shortest vector of each two-dimensional lattice, by Gauss reduction.
 
     Parameters
     ----------
     first, second : Tensor
-        (G, 3), bases however skewed.
+        (G, 3) basis vectors, which can be skewed.
     """
     for _ in range(GAUSS_STEPS):
         shorter = first.square().sum(1) <= second.square().sum(1)
@@ -129,11 +131,11 @@ def shortest_vector(first: Tensor, second: Tensor) -> Tensor:
 
 
 class ReciprocalSpace:
-    """Structure factors on the k vectors of the chosen graphs, batched without a loop.
+    """Structure factors of the selected graphs, computed in one batch.
 
     exp(i k.r) factorizes over the three fractional coordinates, so that a structure factor is a
-    matrix product instead of a sine and cosine for each atom and each k. The waves with n3 >= 0 are
-    kept; those with n3 > 0 stand for their mirror images too.
+    matrix product instead of a sine and cosine for each atom and k vector. Only the k vectors with
+    n3 >= 0 are included; those with n3 > 0 also represent their inverses -k.
 
     Parameters
     ----------
@@ -142,11 +144,11 @@ class ReciprocalSpace:
     chosen : Tensor
         (n_graphs,) of bool.
     cutoff : float
-        |k| up to which crystals are complete, 1/A.
+        |k| up to which the sum is complete for crystals, 1/A.
     dtype : torch.dtype
-        Of the phases.
+        dtype of the phases.
     kept : KeptWaves, optional
-        Where the waves of resting cells are kept from one call to the next.
+        Cache of the k vectors of constant cells.
     """
 
     def __init__(
@@ -184,22 +186,22 @@ class ReciprocalSpace:
             self._column = atoms[self._atoms] - geometry.ptr[graph]
 
     def _padded(self, values: Tensor) -> Tensor:
-        """(n_chosen_atoms, c) -> (G, n_max, c), zeros where a graph has fewer atoms."""
+        """(n_chosen_atoms, c) -> (G, n_max, c), padded with zeros."""
         if self._full:
             return values.unflatten(0, self._shape)
         empty = values.new_zeros((*self._shape, values.shape[1]))
         return empty.index_put((self._row, self._column), values)
 
     def _fractional_coordinates(self, geometry: Geometry, inverse: Tensor) -> Tensor:
-        """(G, n_max, 3)."""
+        """(G, n_max, 3) fractional coordinates, wrapped into the cell."""
         positions = geometry.positions[self._atoms]
         fractional = torch.einsum("ia,iab->ib", positions, inverse[self._row])
-        # Whole cells change no phase; without them float32 keeps its digits.
+        # Lattice translations do not change the phases. Removing them preserves float32 precision.
         return self._padded(fractional - fractional.detach().floor()).to(self.dtype)
 
     @cached_property
     def waves(self) -> Tensor:
-        """(G, K, 3) k = 2 pi C^-1 n in 1/A: k.r = 2 pi n.s for the fractional coordinates s."""
+        """(G, K, 3) k = 2 pi C^-1 n in 1/A, so that k.r = 2 pi n.s for fractional coordinates s."""
         grid = self._waves.numbers.all
         return 2 * math.pi * torch.einsum("kb,gab->gka", grid, self._inverse)
 
@@ -207,12 +209,12 @@ class ReciprocalSpace:
         r"""S(k) = sum_i [q_i + i k.mu_i - (1/3) sum_m R_2m(k) Q_i,2m] exp(i k.r_i), (G, K) complex.
 
         The Fourier transform of a unit multipole is :math:`(-i)^l R_{lm}(k) / (2l - 1)!!` times the
-        Gaussian factor, which the weights carry.
+        Gaussian factor, which is part of the weights.
         """
         moments = self._padded(density.moments[self._atoms].to(self.dtype))
         channels = moments.shape[2]
         lines, planes = phases(self._fractional, self._numbers)
-        # (G, n, c k1): the moments ride on the lines, the planes are shared by all of them.
+        # (G, n, c k1): only the phases of the first axis are multiplied with the moments.
         lines = (moments[..., None] * lines[:, :, None, :]).flatten(2)
         sums = (lines.mT @ planes).unflatten(1, (channels, -1)).flatten(2)
         sums = sums.mT  # (G, K, c)
@@ -226,7 +228,7 @@ class ReciprocalSpace:
         return factor
 
     def phases(self, waves: Tensor) -> Tensor:
-        """(G, n_max, K) exp(i k.r) for the numbers (K,) of some waves; 1 where padded."""
+        """(G, n_max, K) exp(i k.r) for k vectors with the indices (K,); 1 for padded atoms."""
         lines, planes = phases(self._fractional, self._numbers)
         return lines[:, :, waves // planes.shape[2]] * planes[:, :, waves % planes.shape[2]]
 
@@ -236,6 +238,6 @@ class ReciprocalSpace:
         return wave_energy(self._fractional, charges, self.weights(splitting), self._numbers)
 
     def weights(self, splitting: float) -> Tensor:
-        """(G, K) 2 pi exp(-eta^2 k^2) / V k^2, tapered, in 1/A; 0 for k = 0."""
+        """(G, K) 2 pi exp(-eta^2 k^2) / V k^2 times the window, in 1/A; 0 for k = 0."""
         decay = torch.exp(-(splitting**2) * self.squared) / self.squared
         return 2 * math.pi * self._window * decay / self.cells.volume[:, None]

@@ -1,4 +1,4 @@
-"""The exact Coulomb sum of open systems."""
+"""Exact Coulomb sum of open systems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_energy(density: ChargeDensity, geometry: Geometry) -> Tensor:
     Returns
     -------
     Tensor
-        (n_graphs,) in eV, float64; 0 for graphs that are not open.
+        (n_graphs,) energies in eV, float64; 0 for graphs that are not open.
     """
     if not bool(geometry.open_graphs.any()):
         return geometry.positions.new_zeros(geometry.num_graphs)
@@ -33,8 +33,8 @@ def open_energy(density: ChargeDensity, geometry: Geometry) -> Tensor:
 def open_interaction(probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
     """Energy of one density in the potential of another on the same atoms, in eV.
 
-    The potential of an atom's own multipoles is left out.
-    Twice :func:`open_energy` where both are the same.
+    The potential of an atom at its own position is excluded. For identical densities the result is
+    twice :func:`open_energy`.
     """
     first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
     pair = _interaction(probe, source, geometry, first, second)
@@ -45,8 +45,8 @@ def open_interaction(probe: ChargeDensity, source: ChargeDensity, geometry: Geom
 def _interaction(
     probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, first: Tensor, second: Tensor
 ) -> Tensor:
-    """(p,) of the probe at the first atoms with the source at the second ones."""
-    # Differences are taken in the geometry's own precision before they are cast.
+    """(p,) interactions of the probe at the first atoms with the source at the second atoms."""
+    # Differences are computed in the precision of the geometry to avoid cancellation.
     vector = geometry.positions[first] - geometry.positions[second]
     vector = vector.to(source.moments.dtype)
     variance = probe.width[first] ** 2 + source.width[second] ** 2

@@ -1,13 +1,13 @@
-r"""The real-space sum of charges, with its first and second derivatives written out.
+r"""Real-space sum of charges with analytical first and second derivatives.
 
 .. math:: E = \sum_{i<j} q_i q_j\, u(r_{ij}), \qquad
           u(r) = \frac{\mathrm{erfc}(r / 2\eta) - \mathrm{erfc}(r / \sqrt{2 s^2})}{r}\, w(r)
 
-with the window w of :func:`muse_lr.math.switching.switch_off`; for points the second erfc is
-absent. With :math:`f_1 = u' / r` and :math:`f_2 = (u'' - u' / r) / r^2`, the gradient by the
-distance vector is :math:`f_1 d` and the second derivative :math:`f_1 1 + f_2 d d^T`. Energies,
-forces, stress and the gradients of a loss of them take these; what is differentiated once more is
-plain torch, so that any order is right.
+with the window w of :func:`muse_lr.math.switching.switch_off`. For point charges there is no second
+erfc. With :math:`f_1 = u' / r` and :math:`f_2 = (u'' - u' / r) / r^2`, the gradient with respect to
+the distance vector d is :math:`f_1 d` and the second derivative is :math:`f_1 1 + f_2 d d^T`. These
+expressions are used for energies, forces, stress and the gradients of losses. Higher derivatives
+use plain torch, so that derivatives of any order are correct.
 """
 
 from __future__ import annotations
@@ -32,28 +32,29 @@ from muse_lr.structures.neighbor_tables import ImageTable
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs within the cutoff, each once; of an atom and its own image both halves.
+    """Pairs within the cutoff, each once.
 
-    The pairs are the last dimension everywhere: over three columns every operation is slower.
+    Pairs of an atom and its own image occur twice, with a weight of 1/2. The pairs are always the
+    last dimension, because operations on rows of three elements are slower.
 
     Attributes
     ----------
     first, second : Tensor
-        (p,) atoms.
+        (p,) indices of the atoms.
     images : ImageTable
-        Lattice shifts.
+        Distinct lattice shifts.
     image : Tensor
-        (p,) row of the shift of the second atom in ``images``.
+        (p,) row of ``images`` with the lattice shift of the second atom.
     vectors : Tensor
-        (3, p) from the first atom to the second's image, A, without a graph of their own.
+        (3, p) from the first atom to the image of the second, A; detached.
     weight : Tensor or None
-        (p,) 1/2 where both atoms are the same, else 1; None if they never are.
+        (p,) 1/2 if both atoms are the same and 1 otherwise; None if all weights are 1.
     variance : Tensor or float
         (p,) s^2 in A^2, or one number.
     graph : Tensor or None
         (p,) graph of each pair; None if there is one graph.
     splitting, cutoff : float
-        A.
+        Splitting eta and cutoff, A.
     """
 
     first: Tensor
@@ -68,29 +69,29 @@ class Pairs:
     cutoff: float
 
     def image_vectors(self, cell: Tensor) -> Tensor:
-        """(3, p) shift vectors in (n_graphs, 3, 3) cells, A."""
+        """(3, p) shift vectors in A for cells of shape (n_graphs, 3, 3)."""
         return select(self.images.vectors(cell).T, self.image)
 
     def pull_to_cells(self, slopes: Tensor, n_graphs: int) -> Tensor:
-        """(n_graphs, 3, 3) derivative by the cells from (3, p) derivatives by the vectors."""
+        """Backpropagate (3, p) gradients of the vectors to (n_graphs, 3, 3) cells."""
         rows = slopes.new_zeros((3, len(self.images.shifts))).index_add_(1, self.image, slopes)
         return self.images.pull_to_cells(rows.T, n_graphs)
 
     def pull_to_atoms(self, slopes: Tensor, n_atoms: int) -> Tensor:
-        """(n_atoms, 3) derivative by the positions from (3, p) derivatives by the vectors."""
-        # With alpha = -1 index_add is ten times slower.
+        """Backpropagate (3, p) gradients of the vectors to (n_atoms, 3) positions."""
+        # index_add with alpha = -1 is ten times slower.
         out = slopes.new_zeros((3, n_atoms)).index_add_(1, self.first, slopes).neg_()
         return out.index_add_(1, self.second, slopes).T.contiguous()
 
     def sum_graphs(self, values: Tensor, n_graphs: int) -> Tensor:
-        """(p,) -> (n_graphs,) in float64."""
+        """Sum (p,) values over the pairs of each graph -> (n_graphs,) in float64."""
         if self.graph is None:
             return values.sum(dtype=torch.float64)[None]
         return sum_nodes(values, self.graph, n_graphs)
 
 
 def select(columns: Tensor, index: Tensor) -> Tensor:
-    """(3, n) -> (3, p), without a graph: row by row this is five times faster than at once."""
+    """(3, n) -> (3, p), detached. A loop over rows is five times faster than one operation."""
     columns = columns.detach().contiguous()
     out = columns.new_empty((len(columns), len(index)))
     for row, values in zip(columns, out, strict=True):
@@ -107,7 +108,7 @@ def find_pairs(
     splitting: float,
     cutoff: float,
 ) -> Pairs:
-    """The pairs of the chosen graphs within ``cutoff``, from the edges of the geometry."""
+    """Pairs of the selected graphs within ``cutoff``, from the edges of the geometry."""
     tables = geometry.tables
     half, images = tables.half, tables.images
     first, second, image, graph = half.first, half.second, half.image, half.graph
@@ -134,15 +135,15 @@ def find_pairs(
 
 
 def pair_energy(pairs: Pairs, charges: Tensor, geometry: Geometry) -> Tensor:
-    """(n_graphs,) energies in e^2/A, differentiable in positions, cells and charges."""
-    # Views: of leaves torch does not tell whether their derivative is wanted.
+    """(n_graphs,) energies in e^2/A, differentiable with respect to all inputs."""
+    # Views, because torch cannot report whether the gradient of a leaf tensor is needed.
     inputs = (value.view_as(value) for value in (geometry.positions, geometry.cell, charges))
     energy: Tensor = _PairEnergy.apply(*inputs, pairs, geometry)
     return energy
 
 
 def plain_energy(positions: Tensor, cell: Tensor, charges: Tensor, pairs: Pairs) -> Tensor:
-    """(n_graphs,) the same energy in plain torch."""
+    """(n_graphs,) energies as in :func:`pair_energy`, in plain torch."""
     vectors = positions.index_select(0, pairs.second) - positions.index_select(0, pairs.first)
     vectors = vectors + pairs.images.vectors(cell).index_select(0, pairs.image)
     distance = torch.linalg.vector_norm(vectors, dim=1).to(charges.dtype)
@@ -155,7 +156,7 @@ def plain_energy(positions: Tensor, cell: Tensor, charges: Tensor, pairs: Pairs)
 
 
 class _PairEnergy(torch.autograd.Function):
-    """Energies; the gradient is computed beside them."""
+    """Energies, whose gradient is computed in the forward pass."""
 
     @staticmethod
     def forward(
@@ -196,7 +197,7 @@ class _PairEnergy(torch.autograd.Function):
 
 
 class _PairGradient(torch.autograd.Function):
-    """The gradient, already known, with its own derivative."""
+    """Gradient from the forward pass of the energy, with its own derivative."""
 
     @staticmethod
     def forward(
@@ -212,7 +213,7 @@ class _PairGradient(torch.autograd.Function):
         ctx.save_for_backward(positions, cell, charges)
         ctx.set_materialize_grads(False)
         by_positions, by_cell, by_charges = gradient
-        # Copies: an output may not be a tensor that is kept elsewhere.
+        # Copies, because autograd would attach a graph to the stored tensors.
         by_cell = None if by_cell is None else by_cell.clone()
         return by_positions.clone(), by_cell, by_charges.clone()
 
@@ -237,13 +238,13 @@ def _hessian_product(
     weights: tuple[Tensor | None, ...],
     wanted: list[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Second derivatives times (positions, cell, charges) weights, written out."""
+    """Analytical product of the second derivatives with weights of positions, cell and charges."""
     positions, cell, charges = inputs
     by_positions, by_cell, by_charges = weights
     vectors = pairs.vectors.to(charges.dtype)
     u, f1 = _weighted(pairs.weight, kernel.value, kernel.first)
     first, second = charges.index_select(0, pairs.first), charges.index_select(0, pairs.second)
-    # What the weights make of each vector, and of each product of charges.
+    # Changes of the vectors and of the products of charges along the direction of the weights.
     push = _push(pairs, by_positions, by_cell, charges.dtype)
     along = dot(push, vectors)
     moved = torch.zeros_like(along)
@@ -272,7 +273,7 @@ def _hessian_product(
 def _push(
     pairs: Pairs, by_positions: Tensor | None, by_cell: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """(3, p) change of the vectors when positions and cells change by the weights."""
+    """(3, p) changes of the vectors if positions and cells change by the weights."""
     push = torch.zeros_like(pairs.vectors)
     if by_positions is not None:
         columns = by_positions.T
@@ -283,5 +284,5 @@ def _push(
 
 
 def _weighted(weight: Tensor | None, *values: Tensor) -> tuple[Tensor, ...]:
-    """The kernel and its derivatives with the weight of each pair."""
+    """Multiply the kernel and its derivatives with the weight of each pair."""
     return values if weight is None else tuple(value * weight for value in values)

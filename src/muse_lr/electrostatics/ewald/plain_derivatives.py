@@ -1,4 +1,4 @@
-"""What the sums with written-out derivatives share."""
+"""Helper functions for autograd functions with analytical first and second derivatives."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def hessian_product(
     weights: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """Weights times the second derivatives, by the inputs that are wanted.
+    """Product of the second derivatives with weights.
 
-    With gradients enabled the result can be differentiated on.
+    If gradients are enabled, the result is differentiable.
 
     Parameters
     ----------
     energy : callable
-        Of the inputs; its elements are summed.
+        Function of the inputs that returns a tensor of energies, whose sum is differentiated.
     inputs : sequence of Tensor
     weights : sequence of Tensor or None
-        Of the gradient by each input; None for those that nothing depends on.
+        Weights of the gradient with respect to each input; None if the weight is zero.
     wanted : sequence of bool
-        By which inputs; None is returned for the others.
+        Whether the product is needed for each input. The result is None for the others.
     """
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Aliases: what an input itself depends on must not be differentiated twice.
+        # Aliases separate the inputs from their own graph, so that they are differentiated once.
         aliases = [value.view_as(value) if keep else value.detach() for value in inputs]
         for alias, each, weight in zip(aliases, wanted, weights, strict=True):
             if (each or weight is not None) and not alias.requires_grad:
@@ -52,10 +52,11 @@ def hessian_product(
 
 
 def wanted_inputs(ctx: Any, count: int) -> list[bool]:
-    """By which of the first inputs the backward pass that runs wants derivatives.
+    """Find which of the first inputs need gradients in the current backward pass.
 
-    A force loss wants none by the positions, although these require gradients. torch leaves out
-    whole nodes that are not wanted; a function with several inputs has to ask.
+    For example, the gradient of a force loss does not need gradients of the positions, although
+    the positions require gradients. torch only skips whole nodes of the graph, so that a function
+    with several inputs has to query this.
     """
     return [
         needed and _is_wanted(node)
@@ -68,6 +69,6 @@ def wanted_inputs(ctx: Any, count: int) -> list[bool]:
 def _is_wanted(node: Any) -> bool:
     try:
         wanted: bool = torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # torch cannot tell it of leaves
+    except RuntimeError:  # not available for leaf tensors
         return True
     return wanted

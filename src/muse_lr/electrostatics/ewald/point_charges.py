@@ -1,4 +1,4 @@
-r"""What the engines for charges share: everything of a lattice sum but the reciprocal part.
+r"""Base class of solvers for charges: all parts of the lattice sum except the reciprocal sum.
 
 The energy of Gaussian charges in a lattice, in e^2/A and with the conventions of
 :mod:`muse_lr.electrostatics.ewald.reference`, is
@@ -7,11 +7,11 @@ The energy of Gaussian charges in a lattice, in e^2/A and with the conventions o
    E = \sum_{i<j} q_i q_j \frac{\mathrm{erfc}(r / 2\eta) - \mathrm{erfc}(r / s_{ij})}{r}
        + E_\mathrm{rec} + E_\mathrm{boundary}, \qquad s_{ij}^2 = 2 (\sigma_i^2 + \sigma_j^2).
 
-E_rec is the textbook's for points of the same charges, :math:`\sum_{k \ne 0} (2 \pi / V k^2)
-\exp(-\eta^2 k^2) |S(k)|^2 - \sum q^2 / 2 \sqrt\pi \eta - 2 \pi Q^2 \eta^2 / V`, which is what the
-libraries compute. The widths therefore act in real space, and at k = 0 only: there
-:math:`E_\mathrm{boundary} = 2 \pi Q \sum q \sigma^2 / V` in crystals. In slabs the widths of k = 0
-cancel against those of the slab term, which is left as that of points,
+E_rec is the usual reciprocal energy of point charges, :math:`\sum_{k \ne 0} (2 \pi / V k^2)
+\exp(-\eta^2 k^2) |S(k)|^2 - \sum q^2 / 2 \sqrt\pi \eta - 2 \pi Q^2 \eta^2 / V`, as computed
+by other libraries. The widths therefore only enter the real-space sum and the term k = 0, which is
+:math:`E_\mathrm{boundary} = 2 \pi Q \sum q \sigma^2 / V` in crystals. In slabs, the widths in the
+term k = 0 cancel with those in the slab term, which becomes the one of point charges,
 :math:`(2 \pi / V)[M_z^2 - Q \sum q z^2 - Q^2 L^2 / 12]`.
 """
 
@@ -39,7 +39,7 @@ from muse_lr.units import COULOMB_CONSTANT
 
 @dataclass(frozen=True)
 class PointCharges:
-    """Charges of the chosen graphs in their lattices, in float64.
+    """Charges of the selected graphs and their lattices, in float64.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class PointCharges:
     positions : Tensor
         (n, 3) in A.
     row : Tensor
-        (n,) graph of each charge, 0 to G - 1, ascending.
+        (n,) graph of each charge, 0 to G - 1, in ascending order.
     counts : Tensor
-        (G,) charges of each graph.
+        (G,) number of charges of each graph.
     cell : Tensor
-        (G, 3, 3) in A; a slab's open vector is normal to it and holds the vacuum.
+        (G, 3, 3) in A. The open vector of a slab is normal to the slab and includes the vacuum.
     """
 
     charges: Tensor
@@ -72,15 +72,16 @@ class PointCharges:
 
 
 class PointChargeSolver(Solver):
-    """An engine that sums charges in reciprocal space; the rest is done here for all of them.
+    """Base class of solvers for charges that implement the reciprocal sum.
 
-    The rest is plain torch over all edges and graphs at once. It is switched off smoothly at the
-    cutoff and right to any order of derivative.
+    This class computes the real-space sum and the boundary terms in plain torch, for all graphs at
+    once. The real-space sum is switched off smoothly at the cutoff. Its derivatives of any order
+    are correct.
 
     Attributes
     ----------
     name : str
-        In the registry.
+        Name in the registry of solvers.
     """
 
     name: ClassVar[str]
@@ -91,13 +92,13 @@ class PointChargeSolver(Solver):
         super().__init__(widths, accuracy, cutoff)
         if accuracy < self.best_accuracy:
             raise InputError(
-                f"solver {self.name} delivers accuracies down to {self.best_accuracy:g}, not "
+                f"solver {self.name} supports accuracies down to {self.best_accuracy:g}, not "
                 f"{accuracy:g}: raise accuracy or set solver: reference"
             )
 
     @abstractmethod
     def reciprocal(self, system: PointCharges) -> Tensor:
-        """(G,) E_rec in e^2/A, with the self-energy and the background of points."""
+        """(G,) E_rec in e^2/A, including the self-energy and background of point charges."""
 
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
         """See :meth:`Solver.energy`.
@@ -105,12 +106,12 @@ class PointChargeSolver(Solver):
         Raises
         ------
         InputError
-            If there are dipoles or quadrupoles, which would be lost.
+            If the density has dipoles or quadrupoles.
         """
         if density.l_max > 0:
             raise InputError(
-                f"solver {self.name} sums charges only, the density has multipoles up to l = "
-                f"{density.l_max}: set solver: reference"
+                f"solver {self.name} supports charges only, but the density has multipoles up to "
+                f"l = {density.l_max}: set solver: reference"
             )
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
@@ -133,7 +134,7 @@ class PointChargeSolver(Solver):
 def point_charges(
     density: ChargeDensity, geometry: Geometry, chosen: Tensor, cells: LatticeCells
 ) -> tuple[PointCharges, Tensor]:
-    """The charges of the chosen graphs, and the (n,) width of each, A."""
+    """Charges of the selected graphs, and their (n,) widths in A."""
     charges, width, positions = density.charges, density.width, geometry.positions
     row, counts = geometry.graph_index, geometry.nodes_per_graph
     if len(cells.cell) < len(chosen):
@@ -145,13 +146,13 @@ def point_charges(
 
 
 def boundary_term(system: PointCharges, width: Tensor, cells: LatticeCells) -> Tensor:
-    """(G,) E_boundary in e^2/A: the Gaussians' background in crystals, the slab term in slabs.
+    """(G,) E_boundary in e^2/A: background of Gaussians in crystals, slab term in slabs.
 
     Parameters
     ----------
     system : PointCharges
     width : Tensor
-        (n,) of each charge, A.
+        (n,) width of each charge, A.
     cells : LatticeCells
     """
     total = system.sum(system.charges)

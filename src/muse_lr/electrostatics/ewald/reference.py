@@ -1,34 +1,37 @@
-r"""The reference solver: electrostatics of Gaussian multipoles in plain torch.
+r"""Reference solver for the electrostatics of Gaussian multipoles, in plain torch.
 
-All conventions of the sums, said once:
+This module defines the conventions of all solvers:
 
-- Two sites interact by :math:`k \hat L \hat L' \mathrm{erf}(r / \sqrt{2 s^2}) / r` with
+- The interaction of two sites is :math:`k \hat L \hat L' \mathrm{erf}(r / \sqrt{2 s^2}) / r` with
   :math:`s^2 = \sigma^2 + \sigma'^2` and the multipole operators of
-  :mod:`muse_lr.electrostatics.kernels`; l = 2 is in Racah normalization, Q_20 = sum q (3 z^2 - r^2)
-  / 2.
-- The energy of a site with itself is left out, that with its periodic images is not. The head's
-  ``self_interaction`` adds it: :math:`k q^2 / 2 \sqrt\pi \sigma` for a charge.
+  :mod:`muse_lr.electrostatics.kernels`. Moments with l = 2 use Racah normalization,
+  Q_20 = sum q (3 z^2 - r^2) / 2.
+- The energy excludes the interaction of a site with itself and includes the interaction with its
+  periodic images. The option ``self_interaction`` of the Coulomb head adds the former, which is
+  :math:`k q^2 / 2 \sqrt\pi \sigma` for a charge.
 - TTT: the boundary at infinity is conducting (no surface dipole term). A net charge Q is
-  neutralized by a uniform background: the term k = 0 of the Gaussian density is dropped,
+  neutralized by a uniform background. The term k = 0 of the Gaussian density is omitted,
   :math:`E_\mathrm{background} = -(2 \pi k / V) (Q^2 \eta^2 - Q \sum_i q_i \sigma_i^2)`, which for
-  points is the textbook's :math:`-2 \pi k Q^2 \eta^2 / V` and makes the energy independent of the
-  splitting :math:`\eta`.
-- TTF: no background; the waves along the normal act by the bare :math:`-2 \pi |z| / A`. Summed in
-  three dimensions with height L, they are set right by the slab term
+  point charges is the usual :math:`-2 \pi k Q^2 \eta^2 / V`. This term makes the energy independent
+  of the splitting :math:`\eta`.
+- TTF: there is no background. The interaction of the plane-averaged charges along the normal is
+  :math:`-2 \pi |z| / A`. The sum uses a three-dimensional lattice with height L and adds the slab
+  term
 
   .. math:: E_\mathrm{slab} = \frac{2 \pi k}{V} \Bigl[ M_z^2 - Q \sum_i \bigl(q_i z_i^2
             + 2 \mu_{i,z} z_i + \tfrac23 \Theta_{i,zz}\bigr) - Q^2 \frac{L^2}{12} - Q^2 \eta^2
             \Bigr]
 
-  (V. Ballenegger, A. Arnold, J. J. Cerda, J. Chem. Phys. 131, 094107 (2009), with the last term for
-  the smooth charges that the sum holds). Its energy does not depend on the vacuum of the cell, nor
-  on its open vector.
-- The dipole of a system is about the coordinate origin; of a charged system it moves with it.
+  (V. Ballenegger, A. Arnold, J. J. Cerda, J. Chem. Phys. 131, 094107 (2009); the last term accounts
+  for the Gaussian charges of the reciprocal sum). The energy does not depend on the vacuum of the
+  cell or on its open cell vector.
+- The dipole of a system is relative to the coordinate origin. The dipole of a charged system
+  depends on the origin.
 - Both sums are switched off smoothly at constant cutoffs, so the energy is continuous under
   strain and the same for equivalent cells.
 
-Any order of derivative in positions, moments and cell is right: all operations are plain torch, and
-the radial functions are entire.
+Derivatives of any order with respect to positions, moments and cell are correct, because all
+operations are plain torch and the radial functions are entire.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ from muse_lr.units import COULOMB_CONSTANT
 
 
 class ReferenceSolver(Solver):
-    """Ewald sum of crystals and slabs; a batch may mix both."""
+    """Ewald sum for batches of crystals and slabs."""
 
     boundaries: ClassVar[frozenset[PeriodicBoundary]] = frozenset({"TTF", "TTT"})
     l_max: ClassVar[int] = MAX_MULTIPOLE
@@ -79,8 +82,8 @@ class ReferenceSolver(Solver):
     ) -> Tensor:
         """Energy of one density in the potential of another on the same atoms, in eV.
 
-        An atom's own potential is left out, that of its images is not. Twice the energy where both
-        are the same.
+        The potential of an atom at its own position is excluded, that of its periodic images is
+        included. For identical densities the result is twice the energy.
         """
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
@@ -105,7 +108,7 @@ class ReferenceSolver(Solver):
     def _real_space(
         self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
     ) -> Tensor:
-        """(n_graphs,) sum over edges of the interaction minus that of the smooth charges."""
+        """(n_graphs,) real-space sum: interactions minus those of Gaussians of the splitting."""
         if probe is source and source.l_max == 0:
             options = self.widths, self.ewald.splitting, self.ewald.cutoff
             found = find_pairs(source, geometry, chosen, *options)
@@ -113,7 +116,8 @@ class ReferenceSolver(Solver):
         sender, receiver = geometry.edge_index
         near = geometry.edge_lengths < self.ewald.cutoff
         near = near & chosen[geometry.graph_index[receiver]]
-        if probe is source:  # the list has each pair twice, and so have atoms and their own images
+        # The list contains each pair twice, including the pairs of an atom and its own images.
+        if probe is source:
             near = near & (sender <= receiver)
         pairs = near.nonzero()[:, 0]
         sender, receiver = sender[pairs], receiver[pairs]
@@ -177,7 +181,7 @@ class ReferenceSolver(Solver):
         chosen: Tensor,
         cells: LatticeCells,
     ) -> Tensor:
-        """(G,) of crystals, in e^2/A."""
+        """(G,) background term of crystals, in e^2/A."""
         charge, spread = self._charge_and_spread(source, geometry, chosen)
         other, other_spread = charge, spread
         if probe is not source:
@@ -204,7 +208,7 @@ class ReferenceSolver(Solver):
         chosen: Tensor,
         cells: LatticeCells,
     ) -> Tensor:
-        """(G,) of slabs, in e^2/A."""
+        """(G,) slab term, in e^2/A."""
         charge, dipole, second = self._normal_moments(source, geometry, chosen, cells)
         other = (charge, dipole, second)
         if probe is not source:
@@ -217,7 +221,7 @@ class ReferenceSolver(Solver):
     def _normal_moments(
         self, density: ChargeDensity, geometry: Geometry, chosen: Tensor, cells: LatticeCells
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(G,) charge, dipole and second moment along the normal, e, e A and e A^2."""
+        """(G,) charge, dipole and second moment along the normal, in e, e A and e A^2."""
         moments = to_cartesian(density.moments.double())
         row = (torch.cumsum(chosen, 0) - 1)[geometry.graph_index].clamp(min=0)
         normal = cells.normal[row]

@@ -1,18 +1,18 @@
-r"""Reciprocal sums of charges, with their first and second derivatives written out.
+r"""Reciprocal sums of charges with analytical first and second derivatives.
 
 .. math:: E = \sum_k w_k |S(k)|^2, \qquad S(k) = \sum_i q_i X_i U_i, \quad
           X = e^{2 \pi i n_1 s_1}, \; U = e^{2 \pi i (n_2 s_2 + n_3 s_3)}
 
-for the fractional coordinates s, so that every sum over atoms or waves is a matrix product. With
-T = 2 w S*, the potential of an atom is :math:`\phi = \mathrm{Re} \sum_k T X U`, the derivative by
-its coordinates :math:`-2 \pi q D` with :math:`D_c = \mathrm{Im} \sum_k n_c T X U`. When coordinates
-and charges move by a and b, S moves by
-:math:`S' = \sum_i [b + 2 \pi i q \, (a \cdot n)] X U`, and with T' = 2 w S'*,
+where s are the fractional coordinates. Every sum over atoms or k vectors is a matrix product. With
+T = 2 w S*, the potential at an atom is :math:`\phi = \mathrm{Re} \sum_k T X U`. The derivative with
+respect to its coordinates is :math:`-2 \pi q D` with :math:`D_c = \mathrm{Im} \sum_k n_c T X U`. If
+the coordinates and charges change by a and b, S changes by
+:math:`S' = \sum_i [b + 2 \pi i q \, (a \cdot n)] X U`. With T' = 2 w S'*, the derivatives become
 
 .. math:: \phi \to \phi[T'] - 2 \pi \, a \cdot D, \qquad
           -2 \pi q D_c \to -2 \pi \Bigl( b D_c + q D_c[T'] + 2 \pi q \sum_d M_{cd} a_d \Bigr)
 
-with :math:`M_{cd} = \mathrm{Re} \sum_k n_c n_d T X U`. Further derivatives are plain torch.
+with :math:`M_{cd} = \mathrm{Re} \sum_k n_c n_d T X U`. Higher derivatives use plain torch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 from muse_lr.electrostatics.ewald.plain_derivatives import hessian_product, wanted_inputs
 from muse_lr.electrostatics.ewald.waves import WaveNumbers, phases
 
-#: fractional coordinates (G, n, 3), charges (G, n), weights (G, K)
+#: Fractional coordinates (G, n, 3), charges (G, n) and weights (G, K).
 Inputs = tuple[Tensor, Tensor, Tensor]
 
 
@@ -42,12 +42,12 @@ def wave_energy(
     fractional : Tensor
         (G, n, 3) fractional coordinates.
     charges : Tensor
-        (G, n) in e; 0 where a graph has fewer atoms.
+        (G, n) in e; 0 for padded atoms.
     weights : Tensor
-        (G, K), float64: the sum over waves is.
+        (G, K), float64. The sum over k vectors is in float64.
     numbers : WaveNumbers
     """
-    # Views: of leaves torch does not tell whether their derivative is wanted.
+    # Views, because torch cannot report whether the gradient of a leaf tensor is needed.
     inputs = (value.view_as(value) for value in (fractional, charges, weights))
     energy: Tensor = _WaveEnergy.apply(*inputs, numbers)
     return energy
@@ -56,7 +56,7 @@ def wave_energy(
 def plain_energy(
     fractional: Tensor, charges: Tensor, weights: Tensor, numbers: WaveNumbers
 ) -> Tensor:
-    """(G,) the same energies in plain torch."""
+    """(G,) energies as in :func:`wave_energy`, in plain torch."""
     x, u = phases(fractional, numbers)
     factor = (charges[..., None] * x).mT @ u
     power = factor.real.square() + factor.imag.square()
@@ -65,16 +65,16 @@ def plain_energy(
 
 @dataclass(frozen=True)
 class _Sums:
-    """What the first derivatives leave for the second ones.
+    """Results of the first derivatives that the second derivatives reuse.
 
     Attributes
     ----------
     x, u : Tensor
-        The phases, (G, n, k1) and (G, n, k23).
+        Phases X and U, (G, n, k1) and (G, n, k23).
     pull : Tensor
-        T (G, k1, k23).
+        (G, k1, k23) T.
     lines : Tensor
-        (G, n, 3, k1) T X U times 1, n_2 and n_3, summed over n_2 and n_3.
+        (G, n, 3, k1) sums of T X U times 1, n_2 and n_3 over n_2 and n_3.
     potential : Tensor
         (G, n) phi.
     slopes : Tensor
@@ -90,7 +90,7 @@ class _Sums:
 
 
 def _sums(x: Tensor, u: Tensor, pull: Tensor, numbers: WaveNumbers) -> _Sums:
-    """The sums over all waves at each atom."""
+    """Sums over all k vectors at each atom."""
     lines = _lines(x, u, [pull, *(n * pull for n in numbers.pairs.unbind(1))])
     turned = lines.imag
     slopes = torch.cat([turned[:, :, :1] @ numbers.first, turned[:, :, 1:].sum(3)], 2)
@@ -98,17 +98,17 @@ def _sums(x: Tensor, u: Tensor, pull: Tensor, numbers: WaveNumbers) -> _Sums:
 
 
 def _lines(x: Tensor, u: Tensor, pulls: list[Tensor]) -> Tensor:
-    """(G, n, c, k1) c sums over n_2 and n_3.
+    """(G, n, c, k1) sums over n_2 and n_3 for each of c tensors in ``pulls``.
 
-    Of the two axes of the waves the longer one is summed by the matrix product, and nothing of the
-    size of all atoms and pairs is written.
+    The matrix product sums over the longer axis k23, so that no tensor with the size of all atoms
+    times all k vectors is created.
     """
     sums = u @ torch.stack(pulls, 1).flatten(1, 2).mT
     return sums.unflatten(2, (len(pulls), -1)) * x[:, :, None]
 
 
 class _WaveEnergy(torch.autograd.Function):
-    """Energies; the gradient is computed beside them."""
+    """Energies, whose gradient is computed in the forward pass."""
 
     @staticmethod
     def forward(
@@ -138,7 +138,7 @@ class _WaveEnergy(torch.autograd.Function):
 
 
 class _WaveGradient(torch.autograd.Function):
-    """The gradient, already known, with its own derivative."""
+    """Gradient from the forward pass of the energy, with its own derivative."""
 
     @staticmethod
     def forward(
@@ -154,7 +154,7 @@ class _WaveGradient(torch.autograd.Function):
         ctx.save_for_backward(fractional, charges, weights)
         ctx.set_materialize_grads(False)
         slopes, potential, power = gradient
-        # Copies: an output may not be a tensor that is kept elsewhere.
+        # Copies, because autograd would attach a graph to the stored tensors.
         return slopes.clone(), potential.clone(), None if power is None else power.clone()
 
     @staticmethod
@@ -178,7 +178,7 @@ def _hessian_product(
     along: tuple[Tensor | None, ...],
     by_coordinates: bool,
 ) -> tuple[Tensor | None, Tensor]:
-    """The change of the gradient when coordinates and charges change ``along`` a direction."""
+    """Directional derivative of the gradient for changes ``along`` of coordinates and charges."""
     _, charges, weights = inputs
     moved = _pull(_moved_factor(charges, known, along[0], along[1], numbers), weights)
     turn = None if along[0] is None else 2 * math.pi * along[0]
@@ -203,7 +203,7 @@ def _moved_factor(
     along_charges: Tensor | None,
     numbers: WaveNumbers,
 ) -> Tensor:
-    """S' (G, k1, k23)."""
+    """(G, k1, k23) S'."""
     zero = torch.zeros_like(charges)
     change = zero if along_charges is None else along_charges
     if along_coordinates is None:
@@ -218,7 +218,7 @@ def _moved_factor(
 
 
 def _second_moments(known: _Sums, numbers: WaveNumbers) -> Tensor:
-    """M (G, n, 3, 3)."""
+    """(G, n, 3, 3) M."""
     n2, n3 = numbers.pairs.unbind(1)
     mixed = known.lines.real[:, :, 1:] @ numbers.first
     m12, m13 = mixed.unbind(2)

@@ -1,4 +1,4 @@
-"""The waves of a lattice, and the phases of atoms on them."""
+"""k vectors of a lattice and the phases of the atoms."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from muse_lr.electrostatics.base import RECIPROCAL_TAPER
 from muse_lr.math.switching import switch_off
 
-#: |k| of slabs reaches this much further, so that their energy does not feel L.
+#: Factor for the reciprocal cutoff of slabs, which makes their energy independent of L.
 SLAB_RECIPROCAL = 1.3
 
 
 @dataclass(frozen=True)
 class WaveNumbers:
-    """The integers (n_1, n_2, n_3) of K = k1 k23 waves: each n_1 with each pair (n_2, n_3).
+    """Integers (n_1, n_2, n_3) of K = k1 k23 k vectors: all n_1 with all pairs (n_2, n_3).
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class WaveNumbers:
     pairs : Tensor
         (k23, 2) n_2 and n_3.
     highest : tuple of int
-        Largest of each; n_3 is never negative.
+        Largest n_1, n_2 and n_3. The smallest n_3 is 0.
     """
 
     first: Tensor
@@ -35,21 +35,21 @@ class WaveNumbers:
 
     @property
     def all(self) -> Tensor:
-        """(K, 3)."""
+        """(K, 3) integers of all k vectors."""
         first = self.first.repeat_interleave(len(self.pairs))
         return torch.cat([first[:, None], self.pairs.repeat(len(self.first), 1)], 1)
 
     def keep(self, pairs: Tensor) -> WaveNumbers:
-        """Only some pairs, (k23,) of bool."""
+        """Select pairs with a mask (k23,) of bool."""
         return WaveNumbers(self.first, self.pairs[pairs], self.highest)
 
     def to(self, dtype: torch.dtype) -> WaveNumbers:
-        """In another precision."""
+        """Convert to another dtype."""
         return WaveNumbers(self.first.to(dtype), self.pairs.to(dtype), self.highest)
 
 
 def wave_numbers(highest: tuple[int, int, int], like: Tensor) -> WaveNumbers:
-    """All up to the highest, in the precision and on the device of a tensor."""
+    """All integers up to ``highest``, with the dtype and device of ``like``."""
     lowest = (-highest[0], -highest[1], 0)
     first, second, third = (
         torch.arange(low, high + 1, device=like.device, dtype=like.dtype)
@@ -59,7 +59,7 @@ def wave_numbers(highest: tuple[int, int, int], like: Tensor) -> WaveNumbers:
 
 
 def phases(fractional: Tensor, numbers: WaveNumbers) -> tuple[Tensor, Tensor]:
-    """X (G, n, k1) and U (G, n, k23)."""
+    """Phases X (G, n, k1) of the first axis and U (G, n, k23) of the other two."""
     angle = 2 * math.pi * fractional
     powers = _powers(torch.polar(torch.ones_like(angle), angle), max(numbers.highest))
     x, y = (_two_sided(powers[:, :, axis], numbers.highest[axis]) for axis in (0, 1))
@@ -69,9 +69,9 @@ def phases(fractional: Tensor, numbers: WaveNumbers) -> tuple[Tensor, Tensor]:
 
 
 def _powers(units: Tensor, highest: int) -> Tensor:
-    """(G, n, 3) -> (G, n, 3, 1 + highest) powers from 0 on.
+    """(G, n, 3) -> (G, n, 3, 1 + highest) powers, starting from 0.
 
-    Products double the powers in each step: a sine for each wave costs five times as much.
+    Each product doubles the number of powers. This is five times faster than a sine for each power.
     """
     powers = units[..., None]
     while powers.shape[3] < highest:
@@ -80,13 +80,13 @@ def _powers(units: Tensor, highest: int) -> Tensor:
 
 
 def _two_sided(powers: Tensor, highest: int) -> Tensor:
-    """(G, n, k) -> (G, n, 2 highest + 1): the powers from -highest on."""
+    """(G, n, k) -> (G, n, 2 highest + 1) powers from -highest to highest."""
     upper = powers[..., : highest + 1]
     return torch.cat([upper[..., 1:].conj().flip(2), upper], 2)
 
 
 def _squared_waves(grid: Tensor, inverse: Tensor) -> Tensor:
-    """(G, K) k^2 in 1/A^2 of the integers (K, 3): a quadratic form of them."""
+    """(G, K) k^2 in 1/A^2 as a quadratic form of the integers (K, 3)."""
     metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
     n1, n2, n3 = grid.unbind(1)
     products = torch.stack([n1 * n1, n2 * n2, n3 * n3, 2 * n1 * n2, 2 * n1 * n3, 2 * n2 * n3])
@@ -96,16 +96,16 @@ def _squared_waves(grid: Tensor, inverse: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Waves:
-    """The waves that are summed over.
+    """k vectors of the reciprocal sum.
 
     Attributes
     ----------
     numbers : WaveNumbers
-        In float64.
+        Integers of the k vectors, in float64.
     squared : Tensor
-        (G, K) k^2 in 1/A^2, 1 for k = 0.
+        (G, K) k^2 in 1/A^2; set to 1 for k = 0.
     window : Tensor
-        (G, K) the taper of the cutoff; 0 for k = 0, doubled for waves that stand for two.
+        (G, K) window of the cutoff; 0 for k = 0, doubled for vectors that also represent -k.
     """
 
     numbers: WaveNumbers
@@ -114,18 +114,18 @@ class Waves:
 
 
 def lattice_waves(cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
-    """All within the cutoff of some graph, and what completes the lines along the first axis.
+    """k vectors within the cutoff of any graph, completed to full lines along the first axis.
 
-    Of each wave and its mirror image one is kept.
+    Only one of k and -k is included.
 
     Parameters
     ----------
     cell, inverse : Tensor
         (G, 3, 3) cells in A, and their inverses.
     slab : Tensor
-        (G,) of bool.
+        (G,) of bool: graphs that are slabs.
     cutoff : float
-        |k| up to which crystals are complete, 1/A.
+        |k| up to which the sum is complete for crystals, 1/A.
     """
     reach = torch.where(slab, SLAB_RECIPROCAL * cutoff, cutoff)[:, None]
     outer = RECIPROCAL_TAPER * reach
@@ -145,14 +145,14 @@ def lattice_waves(cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) ->
 
 
 class KeptWaves:
-    """The waves of the last cells, for as long as these rest, as in dynamics of constant volume."""
+    """Cache of the k vectors of the last cells, for example in dynamics at constant volume."""
 
     def __init__(self) -> None:
         self._last: tuple[Tensor, Tensor, float, Waves] | None = None
 
     def find(self, cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
-        """:func:`lattice_waves`, of which those of cells without gradients are kept."""
-        # What is made in inference mode could not be used outside of it.
+        """Call :func:`lattice_waves` and cache the result for cells without gradients."""
+        # Tensors created in inference mode cannot be used outside of it.
         if inverse.requires_grad or torch.is_inference_mode_enabled():
             return lattice_waves(cell, slab, inverse, cutoff)
         if self._last is not None:

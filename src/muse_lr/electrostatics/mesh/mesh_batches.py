@@ -1,4 +1,4 @@
-"""Graphs whose meshes are of equal size, summed together."""
+"""Batching of graphs with equal mesh sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from muse_lr.electrostatics.mesh.mesh import MeshError, mesh_sizes, mesh_spacing
 
 
 class BatchedMesh(Protocol):
-    """A mesh solver that can sum graphs of one mesh size at once."""
+    """A mesh solver that processes graphs with equal mesh sizes in one batch."""
 
     accuracy: float
     ewald: EwaldParameters
@@ -24,11 +24,11 @@ class BatchedMesh(Protocol):
     def mesh_error(self) -> MeshError: ...
 
     def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
-        """(g,) energies of the graphs, which share the size of the mesh, in e^2/A."""
+        """(g,) energies in e^2/A of graphs with the same mesh size."""
 
 
 def sum_by_mesh(solver: BatchedMesh, system: PointCharges) -> Tensor:
-    """(G,) energies; graphs with meshes of equal size in one batch, sizes one after the other."""
+    """(G,) energies in e^2/A, with one batch for each mesh size."""
     spacings = mesh_spacings(
         solver.mesh_error, solver.accuracy, solver.ewald.splitting, system.volume, system.counts
     )

@@ -1,11 +1,12 @@
-r"""Sums over the waves of a mesh, with their gradient written out.
+r"""Reciprocal sums on a mesh, with analytical gradients.
 
 .. math:: E = \sum_k w_k |\hat q(k)|^2, \qquad \frac{\partial E}{\partial q(m)} = \phi(m)
           = \sum_k 2 w_k \hat q(k) e^{-2 \pi i k m / n}
 
-over half of the waves, the other half being counted by w. The map from q to the potential is linear
-and its own transpose, so that all higher derivatives are the same map again. (The derivative of a
-real transform in torch is a complex one of the full mesh, four times as much work.)
+The sum runs over one half of the k vectors, and w includes the other half. The map from q to the
+potential is linear and symmetric, so that all higher derivatives use the same map. The derivative
+of a real transform in torch would be a complex transform of the full mesh, which is four times as
+expensive.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ AXES = (1, 2, 3)
 
 
 def mesh_energy(mesh: Tensor, weights: Tensor) -> Tensor:
-    """(g,) energies.
+    """(g,) sums of w |q(k)|^2, differentiable to any order.
 
     Parameters
     ----------
     mesh : Tensor
-        (g, n1, n2, n3) charges.
+        (g, n1, n2, n3) charges on the mesh.
     weights : Tensor
-        (g, n1, n2, n3 // 2 + 1) w, twice that of a wave where its mirror image is left out.
+        (g, n1, n2, n3 // 2 + 1) weights w, doubled for k vectors that also represent -k.
     """
     energy: Tensor = _MeshEnergy.apply(mesh, weights)
     return energy
@@ -56,7 +57,7 @@ class _MeshEnergy(torch.autograd.Function):
 
 
 class _Convolution(torch.autograd.Function):
-    """The potential of the charges on a mesh."""
+    """Potential of charges on a mesh."""
 
     @staticmethod
     def forward(ctx: Any, mesh: Tensor, weights: Tensor) -> Tensor:
@@ -81,7 +82,11 @@ def _product(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _inverse(factor: Tensor, weights: Tensor, mesh: Tensor) -> Tensor:
-    """Back to the mesh with 2 w; the inverse transform counts mirror images itself."""
+    """Inverse transform with the weights 2 w.
+
+    The real inverse transform itself includes the vectors -k, so that weights that already include
+    them are not doubled again.
+    """
     size = mesh.shape[1:]
     share = weights.new_full((factor.shape[3],), 1.0)
     share[0] = 2

@@ -1,16 +1,16 @@
 r"""Smooth particle-mesh Ewald in plain torch, for large crystals and slabs.
 
-Charges are spread with B-splines of order p onto a mesh, transformed, and the sum is taken over
-the mesh's waves, as in the reference solver,
+B-splines of order p assign the charges to a mesh. The reciprocal sum is that of the reference
+solver, with structure factors from a Fourier transform of the mesh,
 
 .. math::
    E_\mathrm{rec} = \sum_{k \ne 0} \frac{2 \pi}{V k^2} e^{-\eta^2 k^2} |S(k)|^2, \qquad
    S(k) \approx \prod_a \mathrm{sinc}(m_a / n_a)^{-p} \; \mathrm{FFT}[\sum_i q_i M_p]
 
-(U. Essmann et al., J. Chem. Phys. 103, 8577 (1995)). The energy is the sum itself, so that forces
-are its exact derivatives and the potential needs no second interpolation. A spline of order p has
-p - 2 continuous derivatives. At high accuracy the mesh of order 8 is two to four times coarser
-along each axis than that of order 5 or 6, which are faster at low accuracy.
+(U. Essmann et al., J. Chem. Phys. 103, 8577 (1995)). The energy is computed from
+this sum, so that forces are its exact derivatives and no second interpolation is needed. A spline
+of order p has p - 2 continuous derivatives. At high accuracy, the mesh of order 8 is two to four
+times coarser along each axis than those of order 5 and 6, which are faster at low accuracy.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from muse_lr.electrostatics.mesh.mesh_batches import sum_by_mesh
 from muse_lr.electrostatics.mesh.mesh_sums import mesh_energy
 from muse_lr.electrostatics.mesh.splines import spread
 
-#: The finest accuracy for which an order of the splines is the fastest, and its error: few points
-#: for each charge against a coarse mesh.
+#: Smallest accuracy for which each spline order is the fastest, and its mesh error. Low orders have
+#: fewer points per charge, high orders coarser meshes.
 MESHES = (
     (2e-3, MeshError(7.5e-4, 5)),
     (5e-6, MeshError(2.7e-4, 6)),
@@ -39,12 +39,13 @@ MESHES = (
 
 
 class PMESolver(PointChargeSolver):
-    """Smooth particle-mesh Ewald in plain torch, with B-splines of order five, six or eight.
+    """Smooth particle-mesh Ewald in plain torch, with B-splines of order 5, 6 or 8.
 
-    Graphs with meshes of equal size are summed in one batch, others one after the other; the size
-    follows from the graph alone, so that a graph alone and in a batch has the same energy. Where
-    the size changes with the cell the energy makes a step below the accuracy. Every derivative is
-    right to the accuracy of the mesh; those of fixed size are exact derivatives of the energy.
+    Graphs with equal mesh sizes are processed in one batch. The mesh size only depends on the graph
+    itself, so that the energy of a graph does not depend on the batch. Where the mesh size changes
+    with the cell, the energy has a step that is smaller than the accuracy. All derivatives are
+    correct within the accuracy of the mesh. At a constant mesh size they are exact derivatives of
+    the energy.
     """
 
     supported_derivatives: ClassVar[frozenset[Derivative]] = EVERY_DERIVATIVE
@@ -67,7 +68,7 @@ class PMESolver(PointChargeSolver):
         return energy - squares / (2 * math.sqrt(math.pi) * eta) - background
 
     def same_mesh(self, graphs: Tensor, size: tuple[int, int, int], system: PointCharges) -> Tensor:
-        """(g,) sums over k of the graphs, which share the size of the mesh."""
+        """(g,) sums over k, in e^2/A, of graphs with the same mesh size."""
         row, charges, positions = system.row, system.charges, system.positions
         if len(graphs) < len(system.cell):
             place = torch.full_like(system.counts, -1).index_copy(
@@ -87,8 +88,8 @@ class PMESolver(PointChargeSolver):
         return mesh_energy(mesh, weights) * 2 * math.pi / system.volume[graphs]
 
     def _weights(self, inverse: Tensor, size: tuple[int, int, int]) -> Tensor:
-        """:func:`wave_weights`; those of the last cells are kept for as long as these rest."""
-        # What is made in inference mode could not be used outside of it.
+        """Call :func:`wave_weights` and cache the result for constant cells."""
+        # Tensors created in inference mode cannot be used outside of it.
         if inverse.requires_grad or torch.is_inference_mode_enabled():
             return wave_weights(inverse, size, self.order, self.ewald.splitting)
         last = self._last
@@ -102,20 +103,25 @@ class PMESolver(PointChargeSolver):
 def wave_weights(
     inverse: Tensor, size: tuple[int, int, int], order: int, splitting: float
 ) -> Tensor:
-    """(g, n1, n2, n3 // 2 + 1) exp(-eta^2 k^2) / k^2 over the splines' power, mirror waves counted.
+    """Weights exp(-eta^2 k^2) / k^2 of the k vectors, divided by the power of the splines.
 
     Parameters
     ----------
     inverse : Tensor
-        (g, 3, 3) of the cells, 1/A.
+        (g, 3, 3) inverse cells, 1/A.
     size : tuple of int
-        Points of the mesh.
+        Mesh points along each cell vector.
     order : int
-        Of the splines.
+        Order of the splines.
     splitting : float
         eta in A.
+
+    Returns
+    -------
+    Tensor
+        (g, n1, n2, n3 // 2 + 1). Vectors k that also represent -k have twice the weight.
     """
-    # k^2 is quadratic in the integers (m1, m2, m3): few operations are of the size of the mesh.
+    # k^2 as a quadratic form of (m1, m2, m3) needs few operations with the size of the mesh.
     metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
     m1, m2, m3 = (
         frequencies(n, 1 / n, dtype=inverse.dtype, device=inverse.device)

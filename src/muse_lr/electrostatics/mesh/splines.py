@@ -1,7 +1,8 @@
-r"""B-splines on a mesh: charges are spread onto it, with the gradient written out.
+r"""Assignment of charges to a mesh with B-splines, with an analytical gradient.
 
-A charge at u in units of the mesh spacing gives :math:`q \prod_a M_p(u_a - m_a)` to the point m;
-a derivative by the mesh is gathered with the same weights, and with those of
+A charge at u in units of the mesh spacing contributes :math:`q \prod_a M_p(u_a - m_a)` to the mesh
+point m. The gradient with respect to charges and positions is interpolated from the mesh with the
+same weights and with their derivatives
 :math:`M_p'(x) = M_{p-1}(x) - M_{p-1}(x - 1)` (U. Essmann et al., J. Chem. Phys. 103, 8577 (1995)).
 """
 
@@ -22,7 +23,7 @@ def spread(
     size: tuple[int, int, int],
     order: int,
 ) -> Tensor:
-    """Charges on mesh points, differentiable to any order below that of the splines.
+    """Assign charges to mesh points. Derivatives exist up to an order below that of the splines.
 
     Parameters
     ----------
@@ -31,25 +32,25 @@ def spread(
     scaled : Tensor
         (n, 3) coordinates in units of the mesh spacing.
     row : Tensor
-        (n,) mesh of each charge.
+        (n,) index of the mesh of each charge.
     n_graphs : int
         Number of meshes.
     size : tuple of int
-        Points along each cell vector.
+        Mesh points along each cell vector.
     order : int
-        p of the splines, at least 3.
+        Order p of the splines, at least 3.
 
     Returns
     -------
     Tensor
-        (n_graphs, n1, n2, n3).
+        (n_graphs, n1, n2, n3) charges in e.
     """
     mesh: Tensor = _Spread.apply(charges, scaled, row, n_graphs, size, order)
     return mesh
 
 
 class _Spread(torch.autograd.Function):
-    """Gathers in the backward; where that is differentiated on, it is plain torch."""
+    """Assignment with an analytical gradient. Higher derivatives use plain torch."""
 
     @staticmethod
     def forward(
@@ -81,14 +82,14 @@ class _Spread(torch.autograd.Function):
         return (*gradient, None, None, None, None)
 
 
-# The charges are the last dimension everywhere: the splines' p points are too few for a fast inner
-# loop. The points of a charge are visited in p layers, so that p^3 numbers for each are never kept.
+# The charges are always the last dimension, because p spline points are too few for a fast inner
+# loop. The p^3 points of a charge are processed in p layers to limit the memory.
 
 
 def _points(
     below: Tensor, row: Tensor, size: tuple[int, int, int], order: int
 ) -> tuple[Tensor, Tensor]:
-    """(p^2, n) start of each line of points in the flat mesh, and (p, n) places on a line."""
+    """(p^2, n) start of each line of points in the flat mesh, and (p, n) positions on a line."""
     steps = torch.arange(1 - order, 1, device=row.device)[:, None]
     i, j, k = (
         torch.remainder(corner.long() + steps, limit)
@@ -106,7 +107,7 @@ def _put(
     n_graphs: int,
     size: tuple[int, int, int],
 ) -> Tensor:
-    """(n_graphs, n1, n2, n3) charges on the points."""
+    """(n_graphs, n1, n2, n3) charges on the mesh points."""
     a, b, c = weights
     shares = ((charges * a)[:, None] * b).flatten(0, 1)  # (p^2, n)
     mesh = charges.new_zeros(n_graphs * size[0] * size[1] * size[2])
@@ -118,7 +119,7 @@ def _put(
 def _gather(
     weight: Tensor, weights: Tensor, slopes: Tensor, planes: Tensor, lines: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(n,) mesh values at the charges and (n, 3) their slopes."""
+    """(n,) interpolated mesh values at the charges, and their (n, 3) gradients."""
     flat = weight.reshape(-1)
     a, b, c = weights
     slope_a, slope_b, slope_c = slopes
@@ -143,7 +144,7 @@ def _differentiable_gradient(
     options: tuple[int, tuple[int, int, int], int],
     weight: Tensor,
 ) -> tuple[Tensor | None, ...]:
-    """The gradient in plain torch, to be differentiated on."""
+    """Differentiable gradient in plain torch."""
     n_graphs, size, order = options
     aliases = charges.view_as(charges), scaled.view_as(scaled)
     below = scaled.detach().T.floor()
@@ -155,19 +156,19 @@ def _differentiable_gradient(
 
 
 def spline_weights(offset: Tensor, order: int) -> tuple[Tensor, Tensor]:
-    """M_p(t + p - 1 - j) for j = 0 .. p - 1, the weights of the p points up to the one below.
+    """Weights M_p(t + p - 1 - j), j = 0 .. p - 1, of p mesh points; the last one is below u.
 
     Parameters
     ----------
     offset : Tensor
-        (3, n) t in [0, 1), from the point below in units of the spacing.
+        (3, n) t in [0, 1), distance from the mesh point below u in units of the spacing.
     order : int
-        p, at least 3.
+        Order p, at least 3.
 
     Returns
     -------
     weights, slopes : Tensor
-        (3, p, n), and their derivatives by t; the weights sum to 1.
+        (3, p, n) weights, which sum to 1, and their derivatives with respect to t.
     """
     values = [1 - offset, offset]
     lower = values

@@ -1,10 +1,10 @@
-r"""The interactions of charges as matrices, for direct solves.
+r"""Interaction matrices of charges, for direct solvers.
 
 .. math:: E = \tfrac12 \sum_{ij} q_i A_{ij} q_j
 
 is the energy of :class:`~muse_lr.electrostatics.ewald.reference.ReferenceSolver` and of
-:func:`~muse_lr.electrostatics.ewald.open_sum.open_energy`, whose conventions hold: the interaction
-of a charge with itself is left out, that with its images is on the diagonal.
+:func:`~muse_lr.electrostatics.ewald.open_sum.open_energy`, with the same conventions. The diagonal
+includes the interaction of a charge with its periodic images, but not with itself.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Elements of the waves that are held at once: 64 MB.
+#: Number of phases in memory at once, 64 MB.
 CHUNK = 8_000_000
 
 
 class PaddedGraphs:
-    """Where the atoms of the chosen graphs stand in arrays of (G, n_max).
+    """Positions of the atoms of the selected graphs in padded arrays of shape (G, n_max).
 
     Attributes
     ----------
     graphs : Tensor
-        (G,) of the batch.
+        (G,) indices of the graphs in the batch.
     atoms : Tensor
-        (n,) of the batch.
+        (n,) indices of the atoms in the batch.
     row, column : Tensor
-        (n,) their places.
+        (n,) positions of the atoms in padded arrays.
     shape : tuple of int
         (G, n_max).
     present : Tensor
-        (G, n_max) of bool, False where a graph has fewer atoms.
+        (G, n_max) of bool, False for padding.
     """
 
     def __init__(self, geometry: Geometry, chosen: Tensor) -> None:
@@ -55,12 +55,12 @@ class PaddedGraphs:
         self.present = places < counts[:, None]
 
     def place(self, atoms: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) row and column of atoms of the batch that are in chosen graphs."""
+        """(n,) rows and columns of atoms with indices in the batch; they are in selected graphs."""
         graph = self._geometry.graph_index[atoms]
         return self._row_of_graph[graph], atoms - self._geometry.ptr[graph]
 
     def pad(self, values: Tensor) -> Tensor:
-        """(n_atoms, ...) of the batch -> (G, n_max, ...), zeros elsewhere."""
+        """(n_atoms, ...) of the batch -> (G, n_max, ...), padded with zeros."""
         empty = values.new_zeros((*self.shape, *values.shape[1:]))
         return empty.index_put((self.row, self.column), values[self.atoms])
 
@@ -69,18 +69,18 @@ class PaddedGraphs:
 def charge_matrix(
     width: Tensor, geometry: Geometry, chosen: Tensor, solver: ReferenceSolver
 ) -> Tensor:
-    """(G, n_max, n_max) matrices A of the chosen graphs in eV/e^2, zeros where padded.
+    """(G, n_max, n_max) matrices A of the selected graphs in eV/e^2, padded with zeros.
 
     Parameters
     ----------
     width : Tensor
         (n_atoms,) Gaussian standard deviations, A, float64.
     geometry : Geometry
-        May mix FFF, TTF and TTT; its edges reach at least ``solver.ewald.cutoff``.
+        Can contain FFF, TTF and TTT. The cutoff of its edges is at least ``solver.ewald.cutoff``.
     chosen : Tensor
-        (n_graphs,) of bool.
+        (n_graphs,) of bool: selected graphs.
     solver : ReferenceSolver
-        Built for these widths.
+        Solver for these widths.
     """
     padded = PaddedGraphs(geometry, chosen)
     matrix = width.new_zeros((*padded.shape, padded.shape[1]))
@@ -100,7 +100,7 @@ def charge_matrix(
 
 
 def gaussian_rows(positions: Tensor, width: Tensor, others: Tensor, other_width: Tensor) -> Tensor:
-    """(..., n, m) erf(r / sqrt(2 s^2)) / r, s^2 = sigma^2 + sigma'^2, in 1/A; 0 where r is 0.
+    """(..., n, m) erf(r / sqrt(2 s^2)) / r in 1/A with s^2 = sigma^2 + sigma'^2; 0 for r = 0.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _add_edges(
     lattice: Tensor,
     solver: ReferenceSolver,
 ) -> None:
-    """The real-space part; the list has each pair twice."""
+    """Add the real-space part. The neighbor list contains each pair twice."""
     sender, receiver = geometry.edge_index
     near = geometry.edge_lengths < solver.ewald.cutoff
     edges = (near & lattice[geometry.graph_index[receiver]]).nonzero()[:, 0]
@@ -150,11 +150,12 @@ def _add_edges(
 def _waves(
     width: Tensor, geometry: Geometry, lattice: Tensor, solver: ReferenceSolver, size: int
 ) -> Tensor:
-    """(G, size, size) the reciprocal part and what stands for k = 0, in 1/A."""
+    """(G, size, size) reciprocal part, including the terms for k = 0, in 1/A."""
     splitting = solver.ewald.splitting
     cells = lattice_cells(geometry, lattice, splitting)
     space = ReciprocalSpace(cells, geometry, lattice, solver.ewald.reciprocal_cutoff, width.dtype)
-    weights = space.weights(splitting).clamp(min=0)  # the window ends in round-off
+    # Rounding errors at the end of the window can make weights negative.
+    weights = space.weights(splitting).clamp(min=0)
     padded = PaddedGraphs(geometry, lattice)
     count, largest = padded.shape
     matrix = width.new_zeros((count, largest, largest))
@@ -177,7 +178,7 @@ def _wave_zero(
     cells: LatticeCells,
     splitting: float,
 ) -> Tensor:
-    """(G, n, n) background of crystals and slab term of slabs, in 1/A."""
+    """(G, n, n) terms for k = 0: background of crystals and slab term of slabs, in 1/A."""
     spread = padded.pad(width**2)
     crystal = spread[:, :, None] + spread[:, None, :] - 2 * splitting**2
     normal = cells.normal[padded.row]

@@ -1,9 +1,9 @@
-r"""The potential of many sets of charges in one large structure, for iterative solvers.
+r"""Potentials of many sets of charges in one large structure, for iterative solvers.
 
-What depends on the geometry alone is done once: the interactions of a molecule as a matrix, those
-of a lattice as a sparse matrix in real space and as B-splines on the mesh of
+All quantities that only depend on the geometry are computed once. For a molecule this is the matrix
+of interactions. For a lattice it is a sparse real-space matrix and the B-splines on the mesh of
 :mod:`muse_lr.electrostatics.mesh.pme`. The potential is the derivative of the energy of that
-solver, with all its conventions, but carries no graph.
+solver with respect to the charges, with the same conventions. It is detached from autograd.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Rows of the matrix of a molecule that are used together: twice from the cache, once from memory.
+#: Rows of a molecular matrix in one strip. A strip is loaded once and used twice from the cache.
 ROWS = 64
-#: erfc of this is below round-off.
+#: erfc(FAR) is below rounding errors.
 FAR = 6.2
 
 
 class MoleculeOperator:
-    """Potentials in an open structure: one triangle of a symmetric matrix, in strips of rows.
+    """Potentials in an open structure.
+
+    Only the upper triangle of the symmetric matrix is stored, in strips of rows.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ class MoleculeOperator:
     @torch.no_grad()
     def __init__(self, width: Tensor, positions: Tensor) -> None:
         self._count = len(width)
-        # Beyond, Gaussians are points.
+        # Gaussians interact as point charges beyond this distance.
         reach = 2 * FAR * float(width.max())
         self._strips = [
             _strip(positions, width, start, reach) for start in range(0, self._count, ROWS)
@@ -61,7 +63,7 @@ class MoleculeOperator:
         return potential
 
     def upper(self) -> Tensor:
-        """(n, n) interactions in eV/e^2, the upper triangle only, for direct solves."""
+        """(n, n) upper triangle of the interactions in eV/e^2, for direct solvers."""
         matrix = self._strips[0].new_zeros((self._count, self._count))
         for number, strip in enumerate(self._strips):
             start = number * ROWS
@@ -70,7 +72,7 @@ class MoleculeOperator:
 
 
 def _strip(positions: Tensor, width: Tensor, start: int, reach: float) -> Tensor:
-    """(rows, n - start) interactions of some atoms with themselves and all that follow, eV/e^2."""
+    """(rows, n - start) interactions of a strip with itself and all later atoms, eV/e^2."""
     rows = slice(start, start + ROWS)
     exact = "donot_use_mm_for_euclid_dist"
     distance = torch.cdist(positions[rows], positions[start:], compute_mode=exact)
@@ -82,18 +84,18 @@ def _strip(positions: Tensor, width: Tensor, start: int, reach: float) -> Tensor
 
 
 class LatticeOperator:
-    """Potentials in a crystal or slab, at a cost of n log n.
+    """Potentials in a crystal or slab, at a cost of O(n log n).
 
     Parameters
     ----------
     width : Tensor
-        (n_atoms,) Gaussian standard deviations of the batch, A, float64.
+        (n_atoms,) Gaussian standard deviations of all atoms of the batch, A, float64.
     geometry : Geometry
-        Of the batch; its edges reach at least ``solver.ewald.cutoff``.
+        Geometry of the batch. The cutoff of its edges is at least ``solver.ewald.cutoff``.
     graph : int
-        Of the batch.
+        Index of the graph in the batch.
     solver : PMESolver
-        Built for these widths.
+        Solver for these widths.
     """
 
     @torch.no_grad()
@@ -137,7 +139,7 @@ class LatticeOperator:
         return COULOMB_CONSTANT * potential
 
     def _mesh(self, charges: Tensor) -> Tensor:
-        """(n,) derivatives of the sum over the waves."""
+        """(n,) derivatives of the reciprocal sum."""
         with torch.enable_grad():
             mesh = (self._spread @ charges).reshape(1, *self._size).requires_grad_(True)
             energy = mesh_energy(mesh, self._weights).sum()
@@ -145,7 +147,7 @@ class LatticeOperator:
         return self._gather @ potential.flatten()
 
     def _mean(self, charges: Tensor) -> Tensor:
-        """(n,) what stands for k = 0: the background of crystals, the slab term of slabs."""
+        """(n,) terms for k = 0: background of crystals or slab term of slabs."""
         total = charges.sum()
         background = -2 * total * self._splitting**2
         if not self._slab:
@@ -158,7 +160,7 @@ class LatticeOperator:
 def _real_space(
     width: Tensor, geometry: Geometry, start: int, end: int, solver: PMESolver
 ) -> Tensor:
-    """(n, n) sparse, in 1/A."""
+    """(n, n) sparse matrix of the real-space interactions, in 1/A."""
     sender, receiver = geometry.edge_index
     cutoff = solver.ewald.cutoff
     own = (receiver >= start) & (receiver < end) & (geometry.edge_lengths < cutoff)
@@ -174,27 +176,28 @@ def _real_space(
 
 
 def compressed(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A sparse matrix of entries whose rows ascend.
+    """Create a sparse CSR matrix from entries in the order of rows.
 
     Parameters
     ----------
     rows, columns, values : Tensor
-        (entries,) of int64, of int64, of any.
+        (entries,) indices of rows and columns, int64, and values.
     shape : tuple of int
-        Rows and columns.
+        Numbers of rows and columns.
     """
     counts = torch.bincount(rows, minlength=shape[0])
     ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    with warnings.catch_warnings():  # that sparse matrices are new in torch
+    # torch warns that sparse CSR tensors are in beta state.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        # Small indices: the libraries below would convert them in each product.
+        # int32 indices, because the backends would convert int64 indices in each product.
         return torch.sparse_csr_tensor(
             ends.int(), columns.int(), values, shape, check_invariants=False
         )
 
 
 def _splines(scaled: Tensor, size: tuple[int, int, int], order: int) -> tuple[Tensor, Tensor]:
-    """(n, p^3) points of the flat mesh that each charge goes to, and its shares."""
+    """(n, p^3) points of the flat mesh for each charge, and their spline weights."""
     columns = scaled.T.contiguous()
     below = columns.floor()
     a, b, c = spline_weights(columns - below, order)[0].mT  # (n, p) each

@@ -1,4 +1,4 @@
-"""Pairwise dispersion -C6 / r^6 with damping, in every boundary."""
+"""Pairwise dispersion -C6 / r^6 with damping, for all boundary conditions."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ class C6Config(HeadConfig):
 
     kind: Literal["c6"] = "c6"
     damping: Literal["fermi", "becke_johnson", "none"] = Field(
-        "fermi", description="What keeps near pairs finite."
+        "fermi", description="Damping function at short distance."
     )
     radius_scale: float = Field(
         0.94,
         gt=0,
         le=3,
-        description="Radius of the damping over the sum of the van der Waals radii; 0.94 was "
+        description="Damping radius in units of the sum of the van der Waals radii. 0.94 was "
         "fitted to PBE with Fermi damping.",
     )
     cutoff: float = Field(
         8.0,
         gt=0,
         le=30,
-        description="Where the damping has become 1 and the real-space sum of periodic structures "
-        "ends, A. The dispersion itself is not cut.",
+        description="Distance at which the damping ends and at which the real-space sum of "
+        "periodic structures is cut, A. The dispersion itself has no cutoff.",
     )
     accuracy: float = Field(
-        1e-6, ge=1e-12, le=1e-2, description="What the lattice sum may leave out, as a share."
+        1e-6, ge=1e-12, le=1e-2, description="Relative truncation error of the lattice sum."
     )
 
 
 class C6Head(Head):
-    r"""Dispersion between pairs of atoms whose C6 follows from their volumes.
+    r"""Pairwise dispersion with C6 coefficients that depend on the volumes of the atoms.
 
     .. math:: E = -\sum_{i<j} \frac{C_{6,ij}}{r_{ij}^6}
               \bigl[1 - w(r_{ij}) (1 - f(r_{ij} / R_{ij}))\bigr], \qquad
               C_{6,ij} = v_i v_j C_{6,Z_i Z_j}, \quad
               R_{ij} = s (v_i^{1/3} R_{Z_i} + v_j^{1/3} R_{Z_j})
 
-    over all pairs and all images, with v of
-    :class:`~muse_lr.heads.dispersion.volumes.VolumeRatios`. That C6 is a product of the volumes
-    follows from C6 = v^2 C6_free and alpha = v alpha_free by the combination rule of A. Tkatchenko
-    and M. Scheffler, Phys. Rev. Lett. 102, 073005 (2009). The damping f is their Fermi function, or
+    The sum runs over all pairs and all images. The volume ratios v are those of
+    :class:`~muse_lr.heads.dispersion.volumes.VolumeRatios`. C6 is a product of the volumes because
+    C6 = v^2 C6_free and alpha = v alpha_free, with the combination rule of A. Tkatchenko and M.
+    Scheffler, Phys. Rev. Lett. 102, 073005 (2009). The damping f is their Fermi function, or
     r^6 / (r^6 + R^6) after A. D. Becke and E. R. Johnson, J. Chem. Phys. 123, 154101 (2005). The
-    switch w makes it 1 beyond a cutoff, alike in all boundaries, so that what is left is summed to
-    infinity in closed form.
+    switch w removes the damping beyond a cutoff, in the same way for all boundaries. The undamped
+    rest is then summed to infinity in closed form.
     """
 
     Config: ClassVar[type[HeadConfig]] = C6Config
@@ -73,7 +73,7 @@ class C6Head(Head):
         self.cutoff = config.cutoff
         self.split = PowerSplit.within(config.cutoff, config.accuracy)
         self.volume_ratios = VolumeRatios(context)
-        # No buffers: casting the model would round them.
+        # Not buffers, because casting the model would round them.
         self._free = free_atoms(context.elements)
 
     def forward(self, inputs: HeadInputs) -> Tensor:
@@ -82,7 +82,7 @@ class C6Head(Head):
         return self.energy(inputs.geometry, inputs.composition.double(), ratios)
 
     def energy(self, geometry: Geometry, composition: Tensor, ratios: Tensor) -> Tensor:
-        """Energy of atoms with given volumes.
+        """Compute the energy of atoms with given volumes.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class C6Head(Head):
         composition : Tensor
             (n_atoms, n_elements), one-hot, float64.
         ratios : Tensor
-            (n_atoms,) volume over that of the free atom, float64.
+            (n_atoms,) ratio of the volume to that of the free atom, float64.
 
         Returns
         -------
@@ -120,10 +120,10 @@ class C6Head(Head):
         coupling: Tensor,
         radii: Tensor,
     ) -> Tensor:
-        """(n_graphs,) of periodic graphs: what the smooth part lacks, and the damping."""
+        """(n_graphs,) short-range part and damping of periodic graphs, eV."""
         sender, receiver = geometry.edge_index
         near = (geometry.edge_lengths < self.cutoff) & periodic[geometry.graph_index[receiver]]
-        # The list has each pair twice.
+        # The neighbor list contains each pair twice.
         near = near & (sender <= receiver)
         first, second = geometry.edge_index[:, near]
         distance = geometry.edge_lengths[near]
@@ -141,7 +141,7 @@ class C6Head(Head):
         weights: Tensor,
         coupling: Tensor,
     ) -> Tensor:
-        """(p,) a share of -C6 / r^6, eV."""
+        """(p,) -C6 / r^6 times ``share``, eV."""
         c6 = ((weights @ coupling)[atoms[0]] * weights[atoms[1]]).sum(1)
         return -share * c6 / distance.pow(6)
 
@@ -149,7 +149,7 @@ class C6Head(Head):
         return switch_off(distance, REAL_TAPER * self.cutoff, self.cutoff)
 
     def _undamped(self, distance: Tensor, radius: Tensor) -> Tensor:
-        """(p,) w (1 - f), the share that damping takes away."""
+        """(p,) w (1 - f), the fraction of the interaction that damping removes."""
         if self.damping == "none":
             return torch.zeros_like(distance)
         ratio = distance / (self.radius_scale * radius)
@@ -157,5 +157,5 @@ class C6Head(Head):
             removed = torch.sigmoid(-STEEPNESS * (ratio - 1))
         else:
             removed = 1 / (1 + ratio.pow(6))
-        # Becke and Johnson's damping is felt far out: a short taper would push there.
+        # Becke-Johnson damping decays slowly, so a short taper would cause spurious forces.
         return removed * switch_off(distance, self.cutoff / 2, self.cutoff)

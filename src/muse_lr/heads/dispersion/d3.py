@@ -1,4 +1,4 @@
-"""Two-body D3 with Becke-Johnson damping."""
+"""Two-body D3 dispersion with Becke-Johnson damping."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.structures.neighbors import all_pairs
 
-#: Steepness of the counting function, and of the weights of the references.
+#: Steepness of the counting function and of the weights of the reference systems.
 COUNTING, WEIGHTING = 16.0, 4.0
 
 
 class D3Config(HeadConfig):
-    """Keys of D3."""
+    """Keys of the D3 head."""
 
     kind: Literal["d3"] = "d3"
     functional: str = Field(
-        "pbe", description="Density functional whose damping parameters are taken."
+        "pbe", description="Density functional whose damping parameters are used."
     )
     cutoff: float = Field(
         12.0,
         gt=0,
         le=40,
-        description="Where coordination numbers end, and in periodic structures the damping, A. "
-        "The dispersion itself is not cut.",
+        description="Cutoff of the coordination numbers, and of the damping in periodic "
+        "structures, A. The dispersion itself has no cutoff.",
     )
     accuracy: float = Field(
-        1e-6, ge=1e-12, le=1e-2, description="What the lattice sum may leave out, as a share."
+        1e-6, ge=1e-12, le=1e-2, description="Relative truncation error of the lattice sum."
     )
 
 
 class D3Head(Head):
-    r"""The two-body part of D3(BJ), without parameters of its own.
+    r"""The two-body part of D3(BJ), without trainable parameters.
 
     .. math:: E = -\sum_{i<j} C_{6,ij} \Bigl[\frac{s_6}{r^6 + f^6}
               + \frac{3 s_8 Q_i Q_j}{r^8 + f^8}\Bigr], \qquad f = a_1 \sqrt{3 Q_i Q_j} + a_2,
 
-    with C6 interpolated between reference molecules by Gaussian weights of the coordination
+    where C6 is interpolated between reference molecules by Gaussian weights of the coordination
     numbers. S. Grimme, J. Antony, S. Ehrlich, H. Krieg, J. Chem. Phys. 132, 154104 (2010);
-    S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011). All pairs of open systems;
-    in periodic ones both terms are summed to infinity, since C6 is a product of weights. It is
-    meant for labels without dispersion: those of a functional that has it would count it twice.
+    S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011).
+
+    Open systems use all pairs. In periodic systems both terms are summed to infinity, which is
+    possible because C6 is a product of weights. Use this head for labels without dispersion. With
+    labels of a functional that includes dispersion, the energy would be counted twice.
     """
 
     Config: ClassVar[type[HeadConfig]] = D3Config
@@ -89,7 +91,7 @@ class D3Head(Head):
         return energy + 3 * self.damping.s8 * tail
 
     def coordination_numbers(self, geometry: Geometry, composition: Tensor) -> Tensor:
-        """(n_atoms,) smooth count of neighbors; ``composition`` (n_atoms, n_elements)."""
+        """(n_atoms,) coordination numbers; ``composition`` is (n_atoms, n_elements), one-hot."""
         sender, receiver = geometry.edge_index
         near = geometry.edge_lengths < self.cutoff
         sender, receiver = sender[near], receiver[near]
@@ -100,7 +102,7 @@ class D3Head(Head):
         return count.new_zeros(len(geometry.numbers)).index_add(0, receiver, count)
 
     def _weights(self, geometry: Geometry, composition: Tensor) -> Tensor:
-        """(n_atoms, n_elements references) shares of the reference molecules."""
+        """(n_atoms, n_elements * references) weights of the reference molecules."""
         number = self.coordination_numbers(geometry, composition)
         device = composition.device
         reference = composition @ self.data.coordination.to(device)
@@ -110,7 +112,7 @@ class D3Head(Head):
         return (composition[:, :, None] * shares[:, None]).flatten(1)
 
     def _damped(self, distance: Tensor, roots: Tensor) -> Tensor:
-        """(p,) the bracket of the energy, A^-6."""
+        """(p,) bracket of the energy expression, A^-6."""
         damping = self.damping
         end = damping.a1 * (3 * roots).sqrt() + damping.a2
         second = damping.s6 / (distance**6 + end**6)
@@ -124,10 +126,10 @@ class D3Head(Head):
         coupling: Tensor,
         root: Tensor,
     ) -> Tensor:
-        """(n_graphs,) of periodic graphs: everything but the smooth parts."""
+        """(n_graphs,) energy of periodic graphs without the smooth parts, eV."""
         sender, receiver = geometry.edge_index
         near = (geometry.edge_lengths < self.cutoff) & periodic[geometry.graph_index[receiver]]
-        # The list has each pair twice.
+        # The neighbor list contains each pair twice.
         near = near & (sender <= receiver)
         first, second = geometry.edge_index[:, near]
         distance = geometry.edge_lengths[near]

@@ -1,4 +1,4 @@
-"""The reference data of D3 and its parameters by functional, from the package tad-dftd3."""
+"""Reference data of D3 and parameters of each functional, from the package tad-dftd3."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from muse_lr.units import BOHR
 
 @dataclass(frozen=True)
 class D3Data:
-    """Values of some elements, float64.
+    """D3 reference data of a list of elements, float64.
 
     Attributes
     ----------
     covalent_radius : Tensor
-        (n_elements,) times 4/3, A.
+        (n_elements,) covalent radius times 4/3, A.
     c8_root : Tensor
         (n_elements,) Q with C8_ij = 3 Q_i Q_j C6_ij, A.
     coordination : Tensor
         (n_elements, references) coordination number of each reference molecule.
     valid : Tensor
-        (n_elements, references) of bool: elements have different numbers of references.
+        (n_elements, references) bool mask; elements have different numbers of references.
     c6 : Tensor
-        (n_elements references, n_elements references) in eV A^6; 0 where there is none.
+        (n_elements * references, n_elements * references) in eV A^6; 0 for missing references.
     """
 
     covalent_radius: Tensor
@@ -51,12 +51,12 @@ class D3Parameters:
 
 
 def load_data(elements: Sequence[str]) -> D3Data:
-    """The reference data of ``elements``.
+    """Load the reference data of ``elements``.
 
     Raises
     ------
     InputError
-        Without tad-dftd3, or for elements that D3 does not know.
+        If tad-dftd3 is not installed, or if D3 has no data for an element.
     """
     tad_dftd3 = _package()
     from tad_mctc.data.radii import COV_D3
@@ -64,7 +64,7 @@ def load_data(elements: Sequence[str]) -> D3Data:
     reference = tad_dftd3.reference.Reference(dtype=torch.float64)
     numbers = torch.tensor([atomic_numbers[element] for element in elements])
     if int(numbers.max()) >= len(reference.cn):
-        raise InputError(f"D3 knows the elements up to number {len(reference.cn) - 1}")
+        raise InputError(f"D3 supports elements up to atomic number {len(reference.cn) - 1}")
     coordination = reference.cn[numbers]
     count = int((coordination >= 0).sum(1).max())
     coordination = coordination[:, :count]
@@ -82,12 +82,12 @@ def load_data(elements: Sequence[str]) -> D3Data:
 
 
 def load_parameters(functional: str) -> D3Parameters:
-    """The parameters of D3(BJ) for a density functional.
+    """Load the parameters of D3(BJ) for a density functional.
 
     Raises
     ------
     InputError
-        Without tad-dftd3, or if it has no parameters for the functional.
+        If tad-dftd3 is not installed or has no parameters for the functional.
     """
     _package()
     from tad_dftd3.param import get_functional_params

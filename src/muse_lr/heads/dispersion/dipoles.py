@@ -1,13 +1,13 @@
-r"""Tensors of interacting dipoles, dense over the atoms of each structure, damped at short range.
+r"""Dipole interaction tensors as dense matrices, with a damping at short range.
 
-:math:`T_{ab} = \partial_a \partial_b (-1 / r) = (\delta_{ab} r^2 - 3 r_a r_b) / r^5` is taken apart
-by the Fermi function f of A. Ambrosetti, A. M. Reilly, R. A. DiStasio, A. Tkatchenko, J. Chem.
-Phys. 140, 18A508 (2014): the long range f T, and the short range (1 - f) T of Gaussian dipoles. In
-crystals the former is summed by Ewald's method at a wave vector q,
+The tensor :math:`T_{ab} = \partial_a \partial_b (-1 / r) = (\delta_{ab} r^2 - 3 r_a r_b) / r^5` is
+split by the Fermi function f of A. Ambrosetti, A. M. Reilly, R. A. DiStasio, A. Tkatchenko, J.
+Chem. Phys. 140, 18A508 (2014). The parts are the long-range f T and the short-range (1 - f) T of
+Gaussian dipoles. In crystals the long-range part is computed by Ewald summation at a wave vector q,
 
 .. math:: T_{ij}(q) = \sum_R T(r_{ij} + R)\, e^{-i q (r_{ij} + R)} ,
 
-where f - 1 belongs to the near pairs.
+where the terms with f - 1 are added for the near pairs.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from muse_lr.structures.neighbors import all_pairs
 
 #: Steepness of the Fermi function.
 STEEPNESS = 6.0
-#: What the Gaussians of the Ewald sum have fallen to where they are cut.
+#: Relative value of the Gaussians of the Ewald sum at their cutoffs.
 ACCURACY = 1e-10
 
 
 @dataclass(frozen=True)
 class DipolePairs:
-    """Pairs of atoms, both directions, and where they are in dense matrices.
+    """Pairs of atoms in both directions and their positions in dense matrices.
 
     Attributes
     ----------
     first, second : Tensor
-        (p,) atoms.
+        (p,) atom indices.
     vectors : Tensor
-        (p, 3) from the second atom's image to the first, A.
+        (p, 3) vectors from the image of the second atom to the first atom, A.
     slot : Tensor
-        (p,) number of the block in a (G, n, n) array.
+        (p,) index of the block in a flattened (G, n, n) array.
     window : Tensor or None
-        (p,) switch at the cutoff; None where all pairs are there.
+        (p,) switching function at the cutoff; None if the pairs have no cutoff.
     """
 
     first: Tensor
@@ -53,24 +53,24 @@ class DipolePairs:
 
     @property
     def distances(self) -> Tensor:
-        """(p,) in A."""
+        """(p,) distances, A."""
         return torch.linalg.vector_norm(self.vectors, dim=1)
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Atoms of the chosen structures as rows of equal length.
+    """Map from the atoms of selected structures to padded rows of equal length.
 
     Attributes
     ----------
     atoms : Tensor
-        (m,) atoms of the chosen structures.
+        (m,) atoms of the selected structures.
     row, column : Tensor
-        (m,) place of each.
+        (m,) row and column of each of these atoms.
     shape : tuple of int
-        G, n.
+        Number of structures G and of columns n.
     start : Tensor
-        (n_atoms,) number of the place of every atom, row n + column; -1 if not chosen.
+        (n_atoms,) flat index row * n + column of every atom; -1 if not selected.
     """
 
     atoms: Tensor
@@ -81,7 +81,7 @@ class Padding:
 
     @classmethod
     def of(cls, geometry: Geometry, chosen: Tensor) -> Padding:
-        """Of the chosen structures."""
+        """Create the padding of the selected structures."""
         atoms = chosen[geometry.graph_index].nonzero()[:, 0]
         graph = geometry.graph_index[atoms]
         row = (torch.cumsum(chosen, 0) - 1)[graph]
@@ -93,17 +93,17 @@ class Padding:
         return cls(atoms, row, column, shape, start)
 
     def pad(self, values: Tensor, fill: float) -> Tensor:
-        """(n_atoms, ...) -> (G, n, ...)."""
+        """Pad (n_atoms, ...) values to (G, n, ...)."""
         chosen = values[self.atoms]
         empty = chosen.new_full((*self.shape, *values.shape[1:]), fill)
         return empty.index_put((self.row, self.column), chosen)
 
     def slots(self, first: Tensor, second: Tensor) -> Tensor:
-        """(p,) block of each pair."""
+        """(p,) index of the block of each pair."""
         return self.start[first] * self.shape[1] + self.start[second] % self.shape[1]
 
     def matrix(self, blocks: Tensor, pairs: DipolePairs) -> Tensor:
-        """(p, 3, 3) summed into (G, 3n, 3n)."""
+        """Sum (p, 3, 3) blocks into (G, 3n, 3n) matrices."""
         graphs, size = self.shape
         dense = blocks.new_zeros((graphs * size * size, 3, 3)).index_add(0, pairs.slot, blocks)
         dense = dense.view(graphs, size, size, 3, 3).transpose(2, 3)
@@ -128,26 +128,26 @@ def near_pairs(geometry: Geometry, chosen: Tensor, padding: Padding, cutoff: flo
 
 
 def damped_share(distance: Tensor, radius: Tensor) -> Tensor:
-    """(p,) 1 - f: 1 at short range, 0 at long range; 1/2 at ``radius``."""
+    """(p,) 1 - f, which is 1 at short range, 1/2 at ``radius`` and 0 at long range."""
     return torch.sigmoid(STEEPNESS * (1 - distance / radius))
 
 
 def tensors(vectors: Tensor, radial: Tensor, axial: Tensor) -> Tensor:
-    """(p, 3, 3) radial 1 - axial r r."""
+    """(p, 3, 3) radial * 1 - axial * r r^T."""
     identity = torch.eye(3, dtype=vectors.dtype, device=vectors.device)
     outer = vectors[:, :, None] * vectors[:, None, :]
     return radial[:, None, None] * identity - axial[:, None, None] * outer
 
 
 def open_tensors(pairs: DipolePairs, radius: Tensor) -> Tensor:
-    """(p, 3, 3) f T in A^-3; ``radius`` (p,) in A."""
+    """(p, 3, 3) f T in A^-3; ``radius`` is (p,) in A."""
     distance = pairs.distances
     share = 1 - damped_share(distance, radius)
     return tensors(pairs.vectors, share / distance**3, 3 * share / distance**5)
 
 
 def gaussian_tensors(pairs: DipolePairs, radius: Tensor, width: Tensor) -> Tensor:
-    """(p, 3, 3) (1 - f) T of Gaussian dipoles; ``width`` (p,) with width^2 = s_i^2 + s_j^2, A."""
+    """(p, 3, 3) (1 - f) T of Gaussian dipoles; ``width`` is (p,) sqrt(s_i^2 + s_j^2) in A."""
     distance = pairs.distances
     zeta = distance / width
     theta = 2 / math.sqrt(math.pi) * zeta * torch.exp(-zeta.square())
@@ -161,20 +161,20 @@ def gaussian_tensors(pairs: DipolePairs, radius: Tensor, width: Tensor) -> Tenso
 
 
 class CrystalDipoles:
-    """f T of crystals at one wave vector after another.
+    """Tensors f T of crystals for any wave vector.
 
     Parameters
     ----------
     geometry : Geometry
     chosen : Tensor
-        (n_graphs,) of bool, crystals.
+        (n_graphs,) bool mask of crystals.
     padding : Padding
     pairs : DipolePairs
-        Within the cutoff.
+        Pairs within the cutoff.
     radius : Tensor
-        (p,) of the damping, A.
+        (p,) damping radius, A.
     cutoff : float
-        Of the pairs, A.
+        Cutoff of the pairs, A.
     """
 
     def __init__(
@@ -205,12 +205,12 @@ class CrystalDipoles:
         self._integers = torch.cartesian_prod(*ranges).to(cell)
 
     def at(self, fraction: Tensor) -> Tensor:
-        """(G, 3n, 3n) complex, Hermitian.
+        """Matrices f T at one wave vector, (G, 3n, 3n), complex and Hermitian.
 
         Parameters
         ----------
         fraction : Tensor
-            (3,) wave vector in reciprocal lattice vectors, not all whole numbers.
+            (3,) wave vector in reciprocal lattice vectors. It must not be a lattice vector itself.
         """
         waves = 2 * math.pi * torch.einsum("b,gab->ga", fraction, self._inverse)
         wave_of_pair = waves[self.pairs.slot // self.padding.shape[1] ** 2]
@@ -222,7 +222,7 @@ class CrystalDipoles:
         return dense + self._reciprocal(fraction) - own * identity
 
     def _near_tensors(self, radius: Tensor) -> Tensor:
-        """(p, 3, 3) erfc part of T, minus (1 - f) T."""
+        """(p, 3, 3) erfc part of T minus (1 - f) T."""
         assert self.pairs.window is not None  # crystals have a cutoff
         distance = self.pairs.distances
         x = self.inverse_length * distance

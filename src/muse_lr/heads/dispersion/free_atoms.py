@@ -1,9 +1,9 @@
-"""Free atoms: static polarizabilities, C6 coefficients and van der Waals radii.
+"""Static polarizabilities, C6 coefficients and van der Waals radii of free atoms.
 
-Values of the method of A. Tkatchenko and M. Scheffler, Phys. Rev. Lett. 102, 073005 (2009), as
-tabulated for further elements by V. V. Gobre, Efficient modeling of linear electronic polarization
-in materials using atomic response functions, PhD thesis, TU Berlin (2016), table A.1. The compiled
-table of libMBD, from which they were taken, is in the public domain (CC0-1.0).
+The values belong to the method of A. Tkatchenko and M. Scheffler, Phys. Rev. Lett. 102, 073005
+(2009). V. V. Gobre, Efficient modeling of linear electronic polarization in materials using atomic
+response functions, PhD thesis, TU Berlin (2016), table A.1, lists further elements. The numbers
+were taken from the compiled table of libMBD, which is in the public domain (CC0-1.0).
 """
 
 from __future__ import annotations

@@ -1,26 +1,27 @@
-r"""Sums of -C_ij / r^6 and -C_ij / r^8 over a lattice, to infinity.
+r"""Lattice sums of -C_ij / r^6 and -C_ij / r^8 over all images.
 
-With :math:`x = a r`, one part of
+With :math:`x = a r`, the potential is split into two parts,
 
 .. math:: \frac{1}{r^6} = \frac{e^{-x^2} (1 + x^2 + x^4 / 2)}{r^6} + s(r), \qquad
           s(r) = \frac12 \int_0^{a^2} t^2 e^{-t r^2} dt
 
-ends within a cutoff, and the other is smooth, so that its Fourier transform ends too,
+The first is short-ranged and is cut in real space. The second, s(r), is smooth, so its Fourier
+transform decays quickly,
 
 .. math:: \hat s(k) = \frac{\pi^{3/2} a^3}{3} h(b), \quad
           h(b) = (1 - 2 b^2) e^{-b^2} + 2 \sqrt\pi b^3 \mathrm{erfc}(b), \quad b = k / 2a
 
-(N. Karasawa, W. A. Goddard, J. Phys. Chem. 93, 7320 (1989)). For r^-8 the same with
-:math:`\frac16 \int t^3` gives the bracket :math:`1 + x^2 + x^4 / 2 + x^6 / 6` and
+(N. Karasawa, W. A. Goddard, J. Phys. Chem. 93, 7320 (1989)). For r^-8 the integral is
+:math:`\frac16 \int t^3`, which gives the bracket :math:`1 + x^2 + x^4 / 2 + x^6 / 6` and
 :math:`\hat s(k) = \frac{\pi^{3/2} a^5}{15} [e^{-b^2} - \frac23 b^2 h(b)]`. The transforms are
-finite at k = 0, which is kept in crystals. In slabs the waves without an in-plane component are
-integrated over k_z instead, which leaves a sum over pairs of atoms,
+finite at k = 0, and crystals include this term. In slabs the waves without an in-plane component
+are integrated over k_z instead, which gives a sum over pairs of atoms,
 
 .. math:: \frac{\pi}{2A} \int_0^{a^2} t\, e^{-t z^2} dt \quad\text{or}\quad
           \frac{\pi}{6A} \int_0^{a^2} t^2 e^{-t z^2} dt .
 
-Coefficients are products of weights, :math:`C_{ij} = \sum_{cd} w_{ic} G_{cd} w_{jd}`. Everything is
-plain torch, so any order of derivative is right.
+The coefficients are products of weights, :math:`C_{ij} = \sum_{cd} w_{ic} G_{cd} w_{jd}`. All
+operations are plain torch functions, so derivatives of any order are available.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
 from muse_lr.structures.neighbors import all_pairs
 
-#: Iterations of x^2 = log(1 / eps) + log(1 + x^2 + x^4 / 2 + ...), which contract quickly.
+#: Iterations of x^2 = log(1 / eps) + log(1 + x^2 + x^4 / 2 + ...), which converge quickly.
 ITERATIONS = 50
-#: In-plane |k|^2 below which a wave runs along the normal, 1/A^2.
+#: In-plane |k|^2 below which a wave is along the normal, 1/A^2.
 ALONG_NORMAL = 1e-10
-#: (a z)^2 below which the kernel along the normal is a power series, and its terms.
+#: (a z)^2 below which the kernel along the normal uses a power series, and its number of terms.
 SERIES_RANGE, SERIES_TERMS = 1.0, 20
 
 
 @dataclass(frozen=True)
 class PowerSplit:
-    """The constants of the sum: they belong to the model and never depend on a structure.
+    """Constants of the split. They belong to the model and do not depend on the structure.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ class PowerSplit:
     inverse_length : float
         a, 1/A.
     reciprocal_cutoff : float
-        |k| up to which the reciprocal sum is complete, 1/A.
+        Largest |k| for which the reciprocal sum is complete, 1/A.
     """
 
     power: Literal[6, 8]
@@ -67,7 +68,7 @@ class PowerSplit:
 
     @classmethod
     def within(cls, cutoff: float, accuracy: float, power: Literal[6, 8] = 6) -> PowerSplit:
-        """Both parts are below eps = accuracy / 10 of their value at zero where they are cut."""
+        """Split whose parts, relative to zero, are below accuracy / 10 at their cutoffs."""
         decay = math.log(10 / accuracy)
         squared = decay
         for _ in range(ITERATIONS):
@@ -78,7 +79,7 @@ class PowerSplit:
         return cls(power, inverse_length, 2 * inverse_length * math.sqrt(decay))
 
     def short_range(self, distance: Tensor) -> Tensor:
-        """Share of 1 / r^p that is left to the sum over near pairs."""
+        """Fraction of 1 / r^p in the short-range part."""
         x = (self.inverse_length * distance).square()
         bracket = 1 + x + x * x / 2
         if self.power == 8:
@@ -86,7 +87,7 @@ class PowerSplit:
         return torch.exp(-x) * bracket
 
     def transform(self, squared: Tensor) -> Tensor:
-        """The transform of the smooth part in A^(3-p) at k^2 in 1/A^2, which is not 0."""
+        """Fourier transform of the smooth part in A^(3-p), at nonzero k^2 in 1/A^2."""
         b2 = squared / (4 * self.inverse_length**2)
         b, gauss = b2.sqrt(), torch.exp(-b2)
         value = (1 - 2 * b2) * gauss + 2 * math.sqrt(math.pi) * b2 * b * torch.erfc(b)
@@ -96,7 +97,7 @@ class PowerSplit:
 
     @property
     def at_zero_wave(self) -> float:
-        """The transform at k = 0, A^(3-p)."""
+        """Fourier transform of the smooth part at k = 0, A^(3-p)."""
         return (
             math.pi**1.5 * self.inverse_length ** (self.power - 3) / (3 if self.power == 6 else 15)
         )
@@ -107,7 +108,7 @@ class PowerSplit:
         return self.inverse_length**self.power / math.factorial(self.power // 2)
 
     def sheets(self, height: Tensor) -> Tensor:
-        """Interaction of two lattices a height z apart, times their cell's area, A^(2-p)."""
+        """Interaction of two planar lattices at distance z, times the cell area, A^(2-p)."""
         order = self.power // 2 - 2
         scale = math.pi * self.inverse_length ** (self.power - 2) / math.factorial(order + 1)
         return scale * _moment((self.inverse_length * height).square(), order)
@@ -116,7 +117,7 @@ class PowerSplit:
 def smooth_energy(
     weights: Tensor, coupling: Tensor, geometry: Geometry, chosen: Tensor, split: PowerSplit
 ) -> Tensor:
-    """Energy of the smooth part, all images included, each atom's own left out.
+    """Energy of the smooth part with all images, without the self term of each atom.
 
     Parameters
     ----------
@@ -126,13 +127,13 @@ def smooth_energy(
         (channels, channels) G, symmetric; C_ij in eV A^p.
     geometry : Geometry
     chosen : Tensor
-        (n_graphs,) of bool, periodic graphs.
+        (n_graphs,) bool mask of periodic graphs.
     split : PowerSplit
 
     Returns
     -------
     Tensor
-        (n_graphs,) in eV, float64; 0 for other graphs.
+        (n_graphs,) in eV, float64; 0 for graphs outside the mask.
     """
     if not bool(chosen.any()):
         return geometry.positions.new_zeros(geometry.num_graphs)
@@ -164,7 +165,7 @@ def _sheet_sum(
     split: PowerSplit,
     normal: Tensor,
 ) -> Tensor:
-    """(n_graphs,) over all ordered pairs of the atoms of slabs, each with itself too, eV A^2."""
+    """(n_graphs,) sum over ordered pairs of atoms in slabs, self pairs included, eV A^2."""
     z = (geometry.positions * normal[geometry.graph_index]).sum(1)
     first, second = all_pairs(geometry.nodes_per_graph, slab)
     pairs = split.sheets(z[first] - z[second])
@@ -195,7 +196,7 @@ def _moment(u: Tensor, order: int) -> Tensor:
 
 
 class _Waves(ReciprocalSpace):
-    """Structure factors of weights in crystals and slabs."""
+    """Structure factors of the weights in crystals and slabs."""
 
     def __init__(self, geometry: Geometry, chosen: Tensor, split: PowerSplit) -> None:
         cells = lattice_cells(geometry, chosen, 1 / (2 * split.inverse_length))
@@ -203,7 +204,7 @@ class _Waves(ReciprocalSpace):
         self.split = split
 
     def quadratic_form(self, weights: Tensor, coupling: Tensor) -> Tensor:
-        """(G,) sum_k s(k) S(k)* G S(k) / V without k = 0, nor k along the normal of slabs."""
+        """(G,) sum_k s(k) S(k)* G S(k) / V without k = 0 and without k along the slab normal."""
         sums = self._sums(weights)
         real, imaginary = sums.real, sums.imag
         power = ((real @ coupling) * real + (imaginary @ coupling) * imaginary).sum(2)

@@ -1,12 +1,12 @@
-r"""Square roots of Hermitian matrices that can be differentiated to any order.
+r"""Square roots of Hermitian matrices with derivatives of any order.
 
-The derivative of an eigenvalue problem divides by differences of eigenvalues, which symmetric
-structures make zero. The root :math:`R = A^{1/2}` itself is smooth: its derivative solves
-:math:`R\, dR + dR\, R = dA`, in the eigenvectors of R
+The derivative of an eigenvalue problem divides by differences of eigenvalues, which are zero for
+symmetric structures. The root :math:`R = A^{1/2}` itself is smooth. Its derivative solves
+:math:`R\, dR + dR\, R = dA`. In terms of the eigenvalues r and eigenvectors V of R,
 
 .. math:: L_R(G) = V \frac{V^\dagger G V}{r_i + r_j} V^\dagger ,
 
-which divides by sums of positive numbers, and whose own derivatives are again such solutions.
+which divides only by sums of positive numbers. Its derivatives are solutions of the same equation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class NotPositiveError(ValueError):
 
 
 def matrix_root(matrix: Tensor) -> Tensor:
-    """(..., n, n) positive root of Hermitian matrices.
+    """Positive square root of Hermitian matrices, (..., n, n).
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def matrix_root(matrix: Tensor) -> Tensor:
     Raises
     ------
     NotPositiveError
-        If a matrix is not.
+        If a matrix is not positive definite.
     """
     root: Tensor = _Root.apply(matrix)
     return root
@@ -58,7 +58,7 @@ class _Root(torch.autograd.Function):
 
 
 class _Solution(torch.autograd.Function):
-    """X of R X + X R = G."""
+    """Solution X of R X + X R = G."""
 
     @staticmethod
     def forward(ctx: Any, root: Tensor, right: Tensor, values: Tensor, vectors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Many-body dispersion: quantum oscillators coupled by their dipoles."""
+"""Many-body dispersion of dipole-coupled quantum oscillators."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from muse_lr.heads.dispersion.volumes import HARTREE, VolumeRatios, free_atoms
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Boundary, Geometry
 
-#: Points of the Gauss-Legendre quadrature over imaginary frequencies, and where half of them are,
-#: Hartree.
+#: Number of Gauss-Legendre points for imaginary frequencies, and their median in Hartree.
 FREQUENCIES, FREQUENCY_SCALE = 15, 0.6
 
 
@@ -40,23 +39,24 @@ class MBDConfig(HeadConfig):
         0.83,
         gt=0,
         le=3,
-        description="Radius of the damping over the sum of the van der Waals radii; 0.83 was "
+        description="Damping radius in units of the sum of the van der Waals radii. 0.83 was "
         "fitted to PBE.",
     )
     k_grid: tuple[int, int, int] = Field(
         (2, 2, 2),
-        description="Points along each reciprocal vector of crystals, half a step off the origin; "
-        "energies of other descriptions of a crystal agree when it is fine enough.",
+        description="Number of k points along each reciprocal vector of crystals, shifted by half "
+        "a step from the origin. Energies of different cells of one crystal agree when the grid is "
+        "converged.",
     )
     cutoff: float = Field(
         10.0,
         gt=0,
         le=30,
-        description="Where damping and the real-space sum of crystals end, A. The dispersion "
-        "itself is not cut.",
+        description="Cutoff of the damping and of the real-space sum of crystals, A. The "
+        "dispersion itself has no cutoff.",
     )
     max_atoms: int = Field(
-        400, ge=1, description="Larger structures are refused: the cost grows as N^3."
+        400, ge=1, description="Largest allowed number of atoms, because the cost grows as N^3."
     )
 
 
@@ -67,9 +67,9 @@ class Oscillators:
     Attributes
     ----------
     polarizability : Tensor
-        (n_atoms,) static, A^3.
+        (n_atoms,) static polarizability, A^3.
     c6 : Tensor
-        (n_atoms,) of like atoms, eV A^6.
+        (n_atoms,) C6 coefficient of two equal atoms, eV A^6.
     radius : Tensor
         (n_atoms,) van der Waals radius, A.
     """
@@ -87,17 +87,19 @@ class Oscillators:
 class MBDHead(Head):
     r"""Range-separated, self-consistently screened many-body dispersion, MBD@rsSCS.
 
-    The polarizabilities :math:`\alpha_i(i u)` of atoms with learned volumes are screened by
-    Gaussian dipoles at short range, which gives each atom a frequency :math:`\omega_i`. The zero
-    point energy of the oscillators, coupled by dipoles at long range,
+    The atoms have polarizabilities :math:`\alpha_i(i u)` that depend on their learned volumes.
+    Short-range Gaussian dipoles screen them, which gives each atom a frequency :math:`\omega_i`.
+    The zero-point energy of the oscillators, coupled by long-range dipoles, is
 
     .. math:: E = \tfrac12 \mathrm{Tr} \sqrt{\omega_i^2 \delta_{ij}
-              + \omega_i \omega_j \sqrt{\alpha_i \alpha_j}\, T_{ij}} - \tfrac32 \sum_i \omega_i,
+              + \omega_i \omega_j \sqrt{\alpha_i \alpha_j}\, T_{ij}} - \tfrac32 \sum_i \omega_i.
 
-    holds dispersion between all numbers of atoms. A. Tkatchenko, R. A. DiStasio, R. Car, M.
+    It includes many-body dispersion of all orders. A. Tkatchenko, R. A. DiStasio, R. Car, M.
     Scheffler, Phys. Rev. Lett. 108, 236402 (2012); A. Ambrosetti, A. M. Reilly, R. A. DiStasio, A.
-    Tkatchenko, J. Chem. Phys. 140, 18A508 (2014). All pairs in open systems, Ewald sums on a grid
-    of wave vectors in crystals. The cost grows as N^3, the memory as N^2 (times 16 frequencies).
+    Tkatchenko, J. Chem. Phys. 140, 18A508 (2014).
+
+    Open systems use all pairs; crystals use Ewald sums on a grid of wave vectors. The cost grows as
+    N^3, the memory as N^2 (times 16 frequencies).
     """
 
     Config: ClassVar[type[HeadConfig]] = MBDConfig
@@ -107,20 +109,20 @@ class MBDHead(Head):
     def __init__(self, config: MBDConfig, context: HeadContext) -> None:
         super().__init__()
         if min(config.k_grid) < 1:
-            raise InputError(f"k_grid of the mbd head needs positive numbers, got {config.k_grid}")
+            raise InputError(f"k_grid of the mbd head must be positive, got {config.k_grid}")
         self.beta, self.k_grid, self.max_atoms = config.beta, config.k_grid, config.max_atoms
         self.cutoff = config.cutoff
         self.volume_ratios = VolumeRatios(context)
         self._free = free_atoms(context.elements)
 
     def check(self, batch: AtomsBatch) -> None:
-        """Refuse structures that are too large."""
+        """Raise an error for structures that are too large."""
         largest = int(batch.nodes_per_graph.max())
         if largest > self.max_atoms:
             graph = int(batch.nodes_per_graph.argmax())
             raise InputError(
-                f"structure {graph} has {largest} atoms; the mbd head, whose cost grows as N^3, "
-                f"stops at {self.max_atoms}: raise its max_atoms, or use c6"
+                f"structure {graph} has {largest} atoms, but the mbd head allows {self.max_atoms}, "
+                "because its cost grows as N^3: increase its max_atoms, or use c6"
             )
 
     def forward(self, inputs: HeadInputs) -> Tensor:
@@ -129,7 +131,7 @@ class MBDHead(Head):
         return self.energy(inputs.geometry, inputs.composition.double(), ratios)
 
     def energy(self, geometry: Geometry, composition: Tensor, ratios: Tensor) -> Tensor:
-        """Energy of atoms with given volumes; arguments and result as in :meth:`C6Head.energy`."""
+        """Compute the energy of atoms with given volumes, as in :meth:`C6Head.energy`."""
         free = self._free
         alpha, c6, radius = (
             composition @ values.to(ratios.device)
@@ -144,7 +146,7 @@ class MBDHead(Head):
         return energy
 
     def _coupled(self, geometry: Geometry, chosen: Tensor, atoms: Oscillators) -> Tensor:
-        """(G,) energies of the chosen structures, all open or all crystals."""
+        """(G,) energies of the chosen structures, which are all open or all crystals, eV."""
         padding = Padding.of(geometry, chosen)
         crystal = bool(geometry.pbc[chosen].all())
         if crystal:
@@ -170,11 +172,11 @@ class MBDHead(Head):
         return zero_point - 1.5 * padding.pad(frequency, 1.0).sum(1)
 
     def _damping_radius(self, atoms: Oscillators, pairs: DipolePairs) -> Tensor:
-        """(p,) where the Fermi function is 1/2, A."""
+        """(p,) distance at which the Fermi function is 1/2, A."""
         return self.beta * (atoms.radius[pairs.first] + atoms.radius[pairs.second])
 
     def _screened(self, atoms: Oscillators, padding: Padding, pairs: DipolePairs) -> Oscillators:
-        """The oscillators in the field of their neighbors' short-range dipoles."""
+        """Oscillators screened by the short-range dipoles of their neighbors."""
         frequencies, weights = frequency_grid()
         reach = self._damping_radius(atoms, pairs)
         each, everyone = [], torch.ones_like(atoms.radius)
@@ -203,7 +205,7 @@ class MBDHead(Head):
 
 
 def _half_trace(matrix: Tensor) -> Tensor:
-    """(G,) Tr sqrt(A) / 2, the zero point energies of coupled oscillators, eV."""
+    """(G,) Tr sqrt(A) / 2, the zero-point energies of coupled oscillators, eV."""
     try:
         root = matrix_root(matrix)
     except NotPositiveError as error:
@@ -213,15 +215,17 @@ def _half_trace(matrix: Tensor) -> Tensor:
 
 def _unstable(what: str) -> InputError:
     return InputError(
-        f"mbd: a {what} is negative: atoms this polarizable and this close, for example neutral "
-        "metal atoms in an ionic crystal, polarize each other without bound; use c6 there"
+        f"mbd: a {what} is negative: strongly polarizable atoms at short distance, for example "
+        "neutral metal atoms in an ionic crystal, polarize each other without bound; use c6 for "
+        "such structures"
     )
 
 
 def frequency_grid() -> tuple[list[float], Tensor]:
     r"""Imaginary frequencies u and weights of :math:`\int_0^\infty du`, in eV.
 
-    Gauss-Legendre points x mapped to u = u_0 (1 + x) / (1 - x), after a point at 0 without weight.
+    Gauss-Legendre points x are mapped to u = u_0 (1 + x) / (1 - x). The first point is u = 0 with
+    zero weight.
     """
     points, weights = np.polynomial.legendre.leggauss(FREQUENCIES)
     scale = FREQUENCY_SCALE * HARTREE
@@ -234,11 +238,11 @@ def frequency_grid() -> tuple[list[float], Tensor]:
 
 
 def k_points(grid: tuple[int, int, int]) -> list[tuple[Tensor, float]]:
-    """Points (n + 1/2) / N in reciprocal lattice vectors, one of each pair k, -k, with weights."""
+    """Points (n + 1/2) / N in reciprocal lattice vectors with weights, one of each pair k, -k."""
     axes = [(torch.arange(n).double() + 0.5) / n for n in grid]
-    # Between -1/2 and 1/2, so that few reciprocal vectors are needed.
+    # Shifted to [-1/2, 1/2], so that few reciprocal vectors are needed.
     points = torch.cartesian_prod(*(torch.where(axis > 0.5, axis - 1, axis) for axis in axes))
     count = len(points)
-    # Read backwards, the list holds the opposite points.
+    # In reverse order, the list contains the opposite points.
     half = (count + 1) // 2
     return [(points[i], (1.0 if 2 * i == count - 1 else 2.0) / count) for i in range(half)]

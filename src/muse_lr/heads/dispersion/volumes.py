@@ -20,12 +20,12 @@ HARTREE = COULOMB_CONSTANT / BOHR
 
 @dataclass(frozen=True)
 class FreeAtoms:
-    """Reference values of some elements.
+    """Reference values of a list of free atoms.
 
     Attributes
     ----------
     polarizability : Tensor
-        (n_elements,) static, A^3.
+        (n_elements,) static polarizability, A^3.
     c6 : Tensor
         (n_elements,) in eV A^6.
     radius : Tensor
@@ -38,7 +38,7 @@ class FreeAtoms:
 
     @property
     def c6_pairs(self) -> Tensor:
-        r"""(n_elements, n_elements) of unlike atoms, in eV A^6.
+        r"""(n_elements, n_elements) C6 coefficients of pairs, eV A^6.
 
         .. math:: C_{6,AB} = \frac{2 C_{6,A} C_{6,B}}{\frac{\alpha_B}{\alpha_A} C_{6,A}
                   + \frac{\alpha_A}{\alpha_B} C_{6,B}}
@@ -54,18 +54,18 @@ class FreeAtoms:
 
 
 def free_atoms(elements: Sequence[str]) -> FreeAtoms:
-    """The reference values of ``elements``, float64.
+    """Look up the reference values of ``elements``, float64.
 
     Raises
     ------
     InputError
-        For an element that the table lacks.
+        If the table does not contain an element.
     """
     missing = [element for element in elements if element not in FREE_ATOMS]
     if missing:
         raise InputError(
             f"no free-atom polarizability is known of {', '.join(missing)}: the heads c6 and mbd "
-            "describe H to Rn"
+            "support H to Rn"
         )
     rows = torch.tensor([FREE_ATOMS[element] for element in elements], dtype=torch.float64)
     alpha, c6, radius = rows.unbind(1)
@@ -73,11 +73,11 @@ def free_atoms(elements: Sequence[str]) -> FreeAtoms:
 
 
 class VolumeRatios(nn.Module):
-    r"""Volume of each atom in its surroundings over that of the free atom.
+    r"""Ratio of the volume of each atom in its environment to that of the free atom.
 
     .. math:: v_i = \mathrm{softplus}(\mathrm{MLP}(h_i) + b_{Z_i}),
 
-    1 for every atom at the start, and always without a backbone.
+    The ratios are 1 at initialization. Without a backbone they stay 1.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class VolumeRatios(nn.Module):
             self.offsets = element_offsets(context.elements)
 
     def forward(self, inputs: HeadInputs) -> Tensor:
-        """(n_atoms,), float64."""
+        """(n_atoms,) volume ratios, float64."""
         if self.readout is None or inputs.features is None:
             return torch.ones_like(inputs.composition[:, 0], dtype=torch.float64)
         raw = self.readout(inputs.features.scalars) + inputs.composition @ self.offsets

@@ -1,4 +1,4 @@
-"""An energy of the potential that the charge density makes around each atom."""
+"""A learned energy of the electrostatic potential around each atom."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from muse_lr.heads.field_features.projection import ProjectedPotential
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
 ProbeWidth = Annotated[float, Field(ge=0.3, le=10)]
-#: Smallest width of charges whose r^-6 potential is projected, A: that of points has no average.
+#: Smallest charge width for the r^-6 potential, A. Point charges have no finite average.
 MIN_SMEARING = 0.3
 
 
 class FieldFeaturesConfig(HeadConfig):
-    """Keys of the field features."""
+    """Keys of the field-feature head."""
 
     kind: Literal["field_features"] = "field_features"
     widths: tuple[ProbeWidth, ...] = Field(
@@ -29,47 +29,46 @@ class FieldFeaturesConfig(HeadConfig):
         min_length=1,
         max_length=8,
         description="Gaussian standard deviations on which the potential is projected, A, each "
-        "from 0.3 to 10; the cost of periodic sums grows as the inverse cube.",
+        "from 0.3 to 10. The cost of periodic sums grows as the inverse cube.",
     )
     exponent: Literal[1, 6] = Field(
         1,
-        description="p of the potential 1/r^p of the density: 1, Coulomb's, or 6, smeared by the "
-        "widths of the charges.",
+        description="Exponent p of the potential 1/r^p of the density: 1 for Coulomb, or 6 for a "
+        "potential smeared by the widths of the charges.",
     )
     l_max: int = Field(2, ge=0, le=2, description="Highest order of the projections.")
     channels: int = Field(
-        16, ge=1, description="Local features of each order that are contracted with them."
+        16, ge=1, description="Local channels of each order that are contracted with the potential."
     )
     accuracy: float = Field(
         1e-6,
         ge=1e-12,
         le=1e-2,
-        description="Of the periodic sums that make the potential, as in the coulomb head.",
+        description="Accuracy of the periodic sums for the potential, as in the coulomb head.",
     )
 
 
 class FieldFeaturesHead(Head):
     r"""E = g sum_i [f(h_i, x_i) - f(h_i, 0)] with invariants x_i of the potential at atom i.
 
-    With the projections :math:`u_{\sigma lm}` of the potential of all other atoms
-    (:class:`~muse_lr.heads.field_features.projection.ProjectedPotential`) and channels c of the
-    local features, the invariants are
+    The invariants are built from the projections :math:`u_{\sigma lm}` of the potential of all
+    other atoms (:class:`~muse_lr.heads.field_features.projection.ProjectedPotential`) and from the
+    channels c of the local features. They are
 
     .. math::
        p_{c \sigma l} = \frac{1}{\sqrt{2l + 1}} \sum_m \rho_{clm} u_{\sigma lm}, \qquad
        p_{\sigma \sigma' l} = \frac{1}{\sqrt{2l + 1}} \sum_m u_{\sigma lm} u_{\sigma' lm}
 
-    and the potentials :math:`u_{\sigma 00}` themselves: the (1, 1) and (0, 2) contractions of
-    multi-scale LODE (arXiv:2008.12122), where a linear function of the first is a learned
-    multipole expansion in the far field. Orders that the features lack enter by the second kind
-    only. Where nothing makes a potential the energy is zero, and so it is at first: g starts at 0.
-
-    The density is read, never changed.
+    and the potentials :math:`u_{\sigma 00}` themselves. These are the (1, 1) and (0, 2)
+    contractions of multi-scale LODE (arXiv:2008.12122). A linear function of the first kind is a
+    learned multipole expansion in the far field. If the features do not have an order l, only the
+    second kind contains it. The energy is zero without a potential. It is also zero at
+    initialization, because g starts at 0. The head does not change the density.
 
     Raises
     ------
     InputError
-        For the exponent 6 with charges that are points or nearly.
+        For exponent 6 with charges whose width is below :data:`MIN_SMEARING`.
     """
 
     Config: ClassVar[type[HeadConfig]] = FieldFeaturesConfig
@@ -83,8 +82,8 @@ class FieldFeaturesHead(Head):
         if config.exponent == 6 and min(context.widths) < MIN_SMEARING:
             raise InputError(
                 f"field_features of the exponent 6 needs charges of a width of at least "
-                f"{MIN_SMEARING} A, by which 1/r^6 is smeared: set model.charges.width, which is "
-                f"{min(context.widths):g}"
+                f"{MIN_SMEARING} Å to smear 1/r^6: increase model.charges.width, which is "
+                f"{min(context.widths):g} Å"
             )
         self.projection = ProjectedPotential(
             config.widths, context.widths, config.l_max, config.accuracy, config.exponent
@@ -108,7 +107,7 @@ class FieldFeaturesHead(Head):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def invariants(self, projected: Tensor, features: NodeFeatures) -> Tensor:
-        """(n_atoms, n_invariants) from (n_atoms, n_widths, (l_max + 1)^2) projections."""
+        """(n_atoms, n_invariants) of (n_atoms, n_widths, (l_max + 1)^2) projections."""
         found = [projected[:, :, 0]]
         for order in range(self.l_max + 1):
             u = projected[:, :, order**2 : (order + 1) ** 2]

@@ -1,21 +1,23 @@
 r"""The potential 1/r^6 of smeared sources, averaged over a Gaussian probe.
 
-A unit source of smearing :math:`\sigma'` has the potential of long-distance equivariants with
-p = 6 (K. K. Huguenin-Dumittan et al., J. Phys. Chem. Lett. 14, 9612 (2023)),
+A unit source with smearing :math:`\sigma'` has the potential of long-distance equivariants (LODE)
+with p = 6 (K. K. Huguenin-Dumittan et al., J. Phys. Chem. Lett. 14, 9612 (2023)),
 
 .. math:: V(r) = \frac{\gamma(3, x)}{\Gamma(3)\, r^6}
           = \frac{1 - e^{-x} (1 + x + x^2 / 2)}{r^6}
           = \frac12 \int_0^{1 / 2 \sigma'^2} t^2 e^{-t r^2} dt,
           \qquad x = \frac{r^2}{2 \sigma'^2},
 
-which is 1/r^6 far away, finite at the source, and the smooth part of
-:class:`~muse_lr.heads.dispersion.lattice_sum.PowerSplit`. A Gaussian stays one when it is averaged
-over another, of the probe's width :math:`\sigma`; with :math:`u = t / (1 + 2 t \sigma^2)`
+It is 1/r^6 at large distance and finite at the source, and equals the smooth part of
+:class:`~muse_lr.heads.dispersion.lattice_sum.PowerSplit`. The average of a Gaussian over the
+Gaussian of the probe, of width :math:`\sigma`, is again a Gaussian. With
+:math:`u = t / (1 + 2 t \sigma^2)`
 
 .. math:: B_0(r) = \frac12 \int_0^U u^2 (1 - 2 \sigma^2 u)^{-5/2} e^{-u r^2} du, \qquad
           U = \frac{1}{2 (\sigma^2 + \sigma'^2)},
 
-and :math:`B_{n+1} = -B_n' / r` only raises the power of u and doubles. All are, with w = u / U,
+and :math:`B_{n+1} = -B_n' / r` multiplies the integrand by 2 u. With w = u / U, all of them reduce
+to
 
 .. math:: J_m(X) = \int_0^1 w^m (1 - c w)^{-5/2} e^{-X w} dw, \qquad J_m' = -J_{m+1}, \qquad
           c = \frac{\sigma^2}{\sigma^2 + \sigma'^2}.
@@ -34,16 +36,16 @@ from torch import Tensor
 
 from muse_lr.heads.dispersion.lattice_sum import PowerSplit
 
-#: Gauss-Legendre points; with 1 - c w = exp(-z) the integrand is entire in z, and as many give 12
-#: digits at every argument (10 for a probe 30 times as wide as the source).
+#: Number of Gauss-Legendre points. With 1 - c w = exp(-z) the integrand is entire in z, so this
+#: number gives 12 digits for every argument (10 for a probe 30 times as wide as the source).
 NODES = 48
-#: exp(-X w) ends the integral where X w exceeds this.
+#: Largest X w in the integral over exp(-X w).
 FAR = 60.0
 
 
 @dataclass(frozen=True)
 class SmearedPower:
-    """Interaction of a Gaussian probe with a smeared source of the potential 1/r^6.
+    """Interaction of a Gaussian probe with a smeared source of a 1/r^6 potential.
 
     Attributes
     ----------
@@ -56,7 +58,7 @@ class SmearedPower:
 
     @property
     def splitting(self) -> float:
-        """eta of the Gaussian exp(-eta^2 k^2) that ends the transform, A."""
+        """eta of the Gaussian exp(-eta^2 k^2) by which the transform decays, A."""
         return math.sqrt((self.probe**2 + self.source**2) / 2)
 
     @property
@@ -73,18 +75,18 @@ class SmearedPower:
         return [2.0 ** (n - 1) * self._largest ** (n + 3) * value for n, value in enumerate(values)]
 
     def sheets(self, height: Tensor, highest: int) -> list[Tensor]:
-        r"""g and its derivatives by z: two lattices a height z apart, times their cell's area.
+        r"""Interaction g of two planar lattices at distance z times the cell area, and derivatives.
 
         .. math:: g(z) = \frac\pi2 \int_0^U u (1 - 2 \sigma^2 u)^{-5/2} e^{-u z^2} du
 
-        is the average of B_0 over the plane.
+        is the integral of B_0 over the plane.
 
         Parameters
         ----------
         height : Tensor
             (p,) in A.
         highest : int
-            Order of the last derivative, at most 4.
+            Highest order of the derivatives with respect to z, at most 4.
 
         Returns
         -------
@@ -107,12 +109,12 @@ class SmearedPower:
         return [derivative() for derivative in derivatives[: highest + 1]]
 
     def transform(self, squared: Tensor) -> Tensor:
-        """The Fourier transform of B_0 in A^-3 at k^2 in 1/A^2, which is not 0."""
+        """Fourier transform of B_0 in A^-3, at nonzero k^2 in 1/A^2."""
         return self._split.transform(squared) * torch.exp(-(self.probe**2) / 2 * squared)
 
     @property
     def at_zero_wave(self) -> float:
-        """The transform at k = 0, A^-3."""
+        """Fourier transform of B_0 at k = 0, A^-3."""
         return self._split.at_zero_wave
 
     @property
@@ -121,7 +123,7 @@ class SmearedPower:
 
 
 def power_moments(argument: Tensor, ratio: float, lowest: int, highest: int) -> tuple[Tensor, ...]:
-    """J_lowest to J_highest, differentiable to any order.
+    """Compute J_lowest to J_highest, with derivatives of any order.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def power_moments(argument: Tensor, ratio: float, lowest: int, highest: int) -> 
 
 
 class _PowerMoments(torch.autograd.Function):
-    """(highest - lowest + 1, ...) values; the backward pass is the same function one order up."""
+    """(highest - lowest + 1, ...) values. The derivative is the same function of one order more."""
 
     @staticmethod
     def forward(ctx: Any, argument: Tensor, ratio: float, lowest: int, highest: int) -> Tensor:
@@ -158,7 +160,7 @@ class _PowerMoments(torch.autograd.Function):
 
 
 def _evaluate(argument: Tensor, ratio: float, lowest: int, highest: int) -> Tensor:
-    """Sum over points z with w = (1 - exp(-z)) / c, dw (1 - c w)^(-5/2) = exp(3 z / 2) dz / c."""
+    """Quadrature in z: w = (1 - exp(-z)) / c, dw (1 - c w)^(-5/2) = exp(3 z / 2) dz / c."""
     end = -torch.log1p(-ratio * (FAR / argument.clamp(min=FAR)))
     total = argument.new_zeros((highest - lowest + 1, *argument.shape))
     for node, weight in _points():
@@ -173,7 +175,7 @@ def _evaluate(argument: Tensor, ratio: float, lowest: int, highest: int) -> Tens
 
 @cache
 def _points() -> list[tuple[float, float]]:
-    """Points and weights on (0, 1), dense near 0 where exp(-X w) is large: z is quadratic in x."""
+    """Points and weights on (0, 1), dense near 0, where exp(-X w) is large (z = x^2)."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     x = (nodes + 1) / 2
     return list(zip((x**2).tolist(), (x * weights).tolist(), strict=True))

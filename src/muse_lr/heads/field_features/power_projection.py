@@ -1,16 +1,16 @@
-r"""Projections of the potential :math:`\sum_j \hat L_j V(|r - r_j|)` with V = 1/r^6 far away.
+r"""Projections of :math:`\sum_j \hat L_j V(|r - r_j|)`, where V is 1/r^6 at large distance.
 
 V is the smeared potential of :mod:`muse_lr.heads.field_features.power_kernel`, and :math:`\hat L`
-are the multipole operators of :mod:`muse_lr.electrostatics.kernels`: a charge of the density is a
-source of its own sign and size, its dipole the limit of two such sources. With the probes' widths
-nothing sharp is left, so that open systems are a sum over all pairs and lattices a sum over waves
-alone:
+are the multipole operators of :mod:`muse_lr.electrostatics.kernels`. A charge of the density is a
+source with the sign and size of the charge, and a dipole is the limit of two such sources. The
+average over the probes is smooth. Open systems therefore use a sum over all pairs, and periodic
+systems use only a sum over waves,
 
 .. math:: \frac1V \sum_k \hat B(k)\, S_\mathrm{probe}(k)^* S(k),
 
-k = 0 included, where the transform is finite: no background is needed, and charged cells are like
-others. In slabs the waves along the normal are integrated, which leaves a sum over pairs of
-heights (see :mod:`muse_lr.heads.dispersion.lattice_sum`).
+It includes k = 0, where the transform is finite, so no background is needed and charged cells need
+no special treatment. In slabs the waves along the normal are integrated, which gives a sum over
+pairs of atoms that depends on their heights (see :mod:`muse_lr.heads.dispersion.lattice_sum`).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from muse_lr.structures.neighbors import all_pairs
 
 
 class PowerProjection:
-    """Projections on probes of one width, of sources of one smearing.
+    """Projections on probes of one width, for sources of one smearing.
 
     Parameters
     ----------
     width : float
         Gaussian standard deviation of the probes, A.
     smearing : float
-        Of the sources, A.
+        Gaussian smearing of the sources, A.
     l_max : int
         Highest order of the probes.
     accuracy : float
-        The waves end where their Gaussian is a tenth of it.
+        The sum over waves is cut where their Gaussian is a tenth of this value.
     """
 
     def __init__(self, width: float, smearing: float, l_max: int, accuracy: float) -> None:
@@ -54,12 +54,12 @@ class PowerProjection:
         self.reciprocal_cutoff = ewald_parameters(splitting, accuracy, 0.0).reciprocal_cutoff
 
     def __call__(self, sources: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_atoms, (l_max + 1)^2) int V phi_lm without the atom's own sources, e A^-(6 + l).
+        """(n_atoms, (l_max + 1)^2) integrals of V phi_lm without the atom itself, e A^-(6 + l).
 
         Parameters
         ----------
         sources : ChargeDensity
-            All of the width ``smearing``, or zero.
+            Each source has the width ``smearing`` or is zero.
         geometry : Geometry
             May mix FFF, TTF and TTT.
         """
@@ -74,12 +74,12 @@ class PowerProjection:
             )
             energy = self._open(probe, sources, geometry)
             energy = energy + self._lattice(probe, sources, geometry, ~geometry.open_graphs)
-            # Linear in the probes, which are zero.
+            # The energy is linear in the probes, so they can be zero.
             (found,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
         return found
 
     def _open(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) of open graphs."""
+        """(n_graphs,) interaction of probes and sources in open graphs."""
         first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
         vector = (geometry.positions[first] - geometry.positions[second]).to(source.moments.dtype)
         kernel = self.kernel.radial(vector.square().sum(1), probe.l_max + source.l_max)
@@ -91,7 +91,7 @@ class PowerProjection:
     def _lattice(
         self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
     ) -> Tensor:
-        """(n_graphs,) of periodic graphs."""
+        """(n_graphs,) interaction of probes and sources in periodic graphs."""
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
         cells = lattice_cells(geometry, chosen, self.kernel.splitting)
@@ -122,7 +122,7 @@ class PowerProjection:
         chosen: Tensor,
         cells: LatticeCells,
     ) -> Tensor:
-        """(G,) the sum over waves without k = 0, nor k along the normal of slabs."""
+        """(G,) sum over waves without k = 0 and without k along the slab normal."""
         dtype = source.moments.dtype
         space = _Waves(cells, geometry, chosen, self.reciprocal_cutoff, dtype)
         first, second = space.structure_factor(probe), space.structure_factor(source)
@@ -130,12 +130,12 @@ class PowerProjection:
         return (space.weights_of(self.kernel) * power.double()).sum(1)
 
     def _own(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) of each probe with the source at its place, which the waves hold."""
+        """(n_graphs,) self term of each probe and source, which the sum over waves includes."""
         products = multipole_products(probe.moments, source.moments)
         at_zero = self.kernel.radial(source.width.new_zeros(1).double(), len(products) - 1)
         total = torch.zeros_like(products[0])
         for order, (product, value) in enumerate(zip(products, at_zero, strict=True)):
-            # The operators on B_0 leave B_l(0) / (2l - 1)!! of equal components.
+            # The operators on B_0 give B_l(0) / (2l - 1)!! for equal components.
             total = total + product * (float(value) / math.prod(range(1, 2 * order, 2)))
         return sum_nodes(total, geometry.graph_index, geometry.num_graphs)
 
@@ -147,7 +147,7 @@ class PowerProjection:
         slab: Tensor,
         normal: Tensor,
     ) -> Tensor:
-        """(n_graphs,) over all ordered pairs of the atoms of slabs, each with itself too, A^-4."""
+        """(n_graphs,) sum over ordered pairs of atoms in slabs, self pairs included, A^-4."""
         normals = normal[geometry.graph_index]
         z = (geometry.positions * normals).sum(1).to(source.moments.dtype)
         probes, sources = _along(probe, normals), _along(source, normals)
@@ -157,7 +157,7 @@ class PowerProjection:
         pairs = _normal_interaction(
             [values[first] for values in probes], [values[second] for values in sources], kernel, 1
         )
-        # The same pairs the other way round: odd derivatives change their sign.
+        # The same pairs in reverse order: odd derivatives change their sign.
         pairs = pairs + _normal_interaction(
             [values[second] for values in probes],
             [values[first] for values in sources],
@@ -172,10 +172,10 @@ class PowerProjection:
 
 
 class _Waves(ReciprocalSpace):
-    """Structure factors, with the weights of the potential."""
+    """Structure factors and the weights of the potential."""
 
     def weights_of(self, kernel: SmearedPower) -> Tensor:
-        """(G, K) in A^-6; 0 for k = 0 and for waves along the normal of slabs."""
+        """(G, K) weights in A^-6; 0 for k = 0 and for waves along the slab normal."""
         along = (self.waves * self.cells.normal[:, None]).sum(2)
         in_plane = self.waves.square().sum(2) - along.square()
         sheets = self.cells.slab[:, None] & (in_plane.detach() < ALONG_NORMAL)
@@ -184,7 +184,7 @@ class _Waves(ReciprocalSpace):
 
 
 def _along(density: ChargeDensity, normals: Tensor) -> list[Tensor]:
-    """For each order, (n,) coefficients of the operator d^l/dz^l."""
+    """For each order l, (n,) coefficients of the operator d^l/dz^l."""
     moments = to_cartesian(density.moments)
     normals = normals.to(density.moments.dtype)
     found = [moments.charges]
@@ -198,7 +198,7 @@ def _along(density: ChargeDensity, normals: Tensor) -> list[Tensor]:
 def _normal_interaction(
     probes: list[Tensor], sources: list[Tensor], kernel: list[Tensor], sign: int
 ) -> Tensor:
-    """(p,) sum_ab (-1)^b probe_a source_b g^(a + b)(sign z), kernel at z."""
+    """(p,) sum_ab (-1)^b probe_a source_b g^(a + b)(sign z), with ``kernel`` evaluated at z."""
     total = torch.zeros_like(kernel[0])
     for a, probe in enumerate(probes):
         for b, source in enumerate(sources):

@@ -1,16 +1,16 @@
-r"""The potential of a charge density, projected at its atoms on Gaussian multipoles.
+r"""Projection of the potential of a charge density on Gaussian multipoles at the atoms.
 
 .. math::
    v_{i,\sigma l m} = \int V(r)\, \phi_{lm}(r - r_i; \sigma)\, dr, \qquad
    V(r) = k \int \frac{\rho(r')}{|r - r'|}\, dr',
 
-with the Gaussians :math:`\phi_{lm}` of :mod:`muse_lr.density`, which carry a unit multipole, and
-:math:`\rho` without the atom's own multipoles. It is the energy of a probe
-:math:`\phi_{lm}` in V, hence the interaction of two Gaussian densities, exact in every boundary:
-the projections of long-distance equivariants (A. Grisafi, J. Nigam, M. Ceriotti, Chem. Sci. 12,
-2078 (2021), arXiv:2008.12122), on widths instead of radial functions within a cutoff
-(arXiv:2603.14700). With the exponent 6 the potential is that of
-:mod:`muse_lr.heads.field_features.power_projection` instead, 1/r^6 far away.
+Here :math:`\phi_{lm}` are the Gaussians of :mod:`muse_lr.density` with a unit multipole, and
+:math:`\rho` does not include the multipoles of atom i. The projection is the energy of a probe
+:math:`\phi_{lm}` in V, which is an interaction of two Gaussian densities and exact in every
+boundary. These are the projections of long-distance equivariants (A. Grisafi, J. Nigam, M.
+Ceriotti, Chem. Sci. 12, 2078 (2021), arXiv:2008.12122), on Gaussians of several widths instead of
+radial functions within a cutoff (arXiv:2603.14700). With exponent 6, the potential is that of
+:mod:`muse_lr.heads.field_features.power_projection`, which is 1/r^6 at large distance.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from muse_lr.heads.field_features.power_projection import PowerProjection
 from muse_lr.structures.geometry import Geometry
 from muse_lr.units import COULOMB_CONSTANT
 
-#: (n_atoms, (l_max + 1)^2) projections on probes of one width, 1/k times those of the potential.
+#: Computes (n_atoms, (l_max + 1)^2) projections of the potential divided by k, for one probe width.
 Projection = Callable[[ChargeDensity, Geometry], Tensor]
 
 
 class CoulombProjection:
-    r"""Projections of the Coulomb potential on probes of one width, of sources of one width.
+    r"""Projections of the Coulomb potential on probes of one width, for sources of one width.
 
-    A probe of width :math:`\sigma` and a source of width :math:`\sigma'` interact by
-    :math:`\mathrm{erf}(r / 2 \eta) / r` with :math:`\eta^2 = (\sigma^2 + \sigma'^2) / 2`, which is
-    the smooth part of an Ewald sum of that splitting: nothing remains for real space.
+    The interaction of a probe of width :math:`\sigma` and a source of width :math:`\sigma'` is
+    :math:`\mathrm{erf}(r / 2 \eta) / r` with :math:`\eta^2 = (\sigma^2 + \sigma'^2) / 2`. This is
+    the smooth part of an Ewald sum with splitting :math:`\eta`, so no real-space part remains.
 
     Parameters
     ----------
     width, source_width : float
-        Gaussian standard deviations, A; 0 for points as sources.
+        Gaussian standard deviations, A; the source width is 0 for point charges.
     l_max : int
         Highest order of the probes.
     accuracy : float
-        Of the periodic sums: their terms end where their Gaussian is a tenth of it.
+        The periodic sums are cut where their Gaussian is a tenth of this value.
     """
 
     def __init__(self, width: float, source_width: float, l_max: int, accuracy: float) -> None:
@@ -66,20 +66,20 @@ class CoulombProjection:
 class ProjectedPotential:
     r"""Projections on several widths, without a real-space sum.
 
-    Sources of unlike width are projected one width after the other.
+    Sources of different widths are projected separately.
 
     Parameters
     ----------
     widths : sequence of float
         Gaussian standard deviations of the probes, A.
     source_widths : sequence of float
-        Of the charges of each element, A; 0 for points, where the exponent is 1.
+        Gaussian width of the charges of each element, A; 0 for points (exponent 1 only).
     l_max : int
         Highest order of the probes, 0 to 2.
     accuracy : float
-        Of the periodic sums: their terms end where their Gaussian is a tenth of it.
+        The periodic sums are cut where their Gaussian is a tenth of this value.
     exponent : int
-        p of the potential, 1 or 6.
+        Exponent p of the potential, 1 or 6.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ProjectedPotential:
         ----------
         density : ChargeDensity
         geometry : Geometry
-            May mix FFF, TTF and TTT; its edges are not used.
+            May mix FFF, TTF and TTT. Its edges are not used.
         composition : Tensor
             (n_atoms, n_elements), one-hot, in the order of the source widths.
         """

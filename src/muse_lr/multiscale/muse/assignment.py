@@ -2,73 +2,27 @@ r"""Fractional assignment of atoms to coarse nodes.
 
 .. math:: S_{iK} = \frac{m_K w(r_{iK}) b_{iK}}{\sum_L m_L w(r_{iL}) b_{iL}}
 
-with the masses of :mod:`muse_lr.multiscale.muse.thinning` and a bounded affinity b: an exact
-partition of unity over the nodes of each atom. The denominator is bounded from below by the
-coverage. A node sits at its own atom; a center of weights could coincide with another's and leave
-no direction.
+with the masses m of :mod:`muse_lr.multiscale.muse.thinning`, the window w and a bounded affinity b.
+The shares of each atom sum to 1 exactly. The denominator is bounded from below by the coverage. The
+position of a node is that of its atom. Weighted centers of two nodes could coincide, so that their
+direction would be undefined.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from muse_lr.math.switching import smoothstep, switch_off
+from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.geometry import Geometry
 
-#: Below this sum of weights an atom counts as uncovered; the affinities are at least exp(-1).
+#: Atoms with a smaller sum of weights are not covered. Affinities are at least exp(-1).
 UNCOVERED = 0.1
 
 
-@dataclass(frozen=True)
-class CoarseNodes:
-    """The nodes of one level.
-
-    Attributes
-    ----------
-    atoms : Tensor
-        (n_nodes,) the atom at which each node sits.
-    mass : Tensor
-        (n_nodes,) m_K in (0, 1].
-    graph_index : Tensor
-        (n_nodes,).
-    """
-
-    atoms: Tensor
-    mass: Tensor
-    graph_index: Tensor
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Which shares of which atoms belong to which nodes.
-
-    Attributes
-    ----------
-    atom, node : Tensor
-        (p,) of int64; an atom can meet several images of a node.
-    vectors : Tensor
-        (p, 3) from the node to the atom's image, A.
-    lengths : Tensor
-        (p,) in A; 0 for an atom and the node that sits on it.
-    share : Tensor
-        (p,) S_iK; sums to 1 for each atom.
-    normalized_share : Tensor
-        (p,) S_iK / m_K, which stays finite where a node dies.
-    """
-
-    atom: Tensor
-    node: Tensor
-    vectors: Tensor
-    lengths: Tensor
-    share: Tensor
-    normalized_share: Tensor
-
-
 def kept_nodes(mass: Tensor, geometry: Geometry) -> CoarseNodes:
-    """The atoms of nonzero mass."""
+    """The nodes: all atoms with nonzero mass."""
     atoms = (mass.detach() > 0).nonzero()[:, 0]
     return CoarseNodes(atoms, mass.index_select(0, atoms), geometry.graph_index[atoms])
 
@@ -76,10 +30,10 @@ def kept_nodes(mass: Tensor, geometry: Geometry) -> CoarseNodes:
 def pairs_with_nodes(
     nodes: CoarseNodes, geometry: Geometry, radius: float, allowed: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Atom, node, vector and length of all pairs within ``radius``, each node's own atom first.
+    """Atom, node, vector and length of all pairs within ``radius``.
 
-    From the edges of the geometry whose sender is a node, and of those the ``allowed`` ones,
-    (n_edges,) of bool.
+    The pairs of each node with its own atom come first. The others are the edges of the geometry
+    whose sender is a node, restricted to ``allowed`` edges, (n_edges,) of bool.
     """
     row = torch.full_like(geometry.numbers, -1)
     row[nodes.atoms] = torch.arange(len(nodes.atoms), device=row.device)
@@ -106,7 +60,7 @@ def assign(
     radius: float,
     n_atoms: int,
 ) -> Assignment:
-    """The assignment over the pairs of :func:`pairs_with_nodes`.
+    """Compute the assignment for the pairs of :func:`pairs_with_nodes`.
 
     Parameters
     ----------
@@ -114,12 +68,13 @@ def assign(
     pairs : tuple
         Atom, node, vector, length.
     affinity : Tensor or None
-        (p,) b, positive and bounded; None means 1.
+        (p,) affinity b, positive and bounded; None for 1.
     inner, radius : float
-        Where the window starts to fall and where it ends, A.
+        Distances at which the window starts to decay and ends, A.
     n_atoms : int
-        Atoms whose nodes weigh less than :data:`UNCOVERED` in sum, which thinning excludes and
-        chosen nodes do not, have shares that fade to 0 instead of a sum of 1.
+        Number of atoms. If the weights of an atom sum to less than :data:`UNCOVERED`, its shares
+        decay to 0 instead of summing to 1. With thinning this does not occur, with other choices of
+        nodes it can.
     """
     atom, node, vectors, lengths = pairs
     reach = switch_off(lengths, inner, radius)
@@ -133,5 +88,5 @@ def assign(
 
 
 def _bounded(total: Tensor) -> Tensor:
-    """The identity from :data:`UNCOVERED` on, and positive below, twice continuous."""
+    """The identity above :data:`UNCOVERED`, positive below, twice continuously differentiable."""
     return total + UNCOVERED / 2 * (1 - smoothstep(total / UNCOVERED))

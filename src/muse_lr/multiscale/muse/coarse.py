@@ -1,4 +1,4 @@
-r"""Messages between coarse nodes, with tensors up to l = 2 whatever the backbone's order."""
+r"""Messages between coarse nodes, with tensors up to l = 2 for any order of the backbone."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from muse_lr.multiscale.muse.tensors import (
     unit_linear,
 )
 
-#: Radial functions of the coarse edges.
+#: Number of radial functions of the coarse edges.
 RADIAL = 12
 
 
 @dataclass(frozen=True)
 class CoarseEdges:
-    """Edges between nodes, all images, both ways.
+    """Edges between nodes, with all images and in both directions.
 
     Attributes
     ----------
     edge_index : Tensor
-        (2, n_edges): sender, receiver, among the nodes.
+        (2, n_edges) indices of the sender and receiver nodes.
     vectors : Tensor
-        (n_edges, 3) from the receiver to the sender's image, A.
+        (n_edges, 3) vector from the receiver to the image of the sender, A.
     lengths : Tensor
-        (n_edges,) in A.
+        (n_edges,) distance in A.
     weights : Tensor
-        (n_edges,) mass of the sender times the window of the distance.
+        (n_edges,) product of the mass of the sender and the window of the distance.
     """
 
     edge_index: Tensor
@@ -50,7 +50,7 @@ class CoarseEdges:
 
 
 class CoarseLayer(nn.Module):
-    r"""One round of messages and a gated update.
+    r"""Message-passing layer with a gated update.
 
     .. math::
        (\mu_0 .. \mu_4)_{KL} = \phi(H_L) W(R_{KL}) w(R_{KL}) m_L, \quad
@@ -58,7 +58,8 @@ class CoarseLayer(nn.Module):
        V_K \mathrel{+}= \sum_L \mu_1 \hat u + \mu_2 V_L, \quad
        T_K \mathrel{+}= \sum_L \mu_3 Y_2(\hat u) + \mu_4 T_L
 
-    then H, V and T are updated by gates of the invariants V.V', |V|, T:T', |T| and Y2(V):T.
+    Then H, V and T are updated by gates that depend on the invariants V.V', |V|, T:T', |T| and
+    Y2(V):T.
     """
 
     def __init__(self, channels: int, tensor_channels: int, cutoff: float, l_max: int) -> None:
@@ -75,7 +76,7 @@ class CoarseLayer(nn.Module):
         self.gates = dense(channels + invariants, channels + l_max * tensor_channels, channels)
 
     def forward(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
-        """The updated features."""
+        """Compute the updated features of the nodes."""
         return self._update(bounded(self._exchange(nodes, edges)))
 
     def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
@@ -84,7 +85,7 @@ class CoarseLayer(nn.Module):
         radial = self.radial(edges.lengths) * edges.weights[:, None]
         widths = [channels, *[self.tensor_channels] * 2 * self.l_max]
         contents = self.content(nodes.scalars).split(widths, dim=-1)
-        # Part by part: slices of one array of all parts would be strided, which is slow.
+        # One part at a time, since slices of one array of all parts are strided, which is slow.
         parts = [
             content.index_select(0, sender) * (radial @ weight.T)
             for content, weight in zip(contents, self.filter.weight.split(widths), strict=True)
@@ -96,7 +97,7 @@ class CoarseLayer(nn.Module):
             moved = message(parts[1], direction, parts[2], vectors.index_select(0, sender))
             vectors = vectors.index_add(0, receiver, moved)
         if self.l_max > 1:
-            # In five components instead of nine.
+            # With five components instead of nine.
             sent = matrices_to_standard(matrices).index_select(0, sender)
             turned = message(parts[3], solid_harmonics(2, direction), parts[4], sent)
             matrices = matrices + matrices_from_standard(gather(turned, receiver, count))

@@ -1,4 +1,4 @@
-"""Neighbor lists of coarse nodes, made anew in every evaluation: nodes come and go."""
+"""Neighbor lists of coarse nodes, computed in every evaluation since the nodes change."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from muse_lr.math.switching import switch_off
-from muse_lr.multiscale.muse.assignment import CoarseNodes
+from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.coarse import CoarseEdges
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.neighbors import neighbor_list
 
-#: Graphs with more candidates (pairs times images) than this go through a cell list, one by one.
-#: It takes about 0.2 ms a graph, as 5000 candidates do on a CPU, and a trip to the host elsewhere.
+#: Graphs with more candidates (pairs times images) use a cell list, one graph at a time. A cell
+#: list takes about 0.2 ms, as do 5000 candidates on a CPU. On other devices it also needs a
+#: transfer to the host.
 MOST_CANDIDATES, MOST_CANDIDATES_ELSEWHERE = 10_000, 2_000_000
-#: Candidates of smaller graphs that are made at once, roughly; each takes about 150 bytes.
+#: Approximate number of candidates that are processed at once; each needs about 150 bytes.
 AT_ONCE = 4_000_000
 
 
@@ -31,9 +32,9 @@ def coarse_edges(
     nodes : CoarseNodes
     geometry : Geometry
     inner, cutoff : float
-        Where the window of the distance starts to fall and where it ends, A.
+        Distances at which the window starts to decay and ends, A.
     dtype : torch.dtype
-        Of the result.
+        Precision of the result.
     """
     coarse = coarse_geometry(nodes, geometry, cutoff)
     lengths = coarse.edge_lengths.to(dtype)
@@ -42,7 +43,7 @@ def coarse_edges(
 
 
 def coarse_geometry(nodes: CoarseNodes, geometry: Geometry, cutoff: float) -> Geometry:
-    """The nodes as sites of their own, with edges up to ``cutoff`` (A; 0: none)."""
+    """A geometry with the nodes as sites and with edges up to ``cutoff`` (A; 0 for no edges)."""
     positions = geometry.positions[nodes.atoms]
     index = torch.zeros((2, 0), dtype=torch.int64, device=positions.device)
     shift = positions.new_zeros((0, 3))
@@ -68,7 +69,7 @@ def _search(
     """(2, n_edges) sender, receiver and (n_edges, 3) images, in the dtype of the positions."""
     cell = geometry.cell.detach()
     inverse = torch.linalg.inv(cell)
-    # Atoms may lie outside the cell: whole cells are taken off first.
+    # Atoms may lie outside the cell. They are wrapped into it first.
     fractional = torch.einsum("na,nab->nb", positions, inverse[graph_index])
     cells = fractional.floor() * geometry.pbc[graph_index]
     wrapped = positions - torch.einsum("na,nab->nb", cells, cell[graph_index])
@@ -100,7 +101,7 @@ def _brute_force(
     candidates: Tensor,
     cutoff: float,
 ) -> tuple[Tensor, Tensor]:
-    """All pairs and images at once, without a loop over graphs; of none without candidates."""
+    """All pairs and images within the cutoff, for the graphs with candidates, without a loop."""
     graph = torch.repeat_interleave(candidates)
     offset = torch.cumsum(candidates, 0) - candidates
     flat = torch.arange(len(graph), device=graph.device) - offset[graph]
@@ -121,7 +122,7 @@ def _brute_force(
 def _cell_list(
     positions: Tensor, graph: int, counts: Tensor, geometry: Geometry, cutoff: float
 ) -> tuple[Tensor, Tensor]:
-    """One large graph; the search is on the CPU, wherever the model is."""
+    """All pairs and images of one large graph. The search runs on the CPU on any device."""
     start = int(counts[:graph].sum())
     own = positions[start : start + int(counts[graph])].cpu().numpy()
     index, shift = neighbor_list(

@@ -1,16 +1,15 @@
-"""A soft coarse-graining hierarchy over any backbone."""
+"""The hierarchy of coarse nodes, with smooth coarse-graining for any backbone."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.config.registry import lookup
-from muse_lr.config.schema import check_elements, validate
+from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
 from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.multiscale.base import (
@@ -20,11 +19,11 @@ from muse_lr.multiscale.base import (
     MultiscaleInputs,
     MultiscaleOutput,
 )
+from muse_lr.multiscale.muse.config import MuseConfig
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
 from muse_lr.multiscale.muse.tensors import READOUT_INIT_SCALE, dense, matrices_to_standard
 from muse_lr.multiscale.muse.thinning import (
-    CROWDING,
     EveryAtom,
     GivenNodes,
     NodeChoice,
@@ -35,106 +34,14 @@ from muse_lr.structures.batch import NO_GROUP, AtomsBatch
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 
 
-class MuseConfig(MultiscaleConfig):
-    """Keys of the hierarchy."""
-
-    renamed: ClassVar[dict[str, str]] = {
-        "inner": "inner_fraction",
-        "crowding": "crowding_fraction",
-    }
-
-    kind: Literal["muse"] = "muse"
-    levels: int = Field(1, ge=1, le=3, description="Coarse levels; radii double from each to next.")
-    radius: float = Field(7.0, gt=0, le=20, description="Reach of a node of the first level, A.")
-    inner_fraction: float = Field(
-        0.8, gt=0, lt=1, description="Share of the radius at which a node's window starts to fall."
-    )
-    cutoff: float = Field(
-        16.0,
-        gt=0,
-        le=40,
-        description="Cutoff of the edges between nodes of the first level, A; neighbors can "
-        "be two radii apart.",
-    )
-    channels: int | None = Field(
-        None, ge=1, description="Width of the nodes' features; default the backbone's channels."
-    )
-    tensor_channels: int = Field(16, ge=1, description="Width of their vectors and matrices.")
-    l_max: int = Field(2, ge=0, le=2, description="Highest order of the nodes' features.")
-    layers: int = Field(1, ge=1, description="Rounds of tensor messages on each coarse graph.")
-    backbone: str | dict[str, Any] | None = Field(
-        None,
-        description="Kind of backbone whose interaction modules run on the coarse graphs beside "
-        "the tensor messages, with that kind's defaults, or its section, {kind: mace, l_max: 2}; "
-        "default the atoms' kind, none for none.",
-    )
-    pooling: Literal["tensors", "moments"] = Field(
-        "tensors",
-        description="What nodes receive: features and local tensors, radially resolved, or as a "
-        "control the moments r^l Y_l of the atoms' scalars alone.",
-    )
-    nodes: Literal["thinning", "species", "given", "all"] = Field(
-        "thinning",
-        description="Which atoms carry nodes; given: some of each group in the array coarse_index "
-        "of the structures.",
-    )
-    species: tuple[str, ...] = Field((), description="Elements of the nodes, for nodes: species.")
-    kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
-    delta: float = Field(
-        0.1, gt=0, description="Difference of priority that suppresses fully, at least."
-    )
-    softening: float = Field(
-        40.0,
-        ge=0,
-        description="Time in fs over which one atom begins to suppress another at 300 K: delta "
-        "grows with the rate of the priorities. Less thins more and is stiffer; 0 for the same "
-        "delta everywhere.",
-    )
-    crowding_fraction: float = Field(
-        CROWDING, gt=0, le=1, description="Share of the radius that the priority looks at."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nodes_of_before(cls, data: Any) -> Any:
-        """Models of the rule before, which had this key, would give other energies now."""
-        if not isinstance(data, dict) or "priority" not in data:
-            return data
-        if data.get("nodes") in ("all", "species"):  # which no priority chooses
-            return {key: value for key, value in data.items() if key != "priority"}
-        raise InputError(
-            "the key priority is gone, since nodes are chosen by another rule (see softening): "
-            "leave it out and train again; models that were trained with it give other energies"
-        )
-
-    @field_validator("species")
-    @classmethod
-    def _are_elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        check_elements(species)
-        return species
-
-    @model_validator(mode="after")
-    def _fits(self) -> MuseConfig:
-        if self.species and self.nodes != "species":
-            raise InputError(f"species is read with nodes: species alone, not {self.nodes}")
-        if self.nodes == "species" and not self.species:
-            raise InputError("nodes is species: say which in species: [O, ...]")
-        if self.nodes == "thinning" and self.cutoff <= self.radius:
-            raise InputError(
-                f"a cutoff of {self.cutoff:g} A does not reach from node to node: neighbors can "
-                f"be two radii ({self.radius:g} A) apart, and edges fade from half of it on"
-            )
-        return self
-
-
 class Muse(Multiscale):
-    """Coarse levels thinned from the atoms, each exchanging through the atoms' features.
+    """Hierarchy of coarse levels that exchange information through the features of the atoms.
 
-    An independent construction after the idea of the Multiscale Structural Ensemble (A. Sole et
-    al., arXiv:2605.25710): smooth fractional assignments of atoms to coarse nodes, on which the
-    modules of the force field operate. Its equations are those of
-    :mod:`muse_lr.multiscale.muse.thinning`, ``assignment``, ``pooling`` and ``coarse``, and not
-    that paper's. E = sum_i e(h_i) + sum over levels and nodes m_K e_c(K).
+    The idea is that of the Multiscale Structural Ensemble (A. Sole et al., arXiv:2605.25710):
+    smooth fractional assignments of atoms to coarse nodes, on which the modules of the force field
+    operate. The construction is independent. Its equations are those of
+    :mod:`muse_lr.multiscale.muse.thinning`, ``assignment``, ``pooling`` and ``coarse``, not those
+    of the paper. The energy is E = sum_i e(h_i) + sum over levels and nodes m_K e_c(K).
     """
 
     Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
@@ -177,7 +84,7 @@ class Muse(Multiscale):
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:
-        """Channels of each order: the backbone's, then those of each level."""
+        """Channels of each order: those of the backbone, then those of each level."""
         orders = set(known) | set(range(1, self.config.l_max + 1))
         added = self.config.levels * self.config.tensor_channels
         return {
@@ -205,8 +112,8 @@ class Muse(Multiscale):
         counts = grouped.new_zeros(batch.num_graphs).index_add(0, batch.batch, grouped)
         if bool((counts == 0).any()):
             raise InputError(
-                f"structure {int((counts == 0).nonzero()[0])} has no groups of atoms, which "
-                "model.multiscale.nodes: given needs: set atoms.arrays['coarse_index'], a whole "
+                f"structure {int((counts == 0).nonzero()[0])} has no groups of atoms, but "
+                "model.multiscale.nodes is given; set atoms.arrays['coarse_index'] to a whole "
                 "number from 0 on for each atom"
             )
 
@@ -247,7 +154,7 @@ class Muse(Multiscale):
         return AtomTensors(scalars, vectors, *self.local(scalars, edges))
 
 
-#: Keys of backbones that mean nothing on a coarse graph.
+#: Keys of backbones that do not apply to coarse graphs.
 _ATOMS_ALONE = ("embed", "file", "frozen", "so3lr", "trust")
 
 
@@ -263,7 +170,7 @@ def _choice(config: MuseConfig) -> NodeChoice:
 def _interactions(
     config: MuseConfig, context: MultiscaleContext, channels: int, cutoff: float
 ) -> Backbone | None:
-    """One layer of a backbone for a coarse graph."""
+    """Build one layer of a backbone for the coarse graph of a level."""
     section = config.backbone or context.backbone.kind
     if section == "none":
         return None
@@ -271,17 +178,17 @@ def _interactions(
     part = lookup("backbone", asked.get("kind"))
     own = {"cutoff": cutoff, "channels": channels, "layers": 1}
     for key in asked.keys() & {*own, *_ATOMS_ALONE}:
-        reason = "the level says this" if key in own else "this is for the backbone of atoms"
-        raise InputError(f"model.multiscale.backbone.{key}: {reason}, leave it out")
+        reason = "the level says this" if key in own else "this is for the backbone of the atoms"
+        raise InputError(f"model.multiscale.backbone.{key}: {reason}; remove the key")
     where = f"model.multiscale: the {asked['kind']} modules of a coarse level"
     backbone: Backbone = part(validate(part.Config, {**asked, **own}, where), context.elements)
     idle = backbone.tensor_parameters
-    if config.l_max == 0:  # nobody reads their tensors
+    if config.l_max == 0:  # the nodes do not use their tensors
         for name in idle:
             backbone.get_parameter(name).requires_grad_(False)
     elif idle and max(backbone.tensor_channels) > config.l_max:
         raise InputError(
-            f"{where} have tensors of l = {max(backbone.tensor_channels)}, which the nodes, with "
-            f"model.multiscale.l_max: {config.l_max}, do not read: give them that l_max"
+            f"{where} have tensors of l = {max(backbone.tensor_channels)}, which the nodes do not "
+            f"use with model.multiscale.l_max: {config.l_max}; set their l_max to this value"
         )
     return backbone

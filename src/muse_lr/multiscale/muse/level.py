@@ -1,4 +1,4 @@
-"""One level of the hierarchy: choose nodes, pool, exchange, unpool."""
+"""One level of the hierarchy: choice of nodes, pooling, messages and unpooling."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.math.multipoles import from_standard_order, to_standard_order
-from muse_lr.multiscale.muse.assignment import (
-    Assignment,
-    CoarseNodes,
-    assign,
-    kept_nodes,
-    pairs_with_nodes,
-)
+from muse_lr.multiscale.base import Assignment, CoarseNodes
+from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
 from muse_lr.multiscale.muse.coarse import CoarseEdges, CoarseLayer
 from muse_lr.multiscale.muse.edges import coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
@@ -35,7 +30,7 @@ from muse_lr.multiscale.muse.thinning import NodeChoice
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph, NodeFeatures
 
-#: Width of the vectors whose products are the affinities of atoms and nodes.
+#: Width of the queries and keys of the affinity between atoms and nodes.
 AFFINITY = 8
 
 
@@ -46,19 +41,19 @@ class LevelSize:
     Attributes
     ----------
     scalars, vectors : int
-        Channels of the backbone's features, l = 0 and 1.
+        Channels of the backbone features with l = 0 and 1.
     channels, tensor_channels : int
-        Of the nodes.
+        Channels of the node features: scalars, and vectors and matrices.
     l_max : int
-        Highest order of the nodes' features.
+        Highest order of the node features.
     layers : int
-        Rounds of messages.
+        Number of message-passing layers.
     radius, inner : float
-        Where the window of pooling ends and starts to fall, A.
+        Distances at which the window of pooling ends and starts to decay, A.
     cutoff : float
-        Of the coarse edges, A; they fade from half of it on.
+        Cutoff of the coarse edges, A. Their weights decay from half of it on.
     moments : bool
-        Whether nodes are pooled by :class:`~muse_lr.multiscale.muse.moments.MomentPooling`.
+        Whether pooling is by :class:`~muse_lr.multiscale.muse.moments.MomentPooling`.
     """
 
     scalars: int
@@ -80,9 +75,9 @@ class Level(nn.Module):
     ----------
     size : LevelSize
     choice : NodeChoice
-        Which atoms carry a node.
+        Selects the atoms that are nodes.
     interactions : Backbone or None
-        Modules of a backbone that run on the coarse graph beside the tensor messages.
+        Backbone that is applied to the coarse graph after the tensor messages.
     """
 
     def __init__(self, size: LevelSize, choice: NodeChoice, interactions: Backbone | None) -> None:
@@ -108,7 +103,7 @@ class Level(nn.Module):
     def forward(
         self, atoms: AtomTensors, graph: Graph, geometry: Geometry
     ) -> tuple[Unpooled, Tensor, CoarseNodes, Assignment]:
-        """What the atoms receive, the energy of each graph (eV, float64), nodes and assignment."""
+        """Unpooled features, energy of each graph (eV, float64), nodes and assignment."""
         size = self.size
         mass = self.choice(geometry, size.inner, size.radius).to(atoms.scalars.dtype)
         nodes = kept_nodes(mass, geometry)
@@ -146,10 +141,10 @@ class Level(nn.Module):
 
 
 class Bridge(nn.Module):
-    """Runs a backbone's own interaction modules on the coarse graph.
+    """Applies a backbone to the coarse graph.
 
-    The composition of a node is the mean of what it holds; all its messages are weighted with its
-    mass and the window of the distance, and what it learns is added to its features.
+    The composition of a node is the mean over its atoms. Messages are weighted by the mass of the
+    sender and the window of the distance. The output is added to the features of the nodes.
     """
 
     def __init__(self, size: LevelSize, interactions: Backbone) -> None:
@@ -176,7 +171,7 @@ class Bridge(nn.Module):
         edges: CoarseEdges,
         graph: Graph,
     ) -> tuple[TensorFeatures, Tensor]:
-        """Features to which those of the interaction modules are added, and energies (n,), eV."""
+        """Features of the nodes with the output of the backbone added, and energies (n,), eV."""
         pull = assignment.normalized_share[:, None]
         content = gather(graph.composition[assignment.atom] * pull, assignment.node, len(kept.mass))
         coarse = Graph(
@@ -207,5 +202,5 @@ class Bridge(nn.Module):
 
 
 def _to_standard(nodes: TensorFeatures, order: int) -> Tensor:
-    """(n, 2l + 1, C) in m = -l..l of the vectors or matrices."""
+    """(n, 2l + 1, C) components m = -l..l of the vectors or matrices."""
     return to_standard_order(nodes.vectors) if order == 1 else matrices_to_standard(nodes.matrices)

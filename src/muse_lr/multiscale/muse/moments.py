@@ -1,36 +1,37 @@
-r"""Pooling by moments alone: a control, which shows what the atoms' local tensors are worth."""
+r"""Pooling by moments only, a control for the contribution of the local tensors."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from muse_lr.multiscale.muse.assignment import Assignment
+from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.pooling import AtomTensors
 from muse_lr.multiscale.muse.tensors import TensorFeatures, gather, matrix_of, unit_linear
 
 
 class MomentPooling(nn.Module):
-    r"""Atoms to nodes by multipole moments of their scalar features.
+    r"""Pools atoms to nodes by multipole moments of their scalar features.
 
     .. math::
        H_K = \sum_i G_{iK} V h_i, \quad
        V_K = \sum_i G_{iK} W_1 h_i \frac{d_{iK}}{R}, \quad
        T_K = \sum_i G_{iK} W_2 h_i Y_2\Big(\frac{d_{iK}}{R}\Big)
 
-    with :math:`G_{iK} = S_{iK} / m_K`, d the vector from the node to the atom's image and R the
-    radius of the level. A node learns how the scalars are spread about it and no more: nothing of
-    the atoms' own vectors and matrices, and no radial function but the powers of the distance.
-    Atoms far along a chain dominate the second moment, which hides a plane at its end; unpooling is
-    that of the hierarchy.
+    with :math:`G_{iK} = S_{iK} / m_K`, the vector d from the node to the image of the atom and the
+    radius R of the level. The features of a node depend only on the distribution of the scalars
+    around it. They contain neither the vectors and matrices of the atoms nor radial functions other
+    than powers of the distance. Distant atoms of a chain dominate the second moment, so that it
+    does not resolve the orientation of a plane at the end. Unpooling is the same as in the
+    hierarchy.
 
     Parameters
     ----------
     scalars : int
-        Width F of the atoms' features.
+        Width F of the scalar features of the atoms.
     channels, tensor_channels : int
-        Of the nodes.
+        Channels of the node features: scalars, and vectors and matrices.
     radius : float
-        R, A.
+        Radius R, A.
     l_max : int
     """
 
@@ -43,7 +44,7 @@ class MomentPooling(nn.Module):
         self.strengths = nn.ModuleList(unit_linear(scalars, tensor_channels) for _ in range(l_max))
 
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
-        """Features of the nodes; orders beyond l_max are zero."""
+        """Compute the features of the nodes; orders above l_max are empty."""
         atom, node = assignment.atom, assignment.node
         pull = assignment.normalized_share[:, None]
         scalars = gather(self.value(atoms.scalars).index_select(0, atom) * pull, node, n_nodes)

@@ -1,7 +1,7 @@
-r"""From atoms to coarse nodes and back, radially resolved, with tensors of l = 1 and 2.
+r"""Pooling from atoms to coarse nodes and unpooling, with radial functions and l = 1 and 2.
 
-All pooling is by sums over :math:`G_{iK} = S_{iK} / m_K`, so that what a node holds is finite where
-it dies and everything that leaves it is multiplied by its mass.
+Pooling sums over :math:`G_{iK} = S_{iK} / m_K`, so that the features of a node remain finite as its
+mass vanishes. All outputs of a node are multiplied by its mass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from muse_lr.math.harmonics import solid_harmonics
 from muse_lr.math.switching import switch_off
-from muse_lr.multiscale.muse.assignment import Assignment
+from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.tensors import (
     READOUT_INIT_SCALE,
     RadialGaussians,
@@ -29,9 +29,10 @@ from muse_lr.multiscale.muse.tensors import (
     unit_linear,
 )
 
-#: Radial functions of pooling, unpooling and local tensors.
+#: Number of radial functions of pooling, unpooling and local tensors.
 RADIAL = 8
-#: Local tensors are amplified: their invariants would start at 1e-3, and learning set in late.
+#: Factor of the local tensors. Without it their initial invariants are about 1e-3, which delays
+#: their training.
 GAIN = 12.0
 
 
@@ -42,11 +43,11 @@ class Edges:
     Attributes
     ----------
     sender, receiver : Tensor
-        (n_edges,).
+        (n_edges,) atoms.
     directions : Tensor
         (n_edges, 3) unit vectors from the receiver to the sender.
     lengths : Tensor
-        (n_edges,) in A.
+        (n_edges,) distances in A.
     """
 
     sender: Tensor
@@ -56,7 +57,7 @@ class Edges:
 
 
 class LocalTensors(nn.Module):
-    r"""Vectors and matrices of the surroundings of each atom.
+    r"""Vectors and matrices that describe the neighborhood of each atom.
 
     .. math:: v_i = g \sum_j A_1(h_j) B_1(r_{ij}) f(r_{ij}) \hat u_{ij}, \qquad
               t_i = g \sum_j A_2(h_j) B_2(r_{ij}) f(r_{ij}) Y_2(\hat u_{ij})
@@ -70,7 +71,7 @@ class LocalTensors(nn.Module):
         self.filter = nn.Linear(self.radial.size, l_max * channels, bias=False)
 
     def forward(self, scalars: Tensor, edges: Edges) -> tuple[Tensor, Tensor | None]:
-        """(n, 3, C) and, for l_max 2, (n, 3, 3, C)."""
+        """Compute vectors (n, 3, C) and, for l_max 2, matrices (n, 3, 3, C)."""
         envelope = GAIN * switch_off(edges.lengths, 0.0, self.cutoff)
         radial = self.radial(edges.lengths) * envelope[:, None]
         contents = self.content(scalars).chunk(self.l_max, dim=-1)
@@ -85,18 +86,18 @@ class LocalTensors(nn.Module):
 
 @dataclass(frozen=True)
 class AtomTensors:
-    """What is pooled of the atoms.
+    """Features of the atoms that are pooled.
 
     Attributes
     ----------
     scalars : Tensor
-        (n, F) of the backbone.
+        (n, F) scalars of the backbone.
     vectors : Tensor or None
-        (n, 3, C_b) of the backbone.
+        (n, 3, C_b) vectors of the backbone.
     local_vectors : Tensor
-        (n, 3, C).
+        (n, 3, C) vectors of :class:`LocalTensors`.
     local_matrices : Tensor or None
-        (n, 3, 3, C).
+        (n, 3, 3, C) matrices of :class:`LocalTensors`.
     """
 
     scalars: Tensor
@@ -106,14 +107,14 @@ class AtomTensors:
 
 
 class TensorMaps(nn.Module):
-    """What both ways between atoms and nodes have: radial weights and mixtures of tensors.
+    """Base class of pooling and unpooling, with radial weights and linear maps of tensors.
 
     Parameters
     ----------
     radius : float
-        Reach of a node, A.
+        Largest distance between a node and its atoms, A.
     l_max : int
-        Highest order of the nodes' features.
+        Highest order of the node features.
     """
 
     def __init__(self, radius: float, l_max: int) -> None:
@@ -123,7 +124,7 @@ class TensorMaps(nn.Module):
         self.carry: nn.Linear | None = None
 
     def add_maps(self, vectors: int, tensor_channels: int) -> None:
-        """For each order a radial weight and a mixture; ``carry`` is for the backbone's vectors."""
+        """Add a radial weight and a map for each order, and ``carry`` for backbone vectors."""
         if self.l_max == 0:
             return
         size = self.l_max * tensor_channels
@@ -135,20 +136,21 @@ class TensorMaps(nn.Module):
             self.carry = nn.Linear(vectors, tensor_channels, bias=False)
 
     def weights(self, radial: Tensor) -> list[Tensor]:
-        """(p, C) for each order from the radial functions of the pairs, (p, K)."""
+        """(p, C) weights of each order from the radial functions of the pairs, (p, K)."""
         return [radial @ weight.T for weight in self.filters.weight.chunk(self.l_max)]
 
 
 class Pooling(TensorMaps):
-    r"""Atoms to nodes.
+    r"""Pools the features of the atoms to the nodes.
 
     .. math::
        H_K = \sum_i G_{iK} (1 + \rho_0(r_{iK})) V h_i, \quad
        V_K = \sum_i G_{iK} [W_1 v_i + \rho_1(r_{iK}) T_1 (a_i v'_i)], \quad
        T_K = \sum_i G_{iK} \rho_2(r_{iK}) T_2 (b_i t_i)
 
-    with v of the backbone, the local v' and t, gates a, b = 1 + linear in h, and rho linear in a
-    constant and Gaussians of the distance from the node.
+    with the vectors v of the backbone and the local tensors v' and t. The gates a and b are 1 plus
+    a linear function of h. The functions rho are linear combinations of a constant and Gaussians of
+    the distance from the node.
     """
 
     def __init__(
@@ -168,7 +170,7 @@ class Pooling(TensorMaps):
         self.add_maps(vectors, tensor_channels)
 
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
-        """Features of the nodes; orders beyond l_max are zero."""
+        """Compute the features of the nodes; orders above l_max are empty."""
         atom, node = assignment.atom, assignment.node
         pull = assignment.normalized_share[:, None]
         radial = self.radial(assignment.lengths) * pull
@@ -187,7 +189,7 @@ class Pooling(TensorMaps):
         vectors = gather(moved, node, n_nodes)
         if self.l_max == 1 or atoms.local_matrices is None:
             return TensorFeatures(scalars, vectors, vectors.new_zeros((n_nodes, 3, 3, 0)))
-        # In five components instead of nine.
+        # With five components instead of nine.
         local = self.mixes[1](gates[1][:, None] * matrices_to_standard(atoms.local_matrices))
         moved = filters[1][:, None] * local.index_select(0, atom)
         matrices = matrices_from_standard(gather(moved, node, n_nodes))
@@ -196,16 +198,16 @@ class Pooling(TensorMaps):
 
 @dataclass(frozen=True)
 class Unpooled:
-    """What the atoms receive from the nodes.
+    """Features of the atoms after unpooling.
 
     Attributes
     ----------
     scalars : Tensor
-        (n, F) the atoms' features, updated.
+        (n, F) updated scalars.
     vectors : Tensor or None
-        (n, 3, C) the field f1.
+        (n, 3, C) vectors f1 from the nodes.
     matrices : Tensor or None
-        (n, 3, 3, C) the field f2.
+        (n, 3, 3, C) matrices f2 from the nodes.
     """
 
     scalars: Tensor
@@ -214,14 +216,14 @@ class Unpooled:
 
 
 class Unpooling(TensorMaps):
-    r"""Nodes to atoms.
+    r"""Returns the features of the nodes to the atoms.
 
     .. math::
        \Delta h_i = \sum_K S_{iK} U H'_K, \quad
        f^1_i = \sum_K S_{iK} \sigma_1(r_{iK}) W_1 V'_K, \quad
        f^2_i = \sum_K S_{iK} \sigma_2(r_{iK}) W_2 T'_K
 
-    and h += Delta h + MLP[h, Delta h, f1.v, f1.v', f2:t, f2:Y2(v'), v'.f2.v'].
+    followed by h += Delta h + MLP[h, Delta h, f1.v, f1.v', f2:t, f2:Y2(v'), v'.f2.v'].
     """
 
     def __init__(
@@ -246,7 +248,7 @@ class Unpooling(TensorMaps):
     def forward(
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
     ) -> Unpooled:
-        """What the atoms receive."""
+        """Compute the features of the atoms after unpooling."""
         atom, node = assignment.atom, assignment.node
         share = assignment.share[:, None]
         count = len(atoms.scalars)

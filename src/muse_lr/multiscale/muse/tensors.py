@@ -1,6 +1,6 @@
 """Scalars, vectors and symmetric traceless matrices on nodes, and their products.
 
-Tensors are Cartesian here: vectors (n, 3, C), matrices (n, 3, 3, C). The matrix of a direction,
+Tensors are Cartesian: vectors (n, 3, C) and matrices (n, 3, 3, C). The matrix of a direction,
 Y2(u) = sqrt(3/2) (u u - |u|^2 / 3), has the norm |u|^2.
 """
 
@@ -12,12 +12,12 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-#: Softens norms, whose curvature at zero would be infinite.
+#: Softening of norms, whose curvature would be infinite at zero.
 NORM_EPSILON = 1e-2
-#: Rows of a padded table, at most, for each that is used.
+#: Largest ratio of all rows to used rows in a padded table.
 PADDED = 3
 R, S = sqrt(1 / 2), sqrt(1 / 6)
-#: The matrices (xx, xy, .. zz) of the components m = -2..2 of l = 2: orthonormal columns.
+#: Matrices (xx, xy, .. zz) of the components m = -2..2 of l = 2, as orthonormal columns.
 COMPONENTS = torch.tensor(
     [
         [0, 0, -S, 0, R],
@@ -32,10 +32,11 @@ COMPONENTS = torch.tensor(
     ],
     dtype=torch.float64,
 )
-#: Root mean square that the features of a node do not exceed.
+#: Upper bound of the root mean square of the features of a node.
 LARGEST = 8.0
-#: What is read out of the hierarchy, energies and updates of the atoms' features, starts this much
-#: smaller than what it carries among the nodes: training began with the noise of random weights.
+#: Initial scale of the outputs of the hierarchy (energies and updates of the atomic features),
+#: relative to the messages between nodes. Outputs of random weights would otherwise disturb the
+#: start of training.
 READOUT_INIT_SCALE = 0.1
 
 
@@ -59,12 +60,13 @@ class TensorFeatures:
 
 
 def bounded(features: TensorFeatures) -> TensorFeatures:
-    r"""All features of a node scaled by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 8.
+    r"""Scale all features of a node by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 8.
 
-    The mean is over channels, summed over the orders. Small features stay as they are, none grows
-    beyond B: sums over a dense lattice, all of whose atoms are nodes, would otherwise be products
-    of hundreds. One factor for all orders keeps their ratios, and with them the slopes of tensors
-    that vanish by symmetry. Zero stays zero; smooth and equivariant.
+    The mean is over channels, summed over the orders. Small features are almost unchanged, and none
+    exceeds B. Without this bound, sums over a dense lattice in which all atoms are nodes would be
+    products of factors of several hundred. All orders have the same factor, so that their ratios
+    and the derivatives of tensors that vanish by symmetry are kept. The map is smooth and
+    equivariant, and zero remains zero.
     """
     parts = (features.scalars, features.vectors, features.matrices)
     square = torch.stack(
@@ -86,7 +88,7 @@ def matrix_of(vectors: Tensor) -> Tensor:
 
 
 def matrices_from_standard(tensors: Tensor) -> Tensor:
-    """(n, 5, C) components of l = 2, m = -2..2, to matrices of the same norm."""
+    """Convert (n, 5, C) components m = -2..2 of l = 2 to matrices of the same norm."""
     return (COMPONENTS.to(tensors) @ tensors).unflatten(1, (3, 3))
 
 
@@ -111,9 +113,9 @@ def soft_norm(tensors: Tensor) -> Tensor:
 
 
 class RadialGaussians(nn.Module):
-    """A constant and Gaussians of the distance, evenly over [0, cutoff]."""
+    """A constant and Gaussians of the distance, with evenly spaced centers in [0, cutoff]."""
 
-    #: Sum of their squares, roughly, at any distance.
+    #: Approximate sum of their squares at any distance.
     power = 2.0
 
     def __init__(self, count: int, cutoff: float) -> None:
@@ -130,7 +132,7 @@ class RadialGaussians(nn.Module):
 
 
 def dense(inputs: int, outputs: int, hidden: int, scale: float = 1.0) -> nn.Sequential:
-    """A network of one hidden layer; its outputs start with ``scale`` times the usual size."""
+    """A network with one hidden layer, whose initial output is multiplied by ``scale``."""
     last = nn.Linear(hidden, outputs)
     with torch.no_grad():
         for parameter in last.parameters():
@@ -139,16 +141,16 @@ def dense(inputs: int, outputs: int, hidden: int, scale: float = 1.0) -> nn.Sequ
 
 
 def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Linear:
-    """A linear map without bias whose outputs start with the size of single inputs.
+    """A linear map without bias, initialized so that outputs have the variance of the inputs.
 
-    What a node says of far atoms is a product of many maps: if each began by shrinking it, as
-    torch's initial weights do, it would stay hidden until late in training.
+    Information from distant atoms passes through many maps. The default initialization of torch
+    reduces the variance in each of them, so that this information would be learned late.
 
     Parameters
     ----------
     inputs, outputs : int
     power : float, optional
-        Sum of squares of the inputs; default their number.
+        Sum of squares of the inputs; default: their number.
     """
     layer = nn.Linear(inputs, outputs, bias=False)
     nn.init.normal_(layer.weight, std=1 / sqrt(inputs if power is None else power))
@@ -156,16 +158,16 @@ def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Lin
 
 
 def message(along: Tensor, harmonics: Tensor, carried: Tensor, tensors: Tensor) -> Tensor:
-    """The tensors of an edge: ``along`` its harmonics, and what it carries of the sender's.
+    """Tensor messages of the edges: gated harmonics plus gated tensors of the senders.
 
     Parameters
     ----------
     along, carried : Tensor
-        (n_edges, C), gates.
+        (n_edges, C) gates of the harmonics and of the tensors.
     harmonics : Tensor
-        (n_edges, 2l + 1) of the direction.
+        (n_edges, 2l + 1) spherical harmonics of the direction.
     tensors : Tensor
-        (n_edges, 2l + 1, C) of the sender.
+        (n_edges, 2l + 1, C) tensors of the sender.
     """
     return along[:, None] * harmonics[:, :, None] + carried[:, None] * tensors
 
@@ -178,8 +180,8 @@ def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
 def sum_outer(first: Tensor, second: Tensor, index: Tensor, size: int) -> Tensor:
     """Sum outer products of rows into ``size`` rows: (size, a, b) from (n, a) and (n, b).
 
-    Where the rows come in order and no row has many more than the others, as edges by their
-    receiver do, this is one matrix product for each row: the (n, a, b) products are never written.
+    If ``index`` is sorted and no sum has many more terms than the others, as for edges sorted by
+    receiver, this is one matrix product for each sum, and the (n, a, b) products are not stored.
     """
     slots = None if index.is_cuda else _slots(index, size)
     if slots is None:
@@ -194,7 +196,7 @@ def sum_outer(first: Tensor, second: Tensor, index: Tensor, size: int) -> Tensor
 
 
 def _slots(index: Tensor, size: int) -> tuple[Tensor, int] | None:
-    """A place for each row among ``widest`` of its sum, or None where that would be a waste."""
+    """Position of each row in a padded table and its width; None if padding is inefficient."""
     if len(index) == 0 or bool((index[1:] < index[:-1]).any()):
         return None
     counts = torch.bincount(index, minlength=size)

@@ -1,32 +1,34 @@
-r"""Smooth thinning: which atoms carry a coarse node, and how much of one.
+r"""Smooth thinning: the choice of the atoms that are coarse nodes, and their masses.
 
-An independent construction of soft coarse-graining, after the idea of the Multiscale Structural
-Ensemble (A. Sole et al., arXiv:2605.25710); the equations here are not those of that paper. With
-the quintic smoothstep S and the window :math:`w(r) = 1 - S((r - R_{in}) / (R_{out} - R_{in}))`:
+The idea of soft coarse-graining is that of the Multiscale Structural Ensemble (A. Sole et al.,
+arXiv:2605.25710). The construction is independent, and the equations are not those of the paper.
+With the quintic smoothstep S and the window :math:`w(r) = 1 - S((r - R_{in}) / (R_{out} -
+R_{in}))`:
 
-1. a priority :math:`p_i` from the neighborhood, smooth and slowly varying, and its thermal rate
-   :math:`\nu_i`, how fast the neighbors change it at 300 K;
+1. a priority :math:`p_i` of the neighborhood, smooth and slowly varying, and its thermal rate of
+   change :math:`\nu_i` from the motion of the neighbors at 300 K;
 2. suppression :math:`k_{ij} = w(r_{ij}) S((p_j - p_i) / \delta_{ij})` of i by neighbors j of
    higher priority, over all periodic images, with
    :math:`\delta_{ij}^2 = \delta^2 + \tau^2 (\nu_i^2 + \nu_j^2)`; ties do not suppress;
 3. masses :math:`m^0 = 1`, :math:`m_i^{t+1} = S(1 - \kappa \sum_j m_j^t k_{ij})`, stopped
    at an even t.
 
-Where light atoms are many, as in water, priorities change fast, and with a fixed narrow delta nodes
-change hands within a fraction of a femtosecond: the energy is smooth, but stiffer than an
-integrator's step. A fixed wide one keeps most atoms of a crystal, whose surroundings are alike.
-With the rate in it a single suppression changes over about :math:`\tau`; masses, which sum and
-iterate suppressions, change faster, but a node's share of the whole is handed over gradually. The
-price are more nodes where light atoms have much the same surroundings: graphene, alkanes.
+With many light atoms, as in water, priorities change fast. With a small constant delta, a node then
+moves from one atom to another within a fraction of a femtosecond. The energy is smooth, but too
+stiff for the time step of an integrator. With a large constant delta, most atoms of a crystal
+remain nodes, since their neighborhoods are similar. With the rate in delta, a single suppression
+changes over about :math:`\tau`. Masses, which sum and iterate suppressions, change faster, but the
+fraction of the total mass that moves between nodes changes gradually. The disadvantage is a larger
+number of nodes where light atoms have similar neighborhoods, as in graphene and alkanes.
 
-The map is antitone, so that even iterates bound odd ones from above, and every atom is covered:
+The map is antitone, so that even iterates are upper bounds of odd ones, and every atom is covered:
 
 .. math:: c_i = \sum_K m_K w(r_{iK}) \ge \min_u [S(u) + (1 - u) / \kappa],
 
-which is 0.853 for kappa 1 and 0.590 for 1.5. A mass is exactly 0 where the sum is at least
-1 / kappa: such nodes are pruned, and nothing changes. In a perfect monoatomic lattice all
-priorities tie and all atoms are nodes: exact symmetry and strict reduction exclude each other
-there.
+which is 0.853 for kappa = 1 and 0.590 for kappa = 1.5. A mass is exactly 0 if the sum is at least
+1 / kappa. Such nodes are removed without any change of the energy. In a perfect monoatomic lattice
+all priorities are equal and all atoms are nodes, since a choice of some of them would break the
+symmetry.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.structures.batch import NO_GROUP
 from muse_lr.structures.geometry import Geometry
 
-#: Iterations of the masses; even, for the bound on the coverage. At the default softening eight
-#: leave at most a hundredth to two of the atoms less of the liquids, crystals and slabs that were
-#: tried, at 7 to 14 A.
+#: Number of iterations of the masses, even for the bound on the coverage. With the default
+#: softening, eight iterations reduced the nodes by at most 1 to 2 % of the atoms in tests of
+#: liquids, crystals and slabs with radii of 7 to 14 A.
 ITERATIONS = 4
-#: Head start of atoms other than hydrogen.
+#: Added to the priority of atoms other than hydrogen.
 HEAVY_BONUS = 1.0
-#: Share of the radius within which crowding is measured.
+#: Default cutoff of the crowding, as a fraction of the radius.
 CROWDING = 2 / 3
 #: k_B T at 300 K over one atomic mass unit, (A/fs)^2.
 THERMAL = 300 * units.kB * units.fs**2
@@ -63,26 +65,27 @@ def crowding(
     .. math:: p_i = \sum_j f(r_{ij}) + [Z_i > 1], \qquad
               \nu_i^2 = \sum_j f'(r_{ij})^2 k_B T / m_j, \qquad f(r) = 1 - S(r / radius)
 
-    How crowded the surroundings are varies slowly, so that masses have small gradients. The rate is
-    the root mean square of :math:`dp_i/dt` when the neighbors, of the standard atomic masses
-    :math:`m_j`, move independently at 300 K and atom i rests; every image counts as an atom of its
-    own, so that a cell and its supercells agree.
+    The priority is the number of neighbors, with smooth weights. It varies slowly, so that masses
+    have small gradients. The rate is the root mean square of :math:`dp_i/dt` for neighbors with
+    standard atomic masses :math:`m_j` that move independently at 300 K, with atom i at rest. Every
+    image counts as a separate atom, so that a cell and its supercells have the same rates.
 
     Parameters
     ----------
     numbers : Tensor
         (n_atoms,) atomic numbers.
     edge_index, edge_lengths : Tensor
-        (2, n_edges) sender, receiver, and (n_edges,) in A; edges beyond ``radius`` do not count.
+        (2, n_edges) sender and receiver, and (n_edges,) distances in A. Edges longer than
+        ``radius`` are ignored.
     radius : float
-        A.
+        Cutoff of the neighbors, A.
 
     Returns
     -------
     priority : Tensor
-        (n_atoms,); only differences matter.
+        (n_atoms,) priorities, of which only differences matter.
     squared_rate : Tensor
-        (n_atoms,) in fs^-2.
+        (n_atoms,) squared rates in fs^-2.
     """
     near = (edge_lengths < radius).nonzero()[:, 0]
     sender, receiver = edge_index.index_select(1, near)
@@ -98,7 +101,7 @@ def crowding(
 @cache
 def mobilities(device: torch.device, dtype: torch.dtype) -> Tensor:
     """(119,) k_B T / m in (A/fs)^2 by atomic number, at 300 K."""
-    with torch.inference_mode(False):  # it is kept for calls that differentiate
+    with torch.inference_mode(False):  # the cached tensor is also used with gradients
         return THERMAL / torch.tensor(atomic_masses, device=device, dtype=dtype)
 
 
@@ -110,18 +113,18 @@ def masses(
     kappa: float,
     spread: Tensor | None = None,
 ) -> Tensor:
-    """Masses of the nodes, steps 2 and 3.
+    """Compute the masses of the nodes, steps 2 and 3.
 
     Parameters
     ----------
     priority : Tensor
-        (n_atoms,).
+        (n_atoms,) priorities p_i.
     edge_index : Tensor
-        (2, n_edges), sender and receiver, periodic images included.
+        (2, n_edges) sender and receiver, including periodic images.
     window : Tensor
-        (n_edges,) w(r_ij).
+        (n_edges,) window w(r_ij).
     delta : float
-        Difference of priorities that suppresses fully, at least.
+        Smallest difference of priorities at which suppression is complete.
     kappa : float
         Strength of the suppression.
     spread : Tensor, optional
@@ -149,27 +152,27 @@ def masses(
 
 @cache
 def coverage_bound(kappa: float) -> float:
-    """min over u in [0, 1] of S(u) + (1 - u) / kappa: no atom is covered less than this."""
+    """Lower bound of the coverage of any atom, min over u in [0, 1] of S(u) + (1 - u) / kappa."""
     u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
     return float((smoothstep(u) + (1 - u) / kappa).min())
 
 
 class NodeChoice(nn.Module, ABC):
-    """Which atoms carry a coarse node, and with what mass.
+    """Selects the atoms that are coarse nodes and computes their masses.
 
     Attributes
     ----------
     coverage : float or None
-        What the nodes' masses times their windows add up to at every atom, at least; None where an
-        atom may be left out.
+        Lower bound of the sum of masses times windows at every atom; None if an atom may not be
+        covered.
     """
 
     coverage: float | None = None
 
     def allowed(self, geometry: Geometry) -> Tensor | None:
-        """(n_edges,) of bool: whether the receiver may belong to a node on the sender.
+        """(n_edges,) of bool: whether the receiver may belong to a node at the sender.
 
-        None where distances alone decide.
+        None if this depends only on distances.
         """
         return None
 
@@ -182,21 +185,21 @@ class NodeChoice(nn.Module, ABC):
         geometry : Geometry
             With edges up to ``radius``.
         inner, radius : float
-            Where the window starts to fall and where it ends, A.
+            Distances at which the window starts to decay and ends, A.
         """
 
 
 class ThinnedNodes(NodeChoice):
-    """Smooth thinning of all atoms: symmetric, smooth, extensive, covers every atom.
+    """Smooth thinning of all atoms: symmetric, smooth and extensive; every atom is covered.
 
     Parameters
     ----------
     delta, kappa : float
-        Of :func:`masses`.
+        Parameters of :func:`masses`.
     softening : float
-        The time tau, fs; 0 for the same delta everywhere.
+        Time scale tau, fs; 0 for a constant delta.
     crowding : float
-        Radius of :func:`crowding`, as a share of the node's.
+        Cutoff of :func:`crowding`, as a fraction of the radius of the nodes.
     """
 
     def __init__(
@@ -218,7 +221,7 @@ class ThinnedNodes(NodeChoice):
         lengths = geometry.edge_lengths.index_select(0, edges)
         priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
         spread = self.softening**2 * rate if self.softening else None
-        # Neighbors of lower priority, half of them at least, do not suppress at all.
+        # Neighbors of lower priority, at least half of all pairs, do not suppress.
         sender, receiver = index
         order = priority.detach()
         higher = order.index_select(0, sender) > order.index_select(0, receiver)
@@ -231,15 +234,15 @@ class ThinnedNodes(NodeChoice):
 class GivenNodes(ThinnedNodes):
     """Thinning within given groups of atoms, such as residues or molecules.
 
-    Only atoms of one group crowd and suppress each other, and an atom belongs to nodes of its own
-    group alone. All of thinning but its share of nodes is kept: the proof of the coverage holds for
-    the edges within groups, and each group has at least one node, near its middle; more where it is
-    wider than the radius or its atoms tie, or nearly. An atom of no group carries no node and
-    belongs to none.
+    Priorities and suppression include only atoms of the same group, and an atom belongs only to
+    nodes of its group. Thinning has the same properties within groups, including the bound on the
+    coverage, but not the same number of nodes. Each group has at least one node, near its center.
+    It has more if it is wider than the radius or if its atoms have equal or almost equal
+    priorities. An atom without a group is not a node and belongs to no node.
 
-    An index means one group in all images of a cell, as it does in ``atoms.repeat``; two groups of
-    one index that come within the radius are one group there. Energies depend on how the atoms
-    are grouped, so that a group must not change while atoms move.
+    All images of a cell use the same indices, as in ``atoms.repeat``. Two groups with the same
+    index within the radius of each other act as one group. Energies depend on the grouping, so that
+    groups must not change while atoms move.
     """
 
     def __init__(
@@ -249,7 +252,7 @@ class GivenNodes(ThinnedNodes):
         self.coverage = None
 
     def allowed(self, geometry: Geometry) -> Tensor:
-        """Whether both atoms of an edge are of one group."""
+        """Whether both atoms of an edge are in the same group."""
         sender, receiver = geometry.coarse_index[geometry.edge_index]
         return sender == receiver
 
@@ -262,8 +265,8 @@ class GivenNodes(ThinnedNodes):
 class SpeciesNodes(NodeChoice):
     """Every atom of the given elements is a node.
 
-    Symmetric and extensive, and it thins whatever the symmetry; but an atom may be far from all
-    nodes, and then no share of it reaches the coarse graph.
+    The choice is symmetric and extensive, and it reduces the number of nodes for any symmetry. An
+    atom may be far from all nodes. It then does not contribute to the coarse graph.
     """
 
     def __init__(self, species: tuple[str, ...]) -> None:
@@ -277,7 +280,7 @@ class SpeciesNodes(NodeChoice):
 
 
 class EveryAtom(NodeChoice):
-    """Every atom is a node: nothing is coarse; a control."""
+    """Every atom is a node, a control without coarse-graining."""
 
     def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
         """See :meth:`NodeChoice.forward`."""
