@@ -29,8 +29,8 @@ _STEMS = (
 )
 BRITISH = re.compile(
     rf"\b\w*(?:{_STEMS})is(?:e[ds]?|ers?|ing|ations?|abilit(?:y|ies)|able)\b"
-    r"|\b\w*(?:neighbor|behavior|color|favor|honour|sulphur)\w*"
-    r"|\b(?:center[sd]?|(?:kilo|centi|milli|micro|nano)?metres?|analys(?:ed?|ing)|grey|licenses?"
+    r"|\b\w*(?:neighbour|behaviour|colour|favour|honour|sulphur)\w*"
+    r"|\b(?:centre[sd]?|(?:kilo|centi|milli|micro|nano)?metres?|analys(?:ed?|ing)|grey|licences?"
     r"|(?:un)?(?:label|model|travel|cancel)l(?:ed|ing))\b",
     re.IGNORECASE,
 )

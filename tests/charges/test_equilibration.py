@@ -292,7 +292,7 @@ def test_the_energy_of_the_model_is_stationary_in_the_charges():
 
     def energy(change):
         def changed(module, inputs, density):
-            features, composition = inputs[:2]
+            features, composition = inputs[0].features, inputs[0].composition
             moments = density.moments + change[:, None]
             chi, hardness = module.parameters_of(features, composition)
             own = hardness + self_energy(1.0)

@@ -53,11 +53,11 @@ def test_idiom_is_found_across_lines(check):
 
 
 def test_british_spelling_is_found_in_text_tables_and_headings(check):
-    found = check("# Neighbors\n\nThe polarizability.\n\n| normalized |\n|---|\n")
+    found = check("# Neighbours\n\nThe polarisability.\n\n| normalised |\n|---|\n")
     assert [line.rsplit(" ", 1)[1] for line in found] == [
-        "Neighbors",
-        "polarizability",
-        "normalized",
+        "Neighbours",
+        "polarisability",
+        "normalised",
     ]
     assert check("Noise, a precise bus, characteristic, polarization; realistic analyses.") == []
 
@@ -66,13 +66,13 @@ def test_british_spelling_is_found_in_text_tables_and_headings(check):
     "text",
     [
         f"```python\n# who sums {LONG}\n```\n",
-        f"~~~~\nwho sums neighbors\n~~~\n{LONG}\n~~~~\n",
-        f"A formula\n\n    who sums neighbors {LONG}\n\nfollows.\n",
+        f"~~~~\nwho sums neighbours\n~~~\n{LONG}\n~~~~\n",
+        f"A formula\n\n    who sums neighbours {LONG}\n\nfollows.\n",
         f"| a | b |\n|---|---|\n| who sums | {LONG} |\n",
         f"# Who sums {LONG}\n",
-        f"<!-- who sums neighbors\n{LONG} -->\n",
-        "A list\n\n```\nx\n```\n\nof `who\nsums neighbors`, [text](neighbors.md#who-sums).\n",
-        f"The energy is $neighbors = {LONG[:-1]}$.\n",
+        f"<!-- who sums neighbours\n{LONG} -->\n",
+        "A list\n\n```\nx\n```\n\nof `who\nsums neighbours`, [text](neighbours.md#who-sums).\n",
+        f"The energy is $neighbours = {LONG[:-1]}$.\n",
     ],
     ids=["fence", "tildes", "indented", "table", "heading", "comment", "spans", "formula"],
 )

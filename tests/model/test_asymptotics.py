@@ -126,9 +126,11 @@ def test_an_ion_polarizes_an_atom(kind):
     ion, atom, distances = Atoms("Na"), Atoms("O"), np.array([30.0, 55.0, 100.0])
     np.testing.assert_allclose(slopes(model, ion, atom, distances), -4, atol=0.01)
     inputs = []
-    model.charges.register_forward_pre_hook(lambda _, given: inputs.extend(given[:2]))
+    model.charges.register_forward_pre_hook(lambda _, given: inputs.extend(given))
     model(muse_lr.AtomsBatch.from_ase([atom], cutoff=model.cutoff))
-    susceptibility = float(model.charges.susceptibilities(*inputs)[0, 1, 0].detach())
+    susceptibility = float(
+        model.charges.susceptibilities(inputs[0].features, inputs[0].composition)[0, 1, 0].detach()
+    )
     expected = -susceptibility * (COULOMB_CONSTANT / distances**2) ** 2 / 2
     found = interaction(model, ion, atom, distances)
     np.testing.assert_allclose(found, expected, rtol=1e-5)

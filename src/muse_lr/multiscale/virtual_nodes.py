@@ -113,8 +113,8 @@ def _refuse_periodic(geometry: Geometry) -> None:
     periodic = (~geometry.open_graphs).nonzero()
     if len(periodic):
         raise InputError(
-            f"structure {int(periodic[0])} is periodic, where virtual nodes have no defined position; "
-            "set model.multiscale.places: false"
+            f"structure {int(periodic[0])} is periodic, where virtual nodes have no "
+            "defined position; set model.multiscale.places: false"
         )
 
 

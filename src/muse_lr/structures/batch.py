@@ -256,7 +256,7 @@ def _coarse_index(atoms: Atoms) -> NDArray[np.int64]:
     if stated is None:
         return np.full(len(atoms), NO_GROUP, dtype=np.int64)
     if stated.ndim != 1 or stated.dtype.kind not in "iuf":
-        raise InputError(f"{COARSE_INDEX} must contain one integer for each atom")
+        raise InputError(f"{COARSE_INDEX} must contain one whole number for each atom")
     wrong = np.flatnonzero((stated < NO_GROUP) | (stated != np.round(stated)))
     if len(wrong):
         raise InputError(
