@@ -164,3 +164,34 @@ def test_build_model_from_a_file(tmp_path):
     assert model.cutoff == 5.0
     with pytest.raises(InputError, match=r"model.elements is needed"):
         build_model({"backbone": {"channels": 4}})
+
+
+@pytest.mark.parametrize(
+    ("section", "former", "name"),
+    [
+        ({"backbone": {"kind": "painn", "radial": 8}}, "radial", "num_radial"),
+        ({"backbone": {"kind": "mace", "max_l": 2}}, "max_l", "l_max"),
+        ({"backbone": {"kind": "so3krates", "max_l": 2}}, "max_l", "l_max"),
+        ({"multiscale": {"kind": "ewald_mp", "radial": 8}}, "radial", "num_radial"),
+        ({"multiscale": {"kind": "muse", "inner": 0.5}}, "inner", "inner_fraction"),
+        ({"multiscale": {"kind": "muse", "crowding": 0.5}}, "crowding", "crowding_fraction"),
+        (
+            {"heads": {"c": {"kind": "coulomb", "omit_within": 3}}},
+            "omit_within",
+            "exclusion_radius",
+        ),
+    ],
+)
+def test_former_keys_are_refused_with_their_names(section, former, name):
+    with pytest.raises(InputError, match=rf"\.{former}: unknown key; it is called '{name}'"):
+        build_model({"elements": ["H"], **section})
+
+
+def test_a_new_kind_does_not_take_the_defaults_of_the_former():
+    raw = resolved(BASE)
+    assert raw["model"]["backbone"]["num_radial"] == 20  # a default of painn
+    mace = apply_override(raw, "model.backbone.kind", "mace")["model"]["backbone"]
+    assert "num_radial" not in mace
+    raw["model"]["backbone"]["num_radial"] = 12  # chosen
+    mace = apply_override(raw, "model.backbone.kind", "mace")["model"]["backbone"]
+    assert mace["num_radial"] == 12

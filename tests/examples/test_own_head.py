@@ -65,7 +65,7 @@ def test_the_installed_example_is_listed(site):
     assert done.returncode == 0, done.stderr
     assert "screened_coulomb, range 7 A" in done.stdout
     assert "by_element_learned, 3 parameters" in done.stdout
-    assert done.stderr == ""
+    assert "muse-lr: " not in done.stderr, "no plugin is broken"
 
 
 def test_the_example_trains_and_loads_by_name(installed, tmp_path, recwarn):

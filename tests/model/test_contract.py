@@ -176,8 +176,15 @@ fewer_examples = settings(max_examples=settings.default.max_examples // 2)
 each_combination = pytest.mark.parametrize("combination", CHOSEN, ids=str)
 
 
+#: Parts that need an extra, and the module that it brings.
+EXTRAS = {"mace": "mace", "so3krates": "so3krates_torch", "d3": "tad_dftd3"}
+
+
 def new_model(combination: Combination) -> muse_lr.EnergyModel:
-    """The model as it starts, float64, in evaluation mode."""
+    """The model as it starts, float64, in evaluation mode; skipped where an extra is absent."""
+    for part in astuple(combination):
+        if part in EXTRAS:
+            pytest.importorskip(EXTRAS[part], reason=f"the extra of {part} is not installed")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return muse_lr.build_model(combination.configuration).to(torch.float64).eval()

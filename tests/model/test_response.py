@@ -306,9 +306,9 @@ class Springs(FixedCharges):
     reads_field = True
     periodic_response = True
 
-    def forward(self, features, composition, geometry, batch):
-        density = super().forward(features, composition, geometry, batch)
-        field = self.a * geometry.field[geometry.graph_index]
+    def forward(self, inputs):
+        density = super().forward(inputs)
+        field = self.a * inputs.geometry.field[inputs.geometry.graph_index]
         moments = torch.cat([density.moments, to_standard_order(field)], dim=1)
         return replace(density, moments=moments, polarization=None)
 
@@ -357,9 +357,11 @@ def test_dielectric_tensor_of_a_cubic_lattice_is_that_of_clausius_and_mossotti()
     atoms = Atoms("O", cell=[3.2, 3.2, 3.2], pbc=True)
     batch = muse_lr.AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
     found = []
-    model.charges.register_forward_pre_hook(lambda module, inputs: found.append(inputs[:2]))
+    model.charges.register_forward_pre_hook(lambda module, inputs: found.extend(inputs))
     out = model(batch, ("dielectric",))
-    alpha = float(model.charges.susceptibilities(*found[0]).detach()[0, 1, 0])
+    alpha = float(
+        model.charges.susceptibilities(found[0].features, found[0].composition).detach()[0, 1, 0]
+    )
     share = 4 * np.pi / 3 * COULOMB_CONSTANT * alpha / atoms.cell.volume
     assert share > 0.02
     expected = (1 + 2 * share) / (1 - share) * torch.eye(3).double()

@@ -16,7 +16,6 @@ from helpers import geometry_of, painn_section, random_model, rattled_salt
 from muse_lr import testing
 from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
 from muse_lr.math.switching import switch_off
-from muse_lr.model.serialization import model_state, write_tensors
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
 from muse_lr.multiscale.muse.edges import coarse_edges
@@ -243,15 +242,6 @@ def test_charges_on_a_coarse_level():
     testing.check_supercell(model, salt)
     lone = Atoms("NaH2", [[0, 0, 0], [3, 0, 0], [0, 3.5, 1]], info={"total_charge": 1})
     testing.check_batch(model, [salt, lone, ions])
-
-
-def test_models_whose_coarse_charges_repelled_themselves_are_refused(tmp_path):
-    state = model_state(model_with_coarse_charges())
-    write_tensors({k: v for k, v in state.items() if k != "revision"}, tmp_path / "old.pt")
-    with pytest.raises(muse_lr.InputError, match="head 'coulomb' acts on coarse nodes"):
-        muse_lr.load_model(tmp_path / "old.pt")
-    write_tensors(state, tmp_path / "new.pt")
-    muse_lr.load_model(tmp_path / "new.pt")
 
 
 @pytest.mark.parametrize("head", [{}, {"damping_width": 1.0}, {"exclusion_radius": 6.0}], ids=str)

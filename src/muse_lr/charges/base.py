@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -13,9 +13,11 @@ from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, NodeFeatures
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 Width = Annotated[float, Field(ge=0, le=10)]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.graph import sum_nodes
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 
 def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.electrostatics.fields import refuse_periodic_field
 from muse_lr.electrostatics.mesh.pme import PMESolver
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
 from muse_lr.units import COULOMB_CONSTANT
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Factor from the initial charge of an element to its initial electronegativity, in eV per e. It
 #: corresponds to Mulliken's scale, 2.98 eV per unit of Pauling's scale (R. S. Mulliken, J. Chem.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from ase.data import atomic_numbers
@@ -13,7 +13,9 @@ from torch import Tensor
 from muse_lr.charges.base import ChargeInputs, ChargeModel, ChargesConfig, ChargesContext
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Allowed difference between a given total charge and the sum of the fixed charges, e.
 TOLERANCE = 1e-6

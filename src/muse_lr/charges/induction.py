@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,9 +23,11 @@ from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.electrostatics.fields import refuse_periodic_field, uniform_field
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Largest learned susceptibility, as a fraction of the largest stable one.
 STABLE_SHARE = 0.8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,9 +16,11 @@ from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Number of radial functions of the distance.
 RADIAL = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from muse_lr.config.registry import SLOTS, lookup
+from muse_lr.config.registry import BASES, kinds, lookup
 from muse_lr.config.schema import Strict
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.errors import InputError, nearest
@@ -71,7 +71,8 @@ def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     of the old kind. The default of one kind does not apply to the other.
     """
     before = section.get("kind")
-    for slot, entries in SLOTS.items():
+    for slot in BASES:
+        entries = kinds(slot)
         if before in entries and kind in entries:
             old, new = lookup(slot, before).Config, lookup(slot, kind).Config
             bases = [c for c in old.__mro__ if issubclass(c, Strict) and c in new.__mro__]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
 from muse_lr.config.schema import Strict
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 
 class Part(nn.Module, ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from muse_lr.electrostatics.ewald.open_sum import open_interaction
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.errors import InputError
 from muse_lr.math.multipoles import to_cartesian, to_standard_order
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Largest allowed component of a field along a periodic direction, relative to its norm.
 ALONG = 1e-8

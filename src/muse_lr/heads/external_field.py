@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
 from muse_lr.electrostatics.fields import refuse_periodic_field
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.structures.batch import AtomsBatch
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 
 class ExternalFieldConfig(HeadConfig):

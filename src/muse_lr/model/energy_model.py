@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from ase.data import atomic_numbers
@@ -22,9 +22,11 @@ from muse_lr.model.output import ModelOutput
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
 from muse_lr.model.validation import check_batch
 from muse_lr.multiscale.base import MultiscaleInputs
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Quantities that can be requested beside the energy.
 COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from muse_lr.config.part import Part
 from muse_lr.errors import InputError
 from muse_lr.model.assembly import Parts
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import BOUNDARY_NAMES
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Slack of the comparison of cutoffs, A.
 CUTOFF_TOLERANCE = 1e-6

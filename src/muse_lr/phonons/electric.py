@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,9 @@ from numpy.typing import NDArray
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.response import coulomb_heads
-from muse_lr.structures.batch import AtomsBatch
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
 #: Largest allowed sum of the Born charges of a cell beyond its error, relative to the largest one.

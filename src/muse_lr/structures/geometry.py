@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Boundary conditions: T for periodic and F for open directions. The open direction of a slab can
 #: be any cell vector.

@@ -86,8 +86,7 @@ def _of_all(
     yield partial(gradients, fresh, structures, labels=labels)
     yield partial(checks.check_save_load, own, structures)
     yield partial(checks.check_batch, own, structures)
-    crystals = [atoms for atoms in structures if atoms.pbc.any()]
-    if crystals:
+    if crystals := [atoms for atoms in structures if atoms.pbc.any()]:
         yield partial(checks.check_training_gradient, own, crystals, seed=seed)
     molecules = [atoms for atoms in structures if not atoms.pbc.any()]
     for first, second in pairwise(molecules):

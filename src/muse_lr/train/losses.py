@@ -8,13 +8,16 @@ are NaN and are ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from muse_lr.model.output import ModelOutput
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.train.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Labels that the model computes on request; the energy is always computed.
 COMPUTES = ("forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec")

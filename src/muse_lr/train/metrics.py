@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from muse_lr.model.output import ModelOutput
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.train.config import TrainingConfig
 from muse_lr.train.losses import penalty, residuals
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Labels whose metrics are in meV/atom, meV/A and meV/A^3.
 MILLI = ("energy", "forces", "stress")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from muse_lr.heads.dispersion.dipoles import (
 )
 from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
 from muse_lr.heads.dispersion.volumes import HARTREE, VolumeRatios, free_atoms
-from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Boundary, Geometry
+
+if TYPE_CHECKING:
+    from muse_lr.structures.batch import AtomsBatch
 
 #: Number of Gauss-Legendre points for imaginary frequencies, and their median in Hartree.
 FREQUENCIES, FREQUENCY_SCALE = 15, 0.6
