@@ -23,7 +23,7 @@ setup: $(READY)  ## create or update .venv
 quickstart: $(READY)  ## the main job: an ablation on the shipped data, into runs/quickstart/
 	$(BIN)/muse-lr ablate examples/quickstart/study.yaml --out runs/quickstart --jobs 2
 
-test: $(READY)  ## the tests: a pairwise cover, short Hypothesis profile
+test: $(READY)  ## the tests: each kind of part twice, short Hypothesis profile
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not slow"
 
 test-quick: $(READY)  ## a short selection: each kind of part once, less than 3 minutes

@@ -159,5 +159,4 @@ def test_files_and_functions_are_short():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or 0) - node.lineno + 1
-                docstring = ast.get_docstring(node, clean=False) or ""
-                assert lines - docstring.count("\n") <= LONGEST_FUNCTION, f"{path}: {node.name}"
+                assert lines <= LONGEST_FUNCTION, f"{path}: {node.name} has {lines} lines"

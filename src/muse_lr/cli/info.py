@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
 def _model_of(path: str) -> EnergyModel:
     """Build the untrained model of a configuration; read missing elements from the data."""
     from muse_lr.config.yaml import load_yaml
-    from muse_lr.data.dataset import elements_of
-    from muse_lr.data.reading import read_frames
+    from muse_lr.data.reading import elements_of, read_frames
     from muse_lr.model.build import build_model
     from muse_lr.train.config import load_config
 

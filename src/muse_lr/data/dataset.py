@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
@@ -91,9 +90,3 @@ def split_frames(
     chosen = set(np.random.default_rng([seed, 0]).permutation(len(frames))[:count].tolist())
     rest = [frame for i, frame in enumerate(frames) if i not in chosen]
     return rest, [frame for i, frame in enumerate(frames) if i in chosen]
-
-
-def elements_of(frames: Sequence[Frame]) -> tuple[str, ...]:
-    """Chemical symbols of the frames, ordered by atomic number."""
-    numbers = sorted({int(z) for frame in frames for z in frame.atoms.numbers})
-    return tuple(chemical_symbols[z] for z in numbers)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from muse_lr.data.formats import place, printable, read_atoms
@@ -203,3 +204,9 @@ def _absent(
         f"{files}: no frame has a label {label}; keys tried: {', '.join(tried)}; "
         f"keys found: {there}; set data.keys.{label} to the right one"
     )
+
+
+def elements_of(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Chemical symbols of the frames, ordered by atomic number."""
+    numbers = sorted({int(z) for frame in frames for z in frame.atoms.numbers})
+    return tuple(chemical_symbols[z] for z in numbers)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from muse_lr.data.composition import fit_composition
-from muse_lr.data.dataset import Dataset, elements_of, split_frames
+from muse_lr.data.dataset import Dataset, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
-from muse_lr.data.reading import Frame, read_frames
+from muse_lr.data.reading import Frame, elements_of, read_frames
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
