@@ -47,12 +47,15 @@ def _imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if _type_checking(node):
             continue
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom) and (node.module or node.level):
+            assert node.level == 0, "imports are absolute"
             if node.module == "muse_lr":
-                yield from (f"muse_lr.{alias.name}" for alias in node.names)
+                for alias in node.names:
+                    yield muse_lr._PUBLIC.get(alias.name, f"muse_lr.{alias.name}")
             elif node.module.startswith("muse_lr."):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
+            assert "muse_lr" not in [a.name for a in node.names], "import a module of the package"
             yield from (a.name for a in node.names if a.name.startswith("muse_lr."))
         yield from _imports(node)
 
@@ -124,6 +127,7 @@ def test_no_circle():
         "def f():\n    from muse_lr.model import energy_model",
         "import muse_lr.train.loop",
         "from muse_lr import cli",
+        "from muse_lr import EnergyModel",
     ],
 )
 def test_a_planted_import_is_found(tmp_path, text):
@@ -160,3 +164,11 @@ def test_files_and_functions_are_short():
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 assert lines <= LONGEST_FUNCTION, f"{path}: {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("text", ["import muse_lr", "import muse_lr as m", "from ..model import x"])
+def test_imports_that_hide_the_module_are_refused(tmp_path, text):
+    (tmp_path / "charges").mkdir()
+    (tmp_path / "charges" / "planted.py").write_text(text)
+    with pytest.raises(AssertionError):
+        upward_imports(tmp_path)

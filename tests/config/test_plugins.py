@@ -248,6 +248,9 @@ def test_an_untrusted_class_is_not_imported(install, tmp_path):
         {"multiscale": {"kind": "plug_a:Constant"}},
         {"multiscale": {"kind": "muse", "backbone": "plug_a:Constant"}},
         {"multiscale": {"kind": "muse", "backbone": {"kind": "plug_a:Constant"}}},
+        # The schema reads bytes as text, which a search for text does not find.
+        {"multiscale": {"kind": "muse", "backbone": b"plug_a:Constant"}},
+        {"multiscale": {"kind": "muse", "backbone": bytearray(b"plug_a:Constant")}},
     ]
     for section in sections:
         torch.save({**state, "config": {**state["config"], **section}}, tmp_path / "model.pt")

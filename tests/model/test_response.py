@@ -200,7 +200,7 @@ def test_polarization_of_a_molecule_is_its_dipole():
     torch.testing.assert_close(out.polarization, out.dipole, rtol=0, atol=1e-12)
     out = answer(model_of("latent"), ion(), "polarization", "dipole")
     torch.testing.assert_close(out.polarization, out.dipole, rtol=0, atol=0)
-    with pytest.raises(muse_lr.InputError, match="only fixed and split"):
+    with pytest.raises(muse_lr.InputError, match="these charges have no polarization"):
         answer(model_of("latent"), [ion(), crystal()], "polarization")
 
 

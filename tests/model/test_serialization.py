@@ -96,7 +96,7 @@ def test_a_disk_that_fills_while_a_model_is_saved(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 999}, "has version 999 of the format, this muse_lr reads version 1"),
+        ({"version": 999}, "has version 999 of the format, this muse_lr reads version 2"),
         ({"format": "something"}, "is no muse_lr model file"),
         ({"state": {}}, "damaged or not a model"),
         ({"config": None}, "input should be a valid"),

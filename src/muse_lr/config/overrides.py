@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from muse_lr.config.registry import BASES, kinds, lookup
@@ -73,7 +73,7 @@ def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     before = section.get("kind")
     for slot in BASES:
         entries = kinds(slot)
-        if before in entries and kind in entries:
+        if _fits(before, entries) and _fits(kind, entries) and {before, kind} & {*entries}:
             old, new = lookup(slot, before).Config, lookup(slot, kind).Config
             bases = [c for c in old.__mro__ if issubclass(c, Strict) and c in new.__mro__]
             shared = {key for base in bases for key in base.model_fields}
@@ -83,6 +83,11 @@ def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:
                 if key in shared or (key in new.model_fields and value != _default(old, key))
             }
     return dict(section)
+
+
+def _fits(kind: Any, entries: Sequence[str]) -> bool:
+    """Whether a kind is registered in a slot, or is a class from outside."""
+    return isinstance(kind, str) and (kind in entries or ":" in kind)
 
 
 def _default(schema: type[Strict], key: str) -> Any:

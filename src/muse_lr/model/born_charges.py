@@ -39,10 +39,9 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
     if bool((~geometry.open_graphs).any()):
         graph = int((~geometry.open_graphs).nonzero()[0])
         raise InputError(
-            f"structure {graph} is periodic, where only fixed and split charges, and scf or "
-            "induced with charges_at_rest: elements and charge_response: false, have a "
-            "polarization: the dipole of other charges depends on the periodic images of the "
-            "atoms; Born charges (bec) are available for more kinds"
+            f"structure {graph} is periodic, where these charges have no polarization: their "
+            "dipole depends on the periodic images of the atoms. Charges whose displacement is "
+            "known do, such as split; Born charges (bec) are available for more kinds"
         )
     return density.dipole(geometry.positions)
 

@@ -80,8 +80,9 @@ class EnergyModel(nn.Module):
         self.config = config.model_copy(update={"elements": elements, **effective})
         own = None if self.backbone is None else self.backbone.atomic_energies
         self.set_e0(config.e0 if config.e0 is not None else own)
-        if self.backbone is not None:  # weights from a file keep their precision
-            self.to(next(self.backbone.parameters()).dtype)
+        weights = [] if self.backbone is None else list(self.backbone.parameters())
+        if weights:  # those from a file keep their precision
+            self.to(weights[0].dtype)
 
     def _freeze_idle_parameters(self) -> None:
         """Freeze the parameters of tensor features if no part of the model uses the features."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from muse_lr.config.plugins import external_kinds
+from muse_lr.config.plugins import external_kinds, trusting
 from muse_lr.config.registry import origins
 from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
@@ -19,7 +19,7 @@ from muse_lr.utils.files import atomic_write
 
 FORMAT = "muse_lr model"
 #: Increased whenever a file of the previous version could be misread.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def model_state(model: EnergyModel) -> dict[str, Any]:
@@ -82,18 +82,23 @@ def load_model(
 def restore_model(data: dict[str, Any], source: str, trust: bool = False) -> EnergyModel:
     """Build the model from the output of :func:`model_state`."""
     try:
-        _check_plugins(data, source, trust)
-        config = validate(ModelConfig, data["config"], source)
-        dtype, state = getattr(torch, data["dtype"]), data["state"]
-        if config.backbone is not None and config.backbone.weights_file is not None:
-            raise InputError(
-                f"{source} refers to another file of weights, which is not allowed in a model file"
-            )
-        model = EnergyModel(config).to(dtype)
-        model.load_state_dict(state)
+        with trusting(trust):
+            return _restore(data, source, trust)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"{source}: damaged or not a model of this version: {reason}") from error
+
+
+def _restore(data: dict[str, Any], source: str, trust: bool) -> EnergyModel:
+    _check_plugins(data, source, trust)
+    config = validate(ModelConfig, data["config"], source)
+    dtype, state = getattr(torch, data["dtype"]), data["state"]
+    if config.backbone is not None and config.backbone.weights_file is not None:
+        raise InputError(
+            f"{source} refers to another file of weights, which is not allowed in a model file"
+        )
+    model = EnergyModel(config).to(dtype)
+    model.load_state_dict(state)
     return model
 
 

@@ -124,11 +124,11 @@ class ModelPotential(Potential):
         self.cutoff = model.cutoff
         self.size_consistent = model.size_consistent
         charged, heads = model.charges is not None, model.heads.values()
-        self.coulomb = charged and any(_sums_charges(head) for head in heads)
+        self.coulomb = charged and any(head.sums_coulomb for head in heads)
         if model.charges is not None and model.charges.reads_field and not self.coulomb:
             # Charges polarize each other at a distance, but the energy has no Coulomb term.
             self.coulomb = None
-        if any(_reads_potential(head) for head in heads):
+        if any(head.reads_potential for head in heads):
             self.coulomb = None
         names = PROPERTIES if charged else ("forces", "stress")
         self.provides = frozenset(names)
@@ -209,18 +209,6 @@ def as_potential(subject: Subject) -> Potential:
         f"cannot check a {type(subject).__name__}: give an EnergyModel, an ASE calculator or a "
         "muse_lr.testing.Potential"
     )
-
-
-def _sums_charges(head: torch.nn.Module) -> bool:
-    from muse_lr.heads.coulomb import CoulombHead
-
-    return isinstance(head, CoulombHead)
-
-
-def _reads_potential(head: torch.nn.Module) -> bool:
-    from muse_lr.heads.field_features.head import FieldFeaturesHead
-
-    return isinstance(head, FieldFeaturesHead)
 
 
 def _as_array(value: torch.Tensor) -> Array:

@@ -122,14 +122,14 @@ def check_save_load(
         For calculators.
     CheckFailed
     """
-    import muse_lr
+    from muse_lr.model.serialization import load_model, save_model
 
     potential = as_potential(subject)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.pt"
-        muse_lr.save_model(potential.model, path)
+        save_model(potential.model, path)
         # The file was written here, so that its parts may be named as package.module:Class.
-        loaded = ModelPotential(muse_lr.load_model(path, trust=True))
+        loaded = ModelPotential(load_model(path, trust=True))
     return max(
         (_same(potential, loaded, atoms, tolerance) for atoms in structures),
         key=lambda measurement: measurement.value,
