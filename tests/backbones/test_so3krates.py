@@ -503,10 +503,10 @@ def test_untrusted_file_is_not_opened(tmp_path: Path) -> None:
 
 
 UNSUPPORTED = {
-    "cutoff_fn_name is 'cosine', supported is 'phys'": {"cutoff_fn": "cosine"},
+    "cutoff_fn_name is 'cosine', but only 'phys'": {"cutoff_fn": "cosine"},
     "message_normalization": {"message_normalization": "sqrt_num_features"},
     "residual_mlp_2 is True": {"residual_mlp_2": True},
-    "one layer normalization": {"layer_normalization_2": False},
+    "one of the two layer normalizations": {"layer_normalization_2": False},
     r"degrees \[0, 1\]": {"degrees": [0, 1]},
     "zbl_repulsion_bool is False": {"zbl_repulsion_bool": False},
     "radial_type": {"radial_basis_fn": "bessel"},
