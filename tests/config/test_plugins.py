@@ -189,10 +189,20 @@ def test_a_name_of_the_package_cannot_be_taken(install, tmp_path):
 def test_a_name_that_two_distributions_register_is_ambiguous(install):
     install("plug_a", {"head.constant": "plug_a:Constant"})
     install("plug_b", {"head.constant": "plug_b:Constant"})
-    assert broken_plugins() == ["head.constant of plug_b: plug_a has this name too"]
+    assert broken_plugins() == [
+        "head.constant of plug_a: plug_b has this name too",
+        "head.constant of plug_b: plug_a has this name too",
+    ]
     with pytest.raises(muse_lr.InputError, match="registered by plug_a and plug_b: uninstall"):
         with_head("constant")
     assert energy(with_head("plug_b:Constant")) == 1.5
+
+
+def test_a_derived_builtin_must_free_its_kind(install):
+    module = "from muse_lr.heads.zbl import ZBLHead\n\n\nclass Mine(ZBLHead):\n    pass\n"
+    install("plug_a", {}, module)
+    with pytest.raises(muse_lr.InputError, match="declare `kind: str`"):
+        with_head("plug_a:Mine")
 
 
 def test_an_installed_part_needs_no_trust(install, tmp_path):

@@ -105,7 +105,12 @@ def load_external(slot: str, path: str, base: type) -> Any:
             f"{slot} kind {path!r} would run code: if you trust it, load the file with trust=True "
             "or --trust"
         )
-    return _checked(path, base, f"{slot} kind {path!r}", _import_from_here)
+    part = _checked(path, base, f"{slot} kind {path!r}", _import_from_here)
+    if part.Config.model_fields["kind"].annotation is not str:
+        raise InputError(
+            f"{slot} kind {path!r}: its Config inherits a fixed kind: declare `kind: str` in it"
+        )
+    return part
 
 
 def external_kinds(config: Any) -> Iterator[tuple[str, str]]:
@@ -158,7 +163,7 @@ def _checked(path: str, base: type, what: str, load: Callable[[str], Any]) -> An
     schema = getattr(part, "Config", None)
     if not (isinstance(schema, type) and issubclass(schema, Strict)):
         raise InputError(f"{what}: {name} has no Config derived from the Config of its base class")
-    if "kind" not in schema.model_fields:
+    if not any(ancestor.__module__ == base.__module__ for ancestor in schema.__mro__):
         raise InputError(f"{what}: the Config of {name} is not derived from that of its base class")
     missing = ", ".join(sorted(getattr(part, "__abstractmethods__", ())))
     if missing:

@@ -142,17 +142,17 @@ def origins(config: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def clashes() -> list[str]:
     """One line for each plugin whose slot is unknown or whose name is already in use."""
-    found, seen = [], dict[tuple[str, str], str]()
+    found = []
     for plugin in find_plugins():
-        key = (plugin.slot, plugin.kind)
+        owners = {other.distribution for other in _plugins_of(plugin.slot, plugin.kind)}
+        others = ", ".join(sorted(owners - {plugin.distribution}))
         if plugin.slot not in BASES:
             slots = ", ".join(BASES)
             found.append(f"{plugin.name} of {plugin.distribution}: the slots are {slots}")
         elif plugin.kind in SLOTS[plugin.slot]:
             found.append(f"{plugin.name} of {plugin.distribution}: muse_lr has this name already")
-        elif key in seen:
-            found.append(f"{plugin.name} of {plugin.distribution}: {seen[key]} has this name too")
-        seen.setdefault(key, plugin.distribution)
+        elif others:
+            found.append(f"{plugin.name} of {plugin.distribution}: {others} has this name too")
     return found
 
 

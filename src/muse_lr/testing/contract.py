@@ -86,11 +86,21 @@ def _of_all(
     yield partial(gradients, fresh, structures, labels=labels)
     yield partial(checks.check_save_load, own, structures)
     yield partial(checks.check_batch, own, structures)
-    if crystals := [atoms for atoms in structures if atoms.pbc.any()]:
-        yield partial(checks.check_training_gradient, own, crystals, seed=seed)
+    crystals = [atoms for atoms in structures if atoms.pbc.any()]
     molecules = [atoms for atoms in structures if not atoms.pbc.any()]
+    if crystals:
+        yield partial(checks.check_training_gradient, own, crystals, seed=seed)
+    else:
+        yield partial(_lacks, "check_training_gradient needs a periodic structure")
+    if len(molecules) < 2:
+        yield partial(_lacks, "check_size_consistency needs two molecules")
     for first, second in pairwise(molecules):
         yield partial(checks.check_size_consistency, own, first, second, seed=seed)
+
+
+def _lacks(reason: str) -> Measurement:
+    """A check that the structures do not allow: it is named, not left out in silence."""
+    raise NotApplicable(reason)
 
 
 def _of_one(own: EnergyModel, atoms: Atoms, seed: int) -> Iterator[Check]:
