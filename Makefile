@@ -46,6 +46,8 @@ wheel: $(READY) $(WHEEL)/.ready  ## build wheel and sdist; run the example of RE
 	$(WHEEL)/bin/muse-lr doctor
 	$(WHEEL)/bin/muse-lr info examples/quickstart/config.yaml
 	$(WHEEL)/bin/python -m doctest README.md
+	OMP_NUM_THREADS=1 $(WHEEL)/bin/muse-lr train examples/quickstart/config.yaml \
+	  --set training.epochs=1 --set training.directory=$(CURDIR)/build/bare
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .

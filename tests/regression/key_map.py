@@ -13,8 +13,6 @@ KEYS: dict[str, dict[str, str]] = {
     "muse": {"inner": "inner_fraction", "crowding": "crowding_fraction"},
     "coulomb": {"omit_within": "exclusion_radius"},
 }
-#: Old prefix -> new prefix of an entry of the state dict.
-STATE: dict[str, str] = {}
 
 
 def renamed_config(section: Any) -> Any:
@@ -25,15 +23,3 @@ def renamed_config(section: Any) -> Any:
         return section
     names = KEYS.get(str(section.get("kind")), {})
     return {names.get(key, key): renamed_config(value) for key, value in section.items()}
-
-
-def renamed_state(state: dict[str, Any]) -> dict[str, Any]:
-    """The state dict under the names of today."""
-
-    def new_name(key: str) -> str:
-        for old, new in STATE.items():
-            if key.startswith(old):
-                return new + key.removeprefix(old)
-        return key
-
-    return {new_name(key): value for key, value in state.items()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import muse_lr
-from regression.key_map import renamed_config, renamed_state
+from regression.key_map import renamed_config
 from regression.models import CONFIGURATIONS, FIXTURES, results
 
 
@@ -17,7 +17,7 @@ def test_energies_forces_and_stress_are_the_kept_ones(name):
             pytest.importorskip(module, reason=f"the extra of {part} is not installed")
     kept = torch.load(FIXTURES / f"{name}.pt", weights_only=True)
     model = muse_lr.build_model(renamed_config(kept["config"])).to(torch.float64).eval()
-    model.load_state_dict(renamed_state(kept["state"]))
+    model.load_state_dict(kept["state"])
     found = results(model, kept["structures"])
     assert found.keys() == kept["results"].keys()
     for quantity, expected in kept["results"].items():

@@ -50,9 +50,9 @@ class ModelOutput:
         (n_graphs, 3, 3) electronic dielectric tensor; NaN for graphs that are not crystals.
     density : ChargeDensity or None
     features : NodeFeatures or None
-        Features of the multiscale part if there is one, else of the backbone.
+        Features of the multiscale block if there is one, else of the backbone.
     levels : tuple
-        Coarse nodes and atom-to-node assignment of each level of the multiscale part.
+        Coarse nodes and atom-to-node assignment of each level of the multiscale block.
     total_charge : Tensor or None
         (n_graphs,) in e; from the batch, or from the charge model if it fixes one.
     """
