@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import mpmath
 import numpy as np
 import pytest
@@ -79,6 +81,8 @@ def test_a_rotated_density_has_rotated_tensors():
 
 def test_frame_of_e3nn():
     """e3nn's spherical harmonics of the same points, up to one factor for each l."""
+    if find_spec("e3nn") is None:
+        pytest.skip("needs e3nn, of the extra mace")
     import_mace()
     from e3nn import o3
 
