@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 
 import muse_lr
 from muse_lr.cli.main import main
+from muse_lr.config.overrides import apply_override
 from muse_lr.config.plugins import find_plugins
 from muse_lr.config.registry import broken_plugins, kinds, lookup, origins
 from muse_lr.interfaces.ase import Calculator
 from muse_lr.model.serialization import load_model, model_state, save_model
+from muse_lr.testing import as_potential
 
 #: A head that adds a constant energy to each structure, and what is wrong with others.
 MODULE = """
@@ -155,7 +158,7 @@ def test_a_plugin_that_cannot_be_imported_harms_no_other_model(
     install("plug_a", {"head.constant": "plug_a:Constant"})
     install("plug_b", {"head.broken": "plug_b:Head"}, source)
     (line,) = broken_plugins()
-    assert line.startswith("head kind 'broken' of plug_b: ")
+    assert line.startswith("head.broken of plug_b: ")
     assert message in line
     assert "\n" not in line
     with pytest.raises(muse_lr.InputError, match="plug_b"):
@@ -241,6 +244,97 @@ def test_a_class_that_a_file_names_needs_trust(install, tmp_path, capsys):
     assert main(["info", str(path)]) == 2
     assert "trust=True or --trust" in capsys.readouterr().err
     assert main(["info", "--trust", str(path)]) == 0
+
+
+def test_an_entry_point_does_not_run_a_file_of_the_working_directory(
+    install, tmp_path, monkeypatch
+):
+    """A distribution whose module is gone: a file of that name that lies about is none of its."""
+    install("plug_a", {"head.constant": "lies_about:Constant"})
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "lies_about.py").write_text(spy(tmp_path / "executed"))
+    monkeypatch.chdir(folder)
+    with pytest.raises(muse_lr.InputError, match="there is no module 'lies_about'"):
+        with_head("constant")
+    assert not (tmp_path / "executed").exists()
+    with_head("lies_about:Constant")  # the user names it
+    assert (tmp_path / "executed").exists()
+    del sys.modules["lies_about"]
+
+
+def test_a_part_that_nests_another_does_not_get_around_trust(install, tmp_path):
+    """The gate is at the import: a key that only a plugin knows is not searched for names."""
+    nesting = MODULE.replace(
+        "        self.energy = config.energy\n",
+        "        self.energy = config.energy\n"
+        "        from muse_lr.config.registry import lookup\n"
+        "        if config.inner:\n            lookup('head', config.inner)\n",
+    ).replace("energy: float = 1.5", "energy: float = 1.5\n    inner: str = ''")
+    install("plug_a", {"head.constant": "plug_a:Constant"}, nesting)
+    install("plug_b", {}, spy(tmp_path / "executed"))
+    state = model_state(with_head("constant"))
+    state["config"]["heads"]["extra"]["inner"] = "plug_b:Constant"
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(muse_lr.InputError, match=r"plug_b:Constant.*trust=True"):
+        load_model(tmp_path / "model.pt")
+    assert not (tmp_path / "executed").exists()
+    load_model(tmp_path / "model.pt", trust=True)
+    assert (tmp_path / "executed").exists()
+
+
+def test_an_override_to_a_class_from_outside_drops_the_keys_of_the_former_kind(install):
+    install("plug_a", {})
+    raw = {"model": {"heads": {"extra": {"kind": "coulomb", "accuracy": 1e-3}}}}
+    kind = "model.heads.extra.kind"
+    switched = apply_override(raw, kind, "plug_a:Constant")
+    assert switched["model"]["heads"]["extra"] == {"kind": "plug_a:Constant"}
+    with pytest.raises(muse_lr.InputError, match="not derived from"):
+        apply_override(raw, kind, "plug_a:NoPart")
+
+
+def test_what_a_part_declares_is_what_the_checks_expect(install):
+    """A head from outside that sums the charges may have a Coulomb tail, whatever its class."""
+    declares = MODULE.replace(
+        "    Config = ConstantConfig\n", "    Config = ConstantConfig\n    {}\n", 1
+    )
+    install("plug_a", {}, declares.format("sums_coulomb = True"))
+    install("plug_b", {}, declares.format("reads_potential = True"))
+    install("plug_c", {})
+    charges = {"kind": "latent"}
+    found = {}
+    for name in ("plug_a", "plug_b", "plug_c"):
+        heads = {"extra": {"kind": f"{name}:Constant"}}
+        model = muse_lr.build_model({**SMALL, "charges": charges, "heads": heads})
+        found[name] = as_potential(model).coulomb
+    assert found == {"plug_a": True, "plug_b": None, "plug_c": False}
+
+
+def test_a_backbone_without_parameters(install):
+    source = """
+import torch
+from muse_lr.backbones.base import Backbone, BackboneConfig
+from muse_lr.structures.graph import NodeFeatures
+
+class Analytic(Backbone):
+    Config = BackboneConfig
+    tensor_channels = {}
+    scalar_channels = 1
+
+    def __init__(self, config, elements):
+        super().__init__()
+        self.config, self.cutoff, self.layers = config, config.cutoff, 1
+
+    def forward(self, graph, initial=None):
+        node = graph.edge_index[1]
+        energies = graph.composition.new_zeros(len(graph.composition))
+        return NodeFeatures(energies[:, None]), energies.index_add(0, node, 1 / graph.edge_lengths)
+"""
+    install("plug_a", {}, source)
+    model = muse_lr.build_model({**SMALL, "backbone": {"kind": "plug_a:Analytic"}, "heads": {}})
+    batch = muse_lr.AtomsBatch.from_ase([molecule("H2O")], cutoff=model.cutoff)
+    inverse = 1 / molecule("H2O").get_all_distances()[np.triu_indices(3, 1)]
+    assert float(model(batch).energy[0]) == pytest.approx(2 * inverse.sum(), rel=1e-6)
 
 
 def spy(marker) -> str:

@@ -90,19 +90,13 @@ def _check_packages() -> int:
 def _check_plugins() -> None:
     """One line for each installed plugin, with the reason if it cannot be used."""
     from muse_lr.config.plugins import find_plugins
-    from muse_lr.config.registry import broken_plugins
+    from muse_lr.config.registry import plugin_problems
 
-    plugins = find_plugins()
-    reasons = broken_plugins() if plugins else []
-    for plugin in plugins:
+    for plugin in find_plugins():
         label = f"plugin {plugin.name} of {plugin.distribution} {plugin.version}".rstrip()
-        own = (
-            f"{plugin.name} of {plugin.distribution}: ",
-            f"{plugin.slot} kind {plugin.kind!r} of {plugin.distribution}: ",
-        )
-        found = [reason for reason in reasons if reason.startswith(own)]
-        if found:
-            print(f"  BROKEN   {label}: {'; '.join(r.split(': ', 1)[1] for r in found)}")
+        problems = plugin_problems(plugin)
+        if problems:
+            print(f"  BROKEN   {label}: {'; '.join(problems)}")
         else:
             print(f"  ok       {label}")
 

@@ -54,6 +54,11 @@ class Plugin:
         """The name of the entry point."""
         return f"{self.slot}.{self.kind}"
 
+    @property
+    def label(self) -> str:
+        """What messages about it begin with."""
+        return f"{self.slot} kind {self.kind!r} of {self.distribution}"
+
     def load(self, base: type) -> Any:
         """The class, checked.
 
@@ -62,8 +67,7 @@ class Plugin:
         InputError
             If it cannot be imported, or is no such part.
         """
-        what = f"{self.slot} kind {self.kind!r} of {self.distribution}"
-        return _checked(self.path, base, what, import_module)
+        return _checked(self.path, base, self.label, import_module)
 
 
 @cache

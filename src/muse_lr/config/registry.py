@@ -140,33 +140,31 @@ def origins(config: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
-def clashes() -> list[str]:
-    """One line for each plugin whose slot is unknown or whose name is already in use."""
+def plugin_problems(plugin: Plugin) -> list[str]:
+    """Why a plugin cannot be used; empty if it can. Imports the plugin."""
+    if plugin.slot not in BASES:
+        return [f"the slots are {', '.join(BASES)}"]
     found = []
-    for plugin in find_plugins():
-        owners = {other.distribution for other in _plugins_of(plugin.slot, plugin.kind)}
-        others = ", ".join(sorted(owners - {plugin.distribution}))
-        if plugin.slot not in BASES:
-            slots = ", ".join(BASES)
-            found.append(f"{plugin.name} of {plugin.distribution}: the slots are {slots}")
-        elif plugin.kind in SLOTS[plugin.slot]:
-            found.append(f"{plugin.name} of {plugin.distribution}: muse_lr has this name already")
-        elif others:
-            found.append(f"{plugin.name} of {plugin.distribution}: {others} has this name too")
+    others = {other.distribution for other in _plugins_of(plugin.slot, plugin.kind)}
+    others -= {plugin.distribution}
+    if plugin.kind in SLOTS[plugin.slot]:
+        found.append("muse_lr has this name already")
+    elif others:
+        found.append(f"{', '.join(sorted(others))} has this name too")
+    try:
+        plugin.load(_load(BASES[plugin.slot]))
+    except InputError as error:
+        found.append(str(error).removeprefix(f"{plugin.label}: "))
     return found
 
 
 def broken_plugins() -> list[str]:
-    """One line for each installed plugin that cannot be used. Imports all plugins."""
-    found = clashes()
-    for plugin in find_plugins():
-        if plugin.slot not in BASES:
-            continue
-        try:
-            plugin.load(_load(BASES[plugin.slot]))
-        except InputError as error:
-            found.append(str(error))
-    return found
+    """One line for each problem of an installed plugin. Imports all plugins."""
+    return [
+        f"{plugin.name} of {plugin.distribution}: {problem}"
+        for plugin in find_plugins()
+        for problem in plugin_problems(plugin)
+    ]
 
 
 def _plugins_of(slot: str, kind: str) -> list[Plugin]:
