@@ -29,6 +29,21 @@ def test_rows_are_the_shifts_of_their_edges(reach):
     assert torch.allclose(table.vectors(cell)[table.row_of_edge], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("reach", [300, 10**6, 10**8, 2**40])
+def test_far_images_take_the_memory_of_their_edges(reach):
+    """The rows are those of Python's set of tuples, sorted, whatever the shifts are."""
+    generator = torch.Generator().manual_seed(0)
+    shifts = torch.randint(-1, 2, (500, 3), generator=generator)
+    jumps = torch.randint(-reach, reach + 1, (4, 3), generator=generator)
+    shifts += jumps[torch.randint(0, 4, (500,), generator=generator)]
+    graph = torch.randint(0, 3, (500,), generator=generator)
+    table = image_table(shifts, graph, 3)
+    rows = torch.column_stack([table.graph, table.shifts]).tolist()
+    edges = torch.column_stack([graph, shifts]).tolist()
+    assert rows == sorted(map(list, set(map(tuple, edges))))
+    assert [rows[i] for i in table.row_of_edge.tolist()] == edges
+
+
 def test_no_edges():
     empty = torch.zeros((0, 3), dtype=torch.int64)
     table = image_table(empty, empty[:, 0], 3)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.neighborlist import neighbor_list as ase_neighbor_list
 
 from muse_lr import InputError
-from muse_lr.structures.neighbors import all_pairs, complete_cell, neighbor_list
+from muse_lr.structures.neighbors import complete_cell, neighbor_list
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -48,18 +47,3 @@ def test_missing_vectors_are_filled():
 def test_bad_cells_are_refused(cell, message):
     with pytest.raises(InputError, match=message):
         complete_cell(cell, np.ones(3, bool))
-
-
-def test_all_pairs_equal_loops():
-    sizes = [3, 0, 1, 4, 2]
-    chosen = [True, True, True, False, True]
-    starts = np.cumsum([0, *sizes])
-    expected = [
-        (starts[g] + i, starts[g] + j)
-        for g, size in enumerate(sizes)
-        for i in range(size)
-        for j in range(i + 1, size)
-        if chosen[g]
-    ]
-    pairs = all_pairs(torch.tensor(sizes), torch.tensor(chosen)).T.tolist()
-    assert sorted(map(tuple, pairs)) == sorted(expected)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from muse_lr.data.formats import printable
 from muse_lr.errors import InputError, nearest
-from muse_lr.structures.neighbors import complete_cell
+from muse_lr.structures.neighbors import complete_cell, neighbor_list, refuse_far
+from muse_lr.structures.state import read_state
 
 #: Atoms closer than this count as being at the same position, A.
 OVERLAP = 1e-3
+#: Neighbor lists of smaller cutoffs are slower, because their bins are empty, A.
+SEARCHED = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,20 @@ def find_problems(atoms: Atoms, elements: Collection[str] | None = None) -> Iter
         Elements of the model; any other element is a problem.
     """
     yield from _element_problems(atoms, elements)
-    for name in ("total_charge", "spin"):
-        value = atoms.info.get(name)
-        if value is not None and not is_finite_number(value):
-            text = printable(repr(value))[:40]
-            yield Problem(name, f"info[{name!r}] is {text}: a finite number is required")
+    try:
+        read_state(atoms)
+    except InputError as error:
+        yield Problem("state", str(error))
     finite = np.isfinite(atoms.positions).all(1)
     if not finite.all():
         atom = int(np.flatnonzero(~finite)[0])
         yield Problem("positions", f"the position of atom {atom} is NaN or infinite", atom)
+        return
+    try:
+        refuse_far(atoms.positions)
+    except InputError as error:
+        atom = int(np.abs(atoms.positions).max(1).argmax())
+        yield Problem("positions", str(error), atom)
         return
     try:
         cell = complete_cell(atoms.cell.array, atoms.pbc)
@@ -79,17 +84,6 @@ def boundary(atoms: Atoms) -> str:
     return "T" * periodic + "F" * (3 - periodic)
 
 
-def is_finite_number(value: Any) -> bool:
-    """Whether a value from a file is one finite real number; booleans are not."""
-    scalar = np.asarray(value) if isinstance(value, (int, float, np.ndarray, np.number)) else None
-    return (
-        scalar is not None
-        and scalar.ndim == 0
-        and scalar.dtype.kind in "iuf"
-        and bool(np.isfinite(scalar))
-    )
-
-
 def close_pair(
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
@@ -98,41 +92,27 @@ def close_pair(
 ) -> tuple[int, int, float] | None:
     """Return the closest two atoms (i, j, distance in A) within ``radius``, or None.
 
-    The nearest images are found by rounding fractional coordinates. This is exact if ``radius``
-    is small compared with the cell.
-
     Parameters
     ----------
     positions : ndarray
         (n, 3) in A.
     cell : ndarray
-        (3, 3) in A, not singular.
+        (3, 3) in A, completed by :func:`~muse_lr.structures.neighbors.complete_cell`.
     pbc : ndarray
         (3,) of bool.
     radius : float
         A.
     """
-    inverse = np.linalg.inv(cell)
-    fractional = positions @ inverse
-    if pbc.any():
-        wrapped = np.where(pbc, fractional % 1.0, fractional - fractional.min(0))
-        wrapped[wrapped >= 1.0] = np.where(pbc, 0.0, wrapped)[wrapped >= 1.0]
-        reach = radius * float(np.linalg.norm(inverse, 2))
-        tree = cKDTree(wrapped, boxsize=np.where(pbc, 1.0, 0.0))
-    else:
-        reach = radius
-        tree = cKDTree(positions)
-    pairs = tree.query_pairs(reach, output_type="ndarray")
+    (sender, receiver), shift = neighbor_list(positions, cell, pbc, max(radius, SEARCHED))
+    pairs = np.flatnonzero(sender < receiver)
     if len(pairs) == 0:
         return None
-    difference = fractional[pairs[:, 0]] - fractional[pairs[:, 1]]
-    difference -= np.where(pbc, np.round(difference), 0.0)
-    distances = np.linalg.norm(difference @ cell, axis=1)
+    first, second = sender[pairs], receiver[pairs]
+    distances = np.linalg.norm(positions[first] + shift[pairs] @ cell - positions[second], axis=1)
     nearest_pair = int(distances.argmin())
     if distances[nearest_pair] >= radius:
         return None
-    first, second = sorted(int(i) for i in pairs[nearest_pair])
-    return first, second, float(distances[nearest_pair])
+    return int(first[nearest_pair]), int(second[nearest_pair]), float(distances[nearest_pair])
 
 
 def _element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterator[Problem]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from muse_lr.reporting.coarse_summary import LevelSummary
 from muse_lr.reporting.style import COLORS, MUTED, REFERENCE, grid, styled
+from muse_lr.structures.neighbors import neighbor_list
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,10 +148,13 @@ def _prepare(ax: Axes, frame: tuple[Array, Array]) -> None:
 def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
     """Draw the cell edges, and the bonds that do not cross the boundary of the cell."""
     reach = BOND * covalent_radii[atoms.numbers]
-    free = Atoms(atoms.numbers, positions=atoms.positions)
-    first, second = neighbor_list("ij", free, reach)
+    # Without periodic directions, no bond crosses the boundary.
+    open_box = np.eye(3), np.zeros(3, dtype=bool)
+    (first, second), _ = neighbor_list(atoms.positions, *open_box, 2 * float(reach.max(initial=0)))
+    length = np.linalg.norm(atoms.positions[first] - atoms.positions[second], axis=1)
+    drawn = (length < reach[first] + reach[second]) & (first < second)
     placed = (atoms.positions @ view.axes)[:, :2]
-    bonds = np.stack([placed[first], placed[second]], axis=1)[first < second]
+    bonds = np.stack([placed[first], placed[second]], axis=1)[drawn]
     ax.add_collection(LineCollection(list(bonds), colors="#aaaaaa", linewidths=1.2, zorder=1))
     if atoms.pbc.any():
         corners, edges = (_corners(atoms) @ view.axes)[:, :2], _cell_edges()

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from muse_lr.structures.sparse import SparseGraphs
+
+#: Largest integer that encodes a graph and its lattice shift.
+LARGEST_CODE = 2**62
 
 
 @dataclass(frozen=True)
@@ -59,14 +66,31 @@ def image_table(edge_shift: Tensor, graph_of_edge: Tensor, num_graphs: int) -> I
         return ImageTable(shifts, graph_of_edge, graph_of_edge)
     reach = int(shifts.abs().max())
     n = 2 * reach + 1
+    rows = num_graphs * n**3
+    if rows > LARGEST_CODE:
+        return _table_of_far_images(shifts, graph_of_edge)
     x, y, z = shifts.unbind(1)
     row = ((graph_of_edge * n + x) * n + y) * n + z + reach * (n * n + n + 1)
-    codes = torch.arange(num_graphs * n**3, device=row.device)
     # The dense table is larger than the list if small cells have distant images.
-    if len(codes) > len(row):
+    if rows > len(row):
         codes, row = torch.unique(row, return_inverse=True)
+    else:
+        codes = torch.arange(rows, device=row.device)
     digits = torch.stack([codes // (n * n) % n, codes // n % n, codes % n], dim=1)
     return ImageTable(digits - reach, codes // n**3, row)
+
+
+def _table_of_far_images(shifts: Tensor, graph_of_edge: Tensor) -> ImageTable:
+    """The table of shifts that do not fit into one integer, in the same order."""
+    row = graph_of_edge
+    # The ranks of the values, unlike the values, are below the number of edges.
+    for values in shifts.unbind(1):
+        different, rank = torch.unique(values, return_inverse=True)
+        different, row = torch.unique(row * len(different) + rank, return_inverse=True)
+    table = shifts.new_empty((len(different), 3))
+    graph = graph_of_edge.new_empty(len(different))
+    table[row], graph[row] = shifts, graph_of_edge
+    return ImageTable(table, graph, row)
 
 
 @dataclass(frozen=True)
@@ -102,12 +126,15 @@ class NeighborTables:
     ----------
     edge_index, edge_shift, graph_index, num_graphs :
         As in :class:`~muse_lr.structures.batch.AtomsBatch`.
+    sparse : SparseGraphs or None
+        Rungs of the density when the list was built; None if all graphs are dense.
     """
 
     edge_index: Tensor
     edge_shift: Tensor
     graph_index: Tensor
     num_graphs: int
+    sparse: SparseGraphs | None = None
 
     @cached_property
     def images(self) -> ImageTable:
