@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line per level; write atoms, nodes, shares and a figure."""
     from muse_lr.data.formats import place
-    from muse_lr.data.reading import read_atoms, state_charge
+    from muse_lr.data.reading import read_atoms
     from muse_lr.errors import InputError
     from muse_lr.model.serialization import load_model
     from muse_lr.reporting.coarse_pictures import coarse_picture
@@ -51,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--frame {args.frame}: {args.file} has frames 0 to {last}")
     atoms, source = structures[args.frame], place(args.file, args.frame)
     try:
-        state_charge(atoms)
         levels = summarize(model, atoms)
     except InputError as error:
         raise InputError(f"{args.model} on {source}: {error}") from error

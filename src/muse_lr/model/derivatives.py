@@ -40,7 +40,8 @@ def differentiate(
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
-        (n_graphs, 3, 3) in eV/A^3; NaN for graphs without a periodic direction.
+        (n_graphs, 3, 3) in eV/A^3; NaN for graphs without a volume: open systems, and slabs whose
+        cell has no vector along the open direction.
     """
     leaves = [leaf for leaf in (positions, strain) if leaf is not None]
     energy = energies.sum()
@@ -62,8 +63,8 @@ def differentiate(
     if strain is not None:
         virial = found.pop(0)
         volume = geometry.volume[:, None, None]
-        open_graph = geometry.open_graphs[:, None, None]
-        stress = torch.where(open_graph, torch.nan, virial / volume)
+        defined = geometry.has_volume[:, None, None]
+        stress = torch.where(defined, virial / volume, torch.nan)
     return forces, stress
 
 

@@ -23,6 +23,7 @@ from muse_lr.phonons.constants import (
     forces_of,
 )
 from muse_lr.phonons.electric import check_electric, electric_response
+from muse_lr.structures.state import repeated_info
 from muse_lr.units import COULOMB_CONSTANT
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Phonons:
             raise InputError("phonons need a crystal: the structure must be periodic throughout")
         check_electric(model)
         self.phonopy = _phonopy(crystal, supercell)
-        self._info = dict(crystal.info)
+        copies = len(self.phonopy.supercell) // len(crystal)
+        self._info = repeated_info(crystal, copies)
         own = deepcopy(model).double().eval().requires_grad_(False)
         cell = self._atoms(self.phonopy.supercell)
         rows = np.asarray(self.phonopy.primitive.p2s_map)
@@ -172,7 +174,7 @@ class Phonons:
         return band_structure(self.phonopy, points, path, count)
 
     def _atoms(self, cell: Any) -> Atoms:
-        """Convert phonopy's atoms to ASE, with the ``info`` of the crystal."""
+        """Convert phonopy's supercell to ASE, with the state that the crystal states."""
         return Atoms(
             cell.symbols, positions=cell.positions, cell=cell.cell, pbc=True, info=self._info
         )

@@ -17,13 +17,13 @@ from muse_lr.model.energy_model import EnergyModel
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.hierarchy import Muse
 from muse_lr.multiscale.muse.level import Level
-from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.state import COARSE_INDEX, STATE_KEYS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 #: Keys of info that are kept; labels are not.
-KEPT_INFO = ("total_charge", "spin")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def node_structures(atoms: Atoms, levels: Sequence[LevelSummary]) -> list[Atoms]
 
 
 def _bare(atoms: Atoms) -> Atoms:
-    info = {key: atoms.info[key] for key in KEPT_INFO if key in atoms.info}
+    info = {key: atoms.info[key] for key in STATE_KEYS if key in atoms.info}
     bare = Atoms(
         atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info
     )

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from muse_lr.errors import InputError
 from muse_lr.structures.neighbor_tables import NeighborTables
-from muse_lr.structures.neighbors import complete_cell, neighbor_list
+from muse_lr.structures.neighbors import complete_cell, has_volume, neighbor_list
+from muse_lr.structures.sparse import SparseGraphs
+from muse_lr.structures.state import NO_GROUP, read_state, warn_of_doubts
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,13 +31,14 @@ LABEL_SHAPES: dict[str, tuple[int, ...]] = {
     "charges": (),
     "potential": (),
     "bec": (3, 3),
+    "polarization": (3,),
+    "polarizability": (3, 3),
+    "dielectric": (3, 3),
 }
 
 #: Atoms closer than this distance in A have the same position.
 COINCIDENT = 1e-6
 LAST_ELEMENT = 118
-#: Name of the per-atom array of groups, and the value for atoms without a group.
-COARSE_INDEX, NO_GROUP = "coarse_index", -1
 
 
 class AtomsData(Data):
@@ -59,9 +62,13 @@ class AtomsBatch(Batch):
         (n_atoms,) of int64, atomic numbers.
     cell : Tensor
         (n_graphs, 3, 3) cell vectors as rows, A. Missing vectors of open directions are replaced
-        by vectors normal to the others.
+        by vectors normal to the others, and strongly skewed vectors by the shortest ones of the
+        same lattice (:func:`~muse_lr.structures.neighbors.complete_cell`).
     pbc : Tensor
         (n_graphs, 3) of bool: periodic directions of each graph.
+    has_volume : Tensor
+        (n_graphs,) of bool: whether the structure is periodic and its cell has a volume. A slab
+        whose cell has no vector along the open direction has none.
     edge_index : Tensor
         (2, n_edges): sender (neighbor), receiver (center).
     edge_shift : Tensor
@@ -69,12 +76,13 @@ class AtomsBatch(Batch):
     cutoff : Tensor
         (n_graphs,) cutoff of the neighbor list, A.
     total_charge : Tensor
-        (n_graphs,) in e, from ``atoms.info["total_charge"]``; 0 by default.
+        (n_graphs,) in e; 0 by default. Total charge, spin, field and groups are read by
+        :func:`muse_lr.structures.state.read_state`.
     charge_stated : Tensor
         (n_graphs,) of bool: whether the structure specifies its total charge.
     spin : Tensor
-        (n_graphs,) multiplicity 2S + 1, from ``atoms.info["spin"]``; by default the lowest one
-        that is compatible with the number of electrons.
+        (n_graphs,) multiplicity 2S + 1; by default the lowest one that is compatible with the
+        number of electrons.
     coarse_index : Tensor
         (n_atoms,) of int64, group of each atom from ``atoms.arrays["coarse_index"]``; -1 for atoms
         without a group and for structures without this array.
@@ -92,6 +100,7 @@ class AtomsBatch(Batch):
         numbers: Tensor
         cell: Tensor
         pbc: Tensor
+        has_volume: Tensor
         edge_index: Tensor
         edge_shift: Tensor
         cutoff: Tensor
@@ -124,20 +133,21 @@ class AtomsBatch(Batch):
         Raises
         ------
         InputError
-            If positions, total charge, spin or field are not finite, if a periodic cell is missing
-            or singular, or if a group is not a valid integer.
+            If positions are not finite, if a periodic cell is missing or singular, or if total
+            charge, spin, field or groups are invalid. The message gives the index of the structure.
         """
         if not isinstance(structures, (list, tuple)):
             raise InputError(
                 "AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)"
             )
         given = labels if labels is not None else [{}] * len(structures)
-        return cls.from_structures(
-            [
-                atoms_to_data(atoms, cutoff, values)
-                for atoms, values in zip(structures, given, strict=True)
-            ]
-        )
+        converted = []
+        for index, (atoms, values) in enumerate(zip(structures, given, strict=True)):
+            try:
+                converted.append(atoms_to_data(atoms, cutoff, values))
+            except InputError as error:
+                raise InputError(f"structure {index}: {error}") from error
+        return cls.from_structures(converted)
 
     @classmethod
     def from_structures(
@@ -167,7 +177,9 @@ class AtomsBatch(Batch):
         # Tensors created in inference mode cannot be used outside of it.
         passing = torch.is_inference_mode_enabled()
         if kept is None or kept.edge_index is not self.edge_index or passing:
-            kept = NeighborTables(self.edge_index, self.edge_shift, self.batch, self.num_graphs)
+            sparse = SparseGraphs(self.cell, self.pbc, self.nodes_per_graph)
+            edges = self.edge_index, self.edge_shift
+            kept = NeighborTables(*edges, self.batch, self.num_graphs, sparse)
             if not passing:
                 self.__dict__["_tables"] = kept
         return kept
@@ -192,7 +204,7 @@ def atoms_to_data(
     atoms: Atoms, cutoff: float | None, labels: Mapping[str, NDArray[np.float64]] | None = None
 ) -> AtomsData:
     """Convert one structure as in :meth:`AtomsBatch.from_ase`; no edges if ``cutoff`` is None."""
-    positions = atoms.get_positions()
+    positions = _native(atoms.positions, "positions")
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
         raise InputError(f"the position of atom {atom} is not finite")
@@ -201,32 +213,47 @@ def atoms_to_data(
     if cutoff is not None:
         edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
         _refuse_coincidence(positions, cell, edge_index, edge_shift)
-    numbers = atoms.get_atomic_numbers()
-    if len(numbers) and not 0 < numbers.min() <= numbers.max() <= LAST_ELEMENT:
-        atom = int(np.flatnonzero((numbers < 1) | (numbers > LAST_ELEMENT))[0])
-        raise InputError(f"atom {atom} has the atomic number {numbers[atom]}: no element")
-    stated = atoms.info.get("total_charge")
-    charge = _number(stated, "total_charge") if stated is not None else 0.0
+    numbers = _atomic_numbers(atoms)
+    state = read_state(atoms)
+    warn_of_doubts(atoms, state)
+    groups = [NO_GROUP] * len(atoms) if state.groups is None else state.groups
     data = AtomsData(
         num_nodes=len(atoms),
         positions=torch.from_numpy(positions),
-        numbers=torch.from_numpy(numbers.astype(np.int64)),
+        numbers=torch.from_numpy(numbers),
         cell=torch.from_numpy(cell)[None],
         pbc=torch.from_numpy(atoms.pbc.copy())[None],
+        has_volume=torch.tensor([has_volume(atoms.cell.array, atoms.pbc)]),
         edge_index=torch.from_numpy(edge_index),
         edge_shift=torch.from_numpy(edge_shift),
         cutoff=torch.tensor([cutoff or 0.0], dtype=torch.float64),
-        total_charge=torch.tensor([charge], dtype=torch.float64),
-        charge_stated=torch.tensor([stated is not None]),
-        spin=torch.tensor([_spin(atoms, numbers, charge)], dtype=torch.float64),
-        coarse_index=torch.from_numpy(_coarse_index(atoms)),
-        field=torch.from_numpy(_field(atoms))[None],
+        total_charge=torch.tensor([state.total_charge], dtype=torch.float64),
+        charge_stated=torch.tensor([state.charge_stated]),
+        spin=torch.tensor([state.spin], dtype=torch.float64),
+        coarse_index=torch.tensor(groups, dtype=torch.int64),
+        field=torch.tensor([state.field], dtype=torch.float64),
     )
     for name, value in (labels or {}).items():
         rows = len(atoms) if name in ATOM_LABELS else 1
         shape = (rows, *LABEL_SHAPES[name])
-        data[f"label_{name}"] = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
+        data[f"label_{name}"] = torch.from_numpy(_native(value, f"label {name}")).reshape(shape)
     return data
+
+
+def _native(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Copy real numbers of any dtype, byte order and memory layout to contiguous float64."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name} have the type {array.dtype}: real numbers are needed")
+    return np.array(array, dtype=np.float64, order="C")
+
+
+def _atomic_numbers(atoms: Atoms) -> NDArray[np.int64]:
+    numbers = atoms.numbers
+    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= LAST_ELEMENT) & (numbers % 1 == 0)))
+    if len(wrong):
+        raise InputError(f"atom {wrong[0]} has the atomic number {numbers[wrong[0]]}: no element")
+    return np.array(numbers, dtype=np.int64, order="C")
 
 
 def _refuse_coincidence(
@@ -241,51 +268,3 @@ def _refuse_coincidence(
     if len(same):
         first, second = sorted((int(sender[same[0]]), int(receiver[same[0]])))
         raise InputError(f"atoms {first} and {second} are at one place")
-
-
-def _spin(atoms: Atoms, numbers: NDArray[np.int64], charge: float) -> float:
-    if atoms.info.get("spin") is not None:
-        return _number(atoms.info["spin"], "spin")
-    electrons = int(numbers.sum()) - round(charge)
-    return 1.0 + electrons % 2
-
-
-def _coarse_index(atoms: Atoms) -> NDArray[np.int64]:
-    """(n_atoms,) groups of the atoms; -1 for atoms without a group."""
-    stated = atoms.arrays.get(COARSE_INDEX)
-    if stated is None:
-        return np.full(len(atoms), NO_GROUP, dtype=np.int64)
-    if stated.ndim != 1 or stated.dtype.kind not in "iuf":
-        raise InputError(f"{COARSE_INDEX} must contain one whole number for each atom")
-    wrong = np.flatnonzero((stated < NO_GROUP) | (stated != np.round(stated)))
-    if len(wrong):
-        raise InputError(
-            f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: it must be an integer "
-            f"from 0 on, or {NO_GROUP} for an atom without a group"
-        )
-    index: NDArray[np.int64] = stated.astype(np.int64)
-    return index
-
-
-def _field(atoms: Atoms) -> NDArray[np.float64]:
-    """(3,) external electric field, V/A."""
-    stated = atoms.info.get("electric_field")
-    if stated is None:
-        return np.zeros(3)
-    try:
-        field = np.array(stated, dtype=np.float64)
-    except (TypeError, ValueError):
-        field = np.zeros(0)
-    if field.shape != (3,) or not np.isfinite(field).all():
-        raise InputError(f"electric_field is {stated!r}: three finite numbers in V/Å are needed")
-    return field
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InputError(f"{name} is {value!r}: a finite number is needed")
-    return number

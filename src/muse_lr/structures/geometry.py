@@ -33,7 +33,8 @@ class Geometry:
         (n_atoms, 3) in A.
     cell : Tensor
         (n_graphs, 3, 3) in A.
-    edge_index, edge_shift, numbers, pbc, graph_index, ptr, num_graphs, field, coarse_index :
+    edge_index, edge_shift, numbers, pbc, has_volume, graph_index, ptr, num_graphs :
+    field, coarse_index :
         As in :class:`~muse_lr.structures.batch.AtomsBatch`.
     batch_tables : NeighborTables
         Tables of the neighbor list of the batch, which are stored with the batch.
@@ -45,6 +46,7 @@ class Geometry:
     edge_shift: Tensor
     numbers: Tensor
     pbc: Tensor
+    has_volume: Tensor
     graph_index: Tensor
     ptr: Tensor
     num_graphs: int
@@ -98,8 +100,53 @@ class Geometry:
 
     @property
     def volume(self) -> Tensor:
-        """(n_graphs,) |det cell| in A^3."""
+        """(n_graphs,) |det cell| in A^3, without meaning where ``has_volume`` is False."""
         return torch.linalg.det(self.cell).abs()
+
+
+def slab_normals(cell: Tensor, pbc: Tensor) -> Tensor:
+    """(n_graphs, 3) unit normals of slabs; placeholders for other boundaries.
+
+    ``cell`` and ``pbc`` are as in :func:`open_projection`.
+    """
+    normal = _planes(cell, pbc)
+    return normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
+
+
+def plane_areas(cell: Tensor, pbc: Tensor) -> Tensor:
+    """(n_graphs,) areas of the periodic planes of slabs, A^2; placeholders for other boundaries."""
+    return torch.linalg.vector_norm(_planes(cell, pbc), dim=1)
+
+
+def _planes(cell: Tensor, pbc: Tensor) -> Tensor:
+    """(n_graphs, 3) products of the vectors after the first open axis."""
+    rows = torch.arange(len(cell), device=cell.device)
+    axis = (~pbc).long().argmax(1)
+    return torch.linalg.cross(cell[rows, (axis + 1) % 3], cell[rows, (axis + 2) % 3])
+
+
+def open_projection(cell: Tensor, pbc: Tensor) -> Tensor:
+    """Projection of vectors on the open directions, in which a dipole is defined.
+
+    Parameters
+    ----------
+    cell : Tensor
+        (n_graphs, 3, 3) in A.
+    pbc : Tensor
+        (n_graphs, 3) of bool.
+
+    Returns
+    -------
+    Tensor
+        (n_graphs, 3, 3): the identity for open systems, the projection on the normal for slabs and
+        zero for crystals. Structures with one periodic axis are not supported and give zero.
+    """
+    normal = slab_normals(cell, pbc)
+    projection = normal[:, :, None] * normal[:, None, :]
+    slab = (pbc.sum(1) == 2)[:, None, None]
+    identity = torch.eye(3, dtype=cell.dtype, device=cell.device)
+    projection = torch.where(slab, projection, torch.zeros_like(projection))
+    return torch.where(pbc.any(1)[:, None, None], projection, identity)
 
 
 def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | None) -> Geometry:
@@ -127,6 +174,7 @@ def strained_geometry(batch: AtomsBatch, positions: Tensor, strain: Tensor | Non
         edge_shift=batch.edge_shift,
         numbers=batch.numbers,
         pbc=batch.pbc,
+        has_volume=batch.has_volume,
         graph_index=batch.batch,
         ptr=batch.ptr,
         num_graphs=batch.num_graphs,

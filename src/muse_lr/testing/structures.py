@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.structures.batch import atoms_to_data
+from muse_lr.structures.state import combined_info, read_state
 
 Array = NDArray[np.float64]
 
@@ -225,19 +225,10 @@ def join(*parts: Atoms) -> Atoms:
     joined = parts[0].copy()
     for part in parts[1:]:
         joined += part
-    if any("total_charge" in part.info for part in parts):
-        joined.info["total_charge"] = sum(part.info.get("total_charge", 0) for part in parts)
-    state_unpaired(joined, sum(unpaired_electrons(part) for part in parts))
+    states = [read_state(part) for part in parts]
+    joined.info = combined_info(
+        joined,
+        sum(state.total_charge for state in states),
+        sum(state.spin - 1 for state in states),
+    )
     return joined
-
-
-def unpaired_electrons(atoms: Atoms) -> float:
-    """Number of unpaired electrons 2S, as given or the lowest possible."""
-    return float(atoms_to_data(atoms, None).spin) - 1
-
-
-def state_unpaired(atoms: Atoms, unpaired: float) -> None:
-    """Set ``info["spin"]`` to 2S + 1, in place, if it differs from the default."""
-    atoms.info.pop("spin", None)
-    if unpaired != unpaired_electrons(atoms):
-        atoms.info["spin"] = unpaired + 1

@@ -30,8 +30,9 @@ from muse_lr.multiscale.muse.thinning import (
     SpeciesNodes,
     ThinnedNodes,
 )
-from muse_lr.structures.batch import NO_GROUP, AtomsBatch
+from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
+from muse_lr.structures.state import NO_GROUP
 
 
 class Muse(Multiscale):

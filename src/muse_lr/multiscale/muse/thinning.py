@@ -42,8 +42,8 @@ from ase.data import atomic_masses, atomic_numbers
 from torch import Tensor, nn
 
 from muse_lr.math.switching import smoothstep, switch_off
-from muse_lr.structures.batch import NO_GROUP
 from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.state import NO_GROUP
 
 #: Number of iterations of the masses, even for the bound on the coverage. With the default
 #: softening, eight iterations reduced the nodes by at most 1 to 2 % of the atoms in tests of

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from muse_lr.electrostatics.kernels import pair_interaction, radial_kernel
 from muse_lr.math.multipoles import order_of, to_cartesian
+from muse_lr.structures.state import read_state, repeated_info
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.measurement import Measurement, NotApplicable, judge
 from muse_lr.testing.potentials import Outputs, Potential, Subject, as_potential
-from muse_lr.testing.structures import join, state_unpaired, unpaired_electrons
+from muse_lr.testing.structures import join
 from muse_lr.units import COULOMB_CONSTANT
 
 Array = NDArray[np.float64]
@@ -106,11 +107,7 @@ def check_supercell(
 def repeated(atoms: Atoms, counts: Sequence[int]) -> Atoms:
     """Supercell of ``counts`` cells; total charge and unpaired electrons are multiplied."""
     supercell = atoms.repeat(tuple(int(count) for count in counts))
-    supercell.info = dict(atoms.info)
-    cells = int(np.prod(counts))
-    if "total_charge" in atoms.info:
-        supercell.info["total_charge"] = atoms.info["total_charge"] * cells
-    state_unpaired(supercell, unpaired_electrons(atoms) * cells)
+    supercell.info = repeated_info(atoms, int(np.prod(counts)))
     return supercell
 
 
@@ -196,7 +193,7 @@ def check_total_charge(subject: Subject, atoms: Atoms, *, tolerance: float = 1e-
     CheckFailed
     """
     charges = as_potential(subject).evaluate([atoms], ("charges",)).get("charges")
-    stated = float(atoms.info.get("total_charge", 0.0))
+    stated = read_state(atoms).total_charge
     return judge(
         "total_charge",
         abs(charges.sum() - stated),
