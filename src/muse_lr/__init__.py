@@ -18,6 +18,7 @@ _PUBLIC = {
     "ChargeDensity": "muse_lr.density",
     "EnergyModel": "muse_lr.model.energy_model",
     "InputError": "muse_lr.errors",
+    "attach_parts": "muse_lr.interfaces.ase",
     "build_model": "muse_lr.model.build",
     "load_model": "muse_lr.model.serialization",
     "save_model": "muse_lr.model.serialization",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from muse_lr.density import ChargeDensity as ChargeDensity
     from muse_lr.errors import InputError as InputError
     from muse_lr.interfaces.ase import Calculator as Calculator
+    from muse_lr.interfaces.ase import attach_parts as attach_parts
     from muse_lr.model.build import build_model as build_model
     from muse_lr.model.energy_model import EnergyModel as EnergyModel
     from muse_lr.model.serialization import load_model as load_model

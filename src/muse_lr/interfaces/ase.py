@@ -14,27 +14,38 @@ from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest
+from muse_lr.model.output import ModelOutput
 from muse_lr.model.serialization import load_model
-from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.structures.geometry import open_projection
+from muse_lr.structures.neighbors import has_volume
+from muse_lr.structures.state import State, read_state
 from muse_lr.utils.devices import find_device
 
 if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
 
 #: Response properties, which are computed on request only: ASE's name -> name in the model.
-RESPONSES = {"born_effective_charges": "bec", "dielectric_tensor": "dielectric"}
+BORN = "born_effective_charges"
+RESPONSES = {BORN: "bec", "dielectric_tensor": "dielectric"}
+#: Quantities of the model that ASE has no name for and that can be requested for every call.
+EXTRAS = ("quadrupole", "polarization", "potential", "polarizability")
+#: Extras with one row per atom, and the shape of a row in files.
+PER_ATOM: dict[str, tuple[int, ...]] = {"potential": (), BORN: (9,)}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Calculator(ASECalculator):
     """Energies, forces, stress, charges and dipoles of a model as an ASE calculator.
 
-    ``results`` uses the property names of ASE. Born effective charges dP_a/dr_b and the electronic
-    dielectric tensor are only computed if requested through ``get_property``. In addition,
-    ``results["energy_parts"]`` is a dictionary of the named energy terms in eV. The neighbor list
-    is built with a skin and reused until an atom has moved by half the skin. Edges in the skin do
-    not contribute, so that rebuilding the list does not change the energy.
+    ``results`` contains properties of ASE only, so that every writer of ASE accepts it. Born
+    effective charges dP_a/dr_b and the electronic dielectric tensor are computed if requested
+    through ``get_property``. The stress is defined for periodic structures whose cell has a volume.
+    The dipole, about the origin, is defined for molecules. Of a slab it is the component along the
+    normal; the other components are zero. A crystal has none. The neighbor list is built with a
+    skin and reused until an atom has moved by half the skin. Edges in the skin do not contribute,
+    so that rebuilding the list does not change the energy.
 
     Parameters
     ----------
@@ -48,16 +59,28 @@ class Calculator(ASECalculator):
         Skin of the neighbor list, A.
     trust : bool
         Whether a model file may import parts named ``package.module:Class``, which runs their code.
+    extras : sequence of str
+        Further quantities for :attr:`extras`, any of quadrupole, polarization, potential and
+        polarizability.
 
     Attributes
     ----------
+    energy_parts : dict of str to float
+        Terms of the energy of the last calculation, eV.
+    extras : dict
+        Further results of the last calculation: ``total_charge`` (e),
+        ``born_effective_charges`` and ``born_effective_charges_error`` (e) where they were
+        requested, and the quantities of the parameter ``extras``, as in
+        :class:`~muse_lr.model.output.ModelOutput`.
     neighbor_list : AtomsData or None
         Structure of the current neighbor list.
 
     Notes
     -----
-    ``atoms.info["total_charge"]``, ``["spin"]`` and ``["electric_field"]`` and the array
-    ``coarse_index`` are read at every call. The results are recomputed if one of them changes.
+    Total charge, spin, electric field and groups of atoms are read at every call
+    (:func:`muse_lr.structures.state.read_state`). The results are recomputed if one of them
+    changes. :func:`attach_parts` copies ``energy_parts`` and ``extras`` to the structure, so that
+    files contain them.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -78,8 +101,12 @@ class Calculator(ASECalculator):
         dtype: str = "float64",
         skin: float = 0.5,
         trust: bool = False,
+        extras: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        for name in extras:
+            if name not in EXTRAS:
+                raise InputError(f"extras: {name!r}{nearest(name, EXTRAS)}; known: {EXTRAS}")
         if dtype not in DTYPES:
             raise InputError(f"dtype {dtype!r}: use float32 or float64")
         if skin < 0:
@@ -91,14 +118,39 @@ class Calculator(ASECalculator):
         self.neighbor_list: AtomsData | None = None
         self._batch: AtomsBatch | None = None
         self._cell = np.zeros((3, 3))
-        self._state: tuple[Any, ...] | None = None
+        self._state: State | None = None
+        self._extra_names = tuple(extras)
+        self.energy_parts: dict[str, float] = {}
+        self.extras: dict[str, Any] = {}
+
+    def reset(self) -> None:
+        """Forget all results."""
+        super().reset()
+        self.energy_parts, self.extras = {}, {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return ASE's list of changes, with ``info`` added if an input in ``info`` changed."""
         changes: list[str] = super().check_state(atoms, tol)
-        if _stated(atoms) != self._state:
+        if read_state(atoms) != self._state:
             changes.append("info")
         return changes
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return a property; see ASE. Born charges are then kept in :attr:`extras`.
+
+        ASE's writer of extended XYZ fails on results of three axes.
+        """
+        if name != BORN:
+            return super().get_property(name, atoms, allow_calculation)
+        current = atoms is None or not self.check_state(atoms)
+        if not (current and BORN in self.extras):
+            found = super().get_property(name, atoms, allow_calculation)
+            if found is None:
+                return None
+            self.extras[BORN] = self.results.pop(BORN)
+        return self.extras[BORN].copy()
 
     def calculate(
         self,
@@ -109,38 +161,56 @@ class Calculator(ASECalculator):
         """Compute all properties of the model and the requested response properties; see ASE."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
-        if "stress" in properties and not atoms.pbc.any():
-            raise PropertyNotImplementedError("a system with open boundaries has no stress")
-        self._refuse_responses(atoms, properties)
-        self._state = _stated(atoms)
+        self.energy_parts, self.extras = {}, {}
+        self._refuse(atoms, properties)
+        self._state = read_state(atoms)
         batch = self._batch_of(atoms)
-        compute = ["forces"]
-        if atoms.pbc.any():
+        compute = ["forces", *self._extra_names]
+        if bool(batch.has_volume):
             compute.append("stress")
         if self.model.charges is not None:
             compute += ["charges", "dipole"]
         compute += [RESPONSES[name] for name in properties if name in RESPONSES]
-        output = self.model(batch, compute, create_graph=False)
-        energy = float(output.energy[0].detach())
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "energy_parts": {k: float(v[0].detach()) for k, v in output.energy_parts.items()},
-            "forces": _numpy(output.forces),
-        }
-        if output.stress is not None:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(output.stress[0]))
-        if output.charges is not None and output.dipole is not None:
-            self.results["charges"] = _numpy(output.charges)
-            self.results["dipole"] = _numpy(output.dipole[0])
-        if output.bec is not None and output.bec_error is not None:
-            self.results["born_effective_charges"] = _numpy(output.bec)
-            self.results["born_effective_charges_error"] = float(output.bec_error[0])
-        if output.dielectric is not None:
-            self.results["dielectric_tensor"] = _numpy(output.dielectric[0])
+        self._keep(batch, self.model(batch, compute, create_graph=False))
 
-    def _refuse_responses(self, atoms: Atoms, properties: Sequence[str]) -> None:
-        asked = [name for name in properties if name in RESPONSES]
+    def _keep(self, batch: AtomsBatch, output: ModelOutput) -> None:
+        """Store the output of the model."""
+        energy = float(output.energy[0].detach())
+        results = {"energy": energy, "free_energy": energy, "forces": _numpy(output.forces)}
+        self.energy_parts = {k: float(v[0].detach()) for k, v in output.energy_parts.items()}
+        if output.stress is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(_numpy(output.stress[0]))
+        if output.charges is not None and output.dipole is not None:
+            results["charges"] = _numpy(output.charges)
+            self.extras["total_charge"] = float(_numpy(output.charges).sum())
+            if not bool(batch.pbc.all()):
+                projection = open_projection(batch.cell, batch.pbc)[0]
+                results["dipole"] = _numpy(projection) @ _numpy(output.dipole[0])
+        if output.bec is not None and output.bec_error is not None:
+            results[BORN] = _numpy(output.bec)
+            self.extras[f"{BORN}_error"] = float(output.bec_error[0])
+        if output.dielectric is not None:
+            results["dielectric_tensor"] = _numpy(output.dielectric[0])
+        for name in self._extra_names:
+            values = _numpy(getattr(output, name))
+            self.extras[name] = values if name == "potential" else values[0]
+        self.results = results
+
+    def _refuse(self, atoms: Atoms, properties: Sequence[str]) -> None:
+        """Raise an error for properties that the structure or the model does not have."""
+        if "stress" in properties and not has_volume(atoms.cell.array, atoms.pbc):
+            raise PropertyNotImplementedError(
+                "only a periodic structure whose cell has a volume has a stress: give a slab a "
+                "cell vector along its open direction"
+                if atoms.pbc.any()
+                else "a system with open boundaries has no stress"
+            )
+        if "dipole" in properties and atoms.pbc.all():
+            raise PropertyNotImplementedError(
+                "the dipole of a crystal depends on the choice of periodic images"
+            )
+        of_charges = ("charges", "dipole", *RESPONSES)
+        asked = [name for name in properties if name in of_charges]
         if asked and self.model.charges is None:
             raise PropertyNotImplementedError(f"a model without charges has no {asked[0]}")
         if "dielectric_tensor" in asked and not atoms.pbc.all():
@@ -174,16 +244,34 @@ class Calculator(ASECalculator):
         return bool(np.square(moved).sum(1).max(initial=0.0) < (self.skin / 2) ** 2)
 
 
-def _stated(atoms: Atoms) -> tuple[Any, ...]:
-    """Model inputs besides geometry, as comparable values: state, field and groups of atoms."""
-    field = atoms.info.get("electric_field")
-    groups = atoms.arrays.get(COARSE_INDEX)
-    return (
-        atoms.info.get("total_charge"),
-        atoms.info.get("spin"),
-        None if field is None else tuple(np.ravel(field)),
-        None if groups is None else groups.tobytes(),
-    )
+def attach_parts(atoms: Atoms) -> None:
+    """Write the energy terms and the extras of the calculator to a structure, for files.
+
+    Energy terms are stored in eV as ``info["muse_part_NAME"]``. An extra is stored as
+    ``muse_NAME``, in ``arrays`` if it has one row per atom (Born charges as nine columns) and in
+    ``info`` otherwise. The properties in ``results`` are written by ASE itself.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With a :class:`Calculator`; its energy is computed if necessary.
+
+    Raises
+    ------
+    InputError
+        If the structure has no calculator of this package.
+    """
+    calculator = atoms.calc
+    if not isinstance(calculator, Calculator):
+        raise InputError("attach_parts: the structure has no muse_lr.Calculator as atoms.calc")
+    atoms.get_potential_energy()
+    for name, energy in calculator.energy_parts.items():
+        atoms.info[f"muse_part_{name}"] = energy
+    for name, value in calculator.extras.items():
+        if name in PER_ATOM:
+            atoms.arrays[f"muse_{name}"] = value.reshape(len(atoms), *PER_ATOM[name]).copy()
+        else:
+            atoms.info[f"muse_{name}"] = deepcopy(value)
 
 
 def _numpy(values: torch.Tensor | None) -> np.ndarray[Any, np.dtype[np.float64]]:
