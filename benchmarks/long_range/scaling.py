@@ -73,12 +73,13 @@ def _run(edge: int, accuracy: float, cutoff: float, solver: str, device: str) ->
     caller = Ours(structures, accuracy, solver)
     # Kernels are compiled with a small structure, which is not measured.
     Ours(Structures([water_box((3, 3, 3))], cutoff, device), accuracy, solver).step()
-    before = _peak_memory("cpu")
+    before = peak_memory("cpu")
     times = [seconds_of(caller.step, device) for _ in range(4)]
-    return Size(len(structures.charges), min(times), before, _peak_memory(device))
+    return Size(len(structures.charges), min(times), before, peak_memory(device))
 
 
-def _peak_memory(device: str) -> float:
+def peak_memory(device: str) -> float:
+    """Largest memory of this process, or of the device, in MB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / MEGABYTE**2
     # Linux hands the parent's ru_maxrss on to its children; VmHWM starts anew.

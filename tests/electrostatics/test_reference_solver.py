@@ -9,7 +9,7 @@ from ase import Atoms
 
 import muse_lr
 from charge_systems import FFF, SLABS, TTT, System, random_structure
-from muse_lr.electrostatics.ewald.lattice import shortest_vector
+from muse_lr.structures.reciprocal import shortest_vector
 from muse_lr.units import COULOMB_CONSTANT
 
 BOUNDARIES = [TTT, *SLABS, FFF]

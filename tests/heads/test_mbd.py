@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
+from scipy.special import erf
 
 import muse_lr
 from helpers import energies_of, head_model, painn_section, random_model
 from muse_lr import testing
 from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
-from muse_lr.heads.dispersion.mbd import k_points
-from muse_lr.heads.dispersion.volumes import HARTREE
+from muse_lr.heads.dispersion.mbd import frequency_grid, k_points
+from muse_lr.heads.dispersion.volumes import HARTREE, free_atoms
 from muse_lr.structures.geometry import strained_geometry
 
 #: A water dimer beside carbon monoxide, A.
@@ -165,7 +166,102 @@ def test_what_it_cannot_describe_is_refused():
         energies_of(model, [slab])
     with pytest.raises(muse_lr.InputError, match="structure 1 has 12 atoms"):
         energies_of(model, [molecule("CH4"), molecule("C6H6")])
-    with pytest.raises(muse_lr.InputError, match="without bound"):
-        energies_of(model, [Atoms("Na4", np.outer(np.arange(4), [3.0, 0, 0]))])
     with pytest.raises(muse_lr.InputError, match="k_grid"):
         head_model("mbd", ["Ar"], k_grid=(2, 0, 1))
+
+
+def screened(atoms, beta=0.83):
+    """Contracted and full screening of free atoms of one element, after the published equations.
+
+    Returns the polarizabilities of the atoms by frequency, the inverse of the static response and
+    the lowest squared frequency of the coupled oscillators (None without positive
+    polarizabilities), in Å and eV.
+    """
+    free = free_atoms((atoms.symbols[0],))
+    alpha, c6, radius = (float(v[0]) for v in (free.polarizability, free.c6, free.radius))
+    vectors = atoms.positions[:, None] - atoms.positions
+    distance = np.linalg.norm(vectors, axis=2) + np.eye(len(atoms)) * 1e9
+    outer = vectors[:, :, :, None] * vectors[:, :, None] / distance[:, :, None, None] ** 2
+    cubed = distance[:, :, None, None] ** 3
+
+    def matrix(blocks):
+        return blocks.transpose(0, 2, 1, 3).reshape(3 * len(atoms), -1)
+
+    def damping(radii):
+        sums = beta * (radii[:, None] + radii)
+        return (1 / (1 + np.exp(-6 * (distance / sums - 1))))[:, :, None, None]
+
+    bare = (np.eye(3) - 3 * outer) / cubed
+    short = 1 - damping(np.full(len(atoms), radius))
+    frequencies, weights = frequency_grid()
+    contracted, inverses = [], []
+    for u in frequencies:
+        dynamic = alpha / (1 + (u / (4 / 3 * c6 / alpha**2)) ** 2)
+        width = np.sqrt(2) * (np.sqrt(2 / np.pi) * dynamic / 3) ** (1 / 3)
+        zeta = (distance / width)[:, :, None, None]
+        theta = 2 / np.sqrt(np.pi) * zeta * np.exp(-(zeta**2))
+        tensor = (erf(zeta) - theta) * bare + 2 * zeta**2 * theta * outer / cubed
+        inverses.append(matrix(short * tensor) + np.eye(3 * len(atoms)) / dynamic)
+        response = np.linalg.inv(inverses[-1]).reshape(len(atoms), 3, len(atoms), 3)
+        contracted.append(np.einsum("iaja->i", response) / 3)
+    static = contracted[0]
+    if np.min(contracted) <= 0:
+        return np.array(contracted), inverses[0], None
+    c6 = 3 / np.pi * weights.numpy() @ np.array(contracted) ** 2
+    omega = np.repeat(4 / 3 * c6 / static**2, 3)
+    push = omega * np.repeat(np.sqrt(static), 3)
+    coupling = damping(radius * (static / alpha) ** (1 / 3)) * bare
+    squares = np.diag(omega**2) + np.outer(push, push) * matrix(coupling)
+    return np.array(contracted), inverses[0], np.linalg.eigvalsh(squares)
+
+
+def cluster(symbol, neighbors, scale=1.0):
+    """An atom of a bcc metal and its nearest neighbors."""
+    atoms = bulk(symbol, cubic=True).repeat(5)
+    atoms.pbc = False
+    order = np.argsort(np.linalg.norm(atoms.positions - atoms.positions[124], axis=1))
+    return Atoms(f"{symbol}{neighbors + 1}", scale * atoms.positions[order[: neighbors + 1]])
+
+
+@pytest.mark.parametrize("symbol", ["Na", "K", "Cs", "Li"])
+@pytest.mark.parametrize(("neighbors", "scale"), [(8, 1.0), (8, 0.7), (14, 1.0), (14, 0.8)])
+def test_what_fails_in_clusters_of_metals_is_named(symbol, neighbors, scale):
+    atoms = cluster(symbol, neighbors, scale)
+    contracted, inverse, squares = screened(atoms)
+    with pytest.raises(muse_lr.InputError, match="structure 1") as error:
+        energies_of(head_model("mbd", [symbol], beta=0.83), [Atoms(symbol), atoms])
+    message = str(error.value)
+    if squares is None:
+        row = contracted[int((contracted <= 0).any(1).argmax())]
+        assert f"({symbol}): the self-consistent screening" in message
+        assert f"of {row.min():.3g} Å^3" in message
+        positive = np.linalg.eigvalsh(inverse)[0] > 0
+        assert ("itself is positive definite" in message) == positive
+        assert ("not positive definite" in message) == (not positive)
+    else:
+        assert f"{(squares <= 0).sum()} squared frequencies" in message
+        assert f"the lowest is {squares[0]:.3g} eV^2" in message
+
+
+def test_the_atom_of_a_negative_contraction_is_named():
+    """The screened response of nine lithium atoms is positive definite, and an atom's is not."""
+    atoms = cluster("Li", 8)
+    contracted, inverse, _ = screened(atoms)
+    assert np.linalg.eigvalsh(inverse)[0] > 0 > contracted[0, 0]
+    order = [3, 1, 0, 2, 4, 5, 6, 7, 8]
+    model = head_model("mbd", ["Li"])
+    with pytest.raises(muse_lr.InputError, match=r"structure 0, atom 2 \(Li\).*c6 or d3"):
+        energies_of(model, [atoms[order]])
+
+
+def test_metals_that_are_stable_have_the_energy_of_the_equations():
+    atoms = bulk("Al", cubic=True).repeat(2)
+    atoms.pbc = False
+    _, _, squares = screened(atoms)
+    model, one = head_model("mbd", ["Al"]), Atoms("Al")
+    found = energies_of(model, [atoms, one])
+    assert found[1] == pytest.approx(0, abs=1e-12)
+    contracted = screened(atoms)[0]
+    weights = frequency_grid()[1].numpy()
+    omega = 4 / np.pi * weights @ contracted**2 / contracted[0] ** 2
+    assert found[0] == pytest.approx(np.sqrt(squares).sum() / 2 - 1.5 * omega.sum(), rel=1e-9)

@@ -16,7 +16,8 @@ import muse_lr
 from helpers import geometry_of, painn_section, random_model
 from muse_lr import testing
 from muse_lr.multiscale import virtual_nodes
-from muse_lr.multiscale.ewald_sums import DENSITY, FilterBasis, LatticeSum, OpenSum
+from muse_lr.multiscale.ewald_portions import lattice_sum
+from muse_lr.multiscale.ewald_sums import DENSITY, FilterBasis, OpenSum
 from muse_lr.testing import structures
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
@@ -99,7 +100,7 @@ def test_waves_sum_what_images_sum(cell, pbc):
     other = Atoms("H2", [[0, 0, 0], [1, 1, 1.0]], cell=np.diag([5.0, 4, 4]), pbc=True)
     geometry = geometry_of([other, Atoms("H"), atoms], 1.0)
     chosen = torch.tensor([True, False, True])
-    lattice = LatticeSum.of(geometry, chosen, SHORT, torch.float64)
+    lattice = lattice_sum(geometry, chosen, SHORT, torch.float64)
     padded = lattice.padding.fill(torch.from_numpy(np.vstack([np.ones((3, 2)), content])))
     expected = messages_over_images(atoms, content, SHORT)
     for g in range(3):

@@ -102,6 +102,36 @@ def test_coarse_edges_are_those_of_another_code(pbc, limit, monkeypatch):
     torch.testing.assert_close(edges.lengths, torch.linalg.vector_norm(edges.vectors, dim=1))
 
 
+@pytest.mark.parametrize("limit", [None, "MOST_CANDIDATES"])
+def test_coarse_edges_of_distant_nodes(limit, monkeypatch):
+    """Unwrapped by 1e6 cells, in a skewed cell, or far apart in the open direction of a slab."""
+    if limit:
+        monkeypatch.setattr(f"muse_lr.multiscale.muse.edges.{limit}", 1)
+    rng = np.random.default_rng(0)
+    near = Atoms("H6", rng.uniform(0, 5, (6, 3)), cell=np.diag([5.0, 6.0, 7.0]), pbc=True)
+    unwrapped, skewed = near.copy(), near.copy()
+    unwrapped.positions += rng.integers(-(10**6), 10**6, (6, 3)) @ near.cell.array
+    skewed.cell[1] += 10**6 * near.cell[0]
+    slab, distant = near.copy(), near.copy()
+    slab.pbc = distant.pbc = (True, True, False)
+    distant += slab
+    distant.positions[:6, 2] += 1e7
+    distant.cell[2] += 1e5 * distant.cell[0]
+    listed = [near, unwrapped, skewed, slab, distant]
+    geometry = geometry_of(listed, 1.0)
+    nodes = torch.arange(geometry.ptr[-1])
+    mass = torch.ones(len(nodes)).double()
+    edges = coarse_edges(
+        CoarseNodes(nodes, mass, geometry.graph_index), geometry, 3.0, 8.0, torch.float64
+    )
+    graph = geometry.graph_index[edges.edge_index[0]]
+    lengths = [np.sort(edges.lengths[graph == i].numpy()) for i in range(5)]
+    first, slab_lengths = (np.sort(ase_neighbor_list("d", atoms, 8.0)) for atoms in (near, slab))
+    expected = [first, first, first, slab_lengths, np.repeat(slab_lengths, 2)]
+    for found, reference in zip(lengths, expected, strict=True):
+        np.testing.assert_allclose(found, reference, atol=1e-7)
+
+
 def in_order(edges):
     """Receiver, sender and vector of each edge, in an order of their own."""
     rows = np.array([[receiver, sender, *vector] for receiver, sender, vector in edges])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
 from muse_lr.structures.geometry import Geometry, PeriodicBoundary
+from muse_lr.structures.sparse import rungs_of, with_pairs
 
 #: The real-space sum is switched off between this fraction of its cutoff and the cutoff.
 REAL_TAPER = 0.95
@@ -32,7 +34,8 @@ class EwaldParameters:
     """Constant parameters of an Ewald sum, which do not depend on the structure.
 
     The parameters are constant so that the energy is continuous under strain and the same for
-    equivalent cells and supercells.
+    equivalent cells and supercells. Structures of low density use those of a higher rung
+    (:mod:`muse_lr.structures.sparse`).
 
     Attributes
     ----------
@@ -48,6 +51,15 @@ class EwaldParameters:
     splitting: float
     cutoff: float
     reciprocal_cutoff: float
+
+    def on_rung(self, rung: int) -> EwaldParameters:
+        """Parameters with the same errors for a splitting that is larger by 2^rung."""
+        if rung == 0:
+            return self
+        splitting = 2**rung * self.splitting
+        decay = self.splitting * self.reciprocal_cutoff
+        reach = 2 * decay * splitting / REAL_TAPER
+        return EwaldParameters(splitting, reach, self.reciprocal_cutoff / 2**rung)
 
 
 def ewald_parameters(widths: Sequence[float], accuracy: float, cutoff: float) -> EwaldParameters:
@@ -94,6 +106,8 @@ class Solver(ABC):
         Smallest supported value of the accuracy.
     mesh : bool
         Whether the solver uses a mesh, at a cost of O(N log N).
+    rung : int
+        Rung of the density of the graphs that the solver is for.
 
     Parameters
     ----------
@@ -111,11 +125,13 @@ class Solver(ABC):
     supported_derivatives: ClassVar[frozenset[Derivative]]
     best_accuracy: ClassVar[float] = 0.0
     mesh: ClassVar[bool] = False
+    rung: int = 0
 
     def __init__(self, widths: Sequence[float], accuracy: float, cutoff: float) -> None:
         self.widths = tuple(widths)
         self.accuracy = accuracy
         self.ewald = ewald_parameters(widths, accuracy, cutoff)
+        self._on_rungs: dict[int, Self] = {}
 
     @abstractmethod
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
@@ -129,3 +145,25 @@ class Solver(ABC):
         chosen : Tensor
             (n_graphs,) of bool: periodic graphs to sum. The energy of the others is 0.
         """
+
+    def on_rung(self, rung: int) -> Self:
+        """Solver for graphs of this rung (:mod:`muse_lr.structures.sparse`)."""
+        if rung == 0:
+            return self
+        if rung not in self._on_rungs:
+            other = copy.copy(self)
+            other.ewald, other.rung = self.ewald.on_rung(rung), rung
+            other.forget()
+            self._on_rungs[rung] = other
+        return self._on_rungs[rung]
+
+    def by_rung(
+        self, geometry: Geometry, chosen: Tensor
+    ) -> Iterator[tuple[Self, Geometry, Tensor]]:
+        """Solver, geometry with all pairs of its real-space sum, and mask, for each rung."""
+        for rung, graphs in rungs_of(geometry, chosen):
+            solver = self.on_rung(rung)
+            yield solver, with_pairs(geometry, rung, solver.ewald.cutoff), graphs
+
+    def forget(self) -> None:  # noqa: B027  (nothing to forget by default)
+        """Forget what was computed for the last cells."""

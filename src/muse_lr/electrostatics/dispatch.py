@@ -15,6 +15,7 @@ from muse_lr.config.registry import lookup
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative, Solver
 from muse_lr.electrostatics.ewald.open_sum import open_energy
+from muse_lr.electrostatics.mesh.pme import PMESolver
 from muse_lr.errors import InputError
 from muse_lr.structures.geometry import Boundary, Geometry, PeriodicBoundary
 
@@ -108,6 +109,11 @@ class Electrostatics:
             return energy
         slab = lattice & ~geometry.periodic_graphs
         large = lattice & (geometry.nodes_per_graph >= MESH_SIZE)
+        fine = self.accuracy < PMESolver.best_accuracy
+        if self.solver == "auto" and not fine and bool(large.any()):
+            mesh = self._named(MESH)
+            assert isinstance(mesh, PMESolver)
+            large = mesh.fits(geometry, large)
         plans: dict[str, Tensor] = {}
         boundary: PeriodicBoundary
         for boundary, graphs in (("TTF", slab), ("TTT", geometry.periodic_graphs)):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.electrostatics.ewald.open_sum import open_interaction
+from muse_lr.electrostatics.ewald.open_sum import open_fields
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
+from muse_lr.electrostatics.pair_sums import fit_in_one_portion
 from muse_lr.errors import InputError
 from muse_lr.math.multipoles import to_cartesian, to_standard_order
 from muse_lr.structures.geometry import Geometry
@@ -88,27 +89,34 @@ def fields_at_atoms(
     -------
     Fields
     """
+    width = density.width if width is None else width
+    found = open_fields(density, geometry, l_max, width)
+    if not bool(geometry.open_graphs.all()):
+        found = found + _lattice_fields(density, geometry, solver, l_max, width)
+    return Fields(found)
+
+
+def _lattice_fields(
+    density: ChargeDensity, geometry: Geometry, solver: ReferenceSolver, l_max: int, width: Tensor
+) -> Tensor:
+    """(n_atoms, (l_max + 1)^2) fields in periodic graphs, and 0 in the others."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        components = (l_max + 1) ** 2
-        probe_moments = density.moments.new_zeros((len(density.moments), components))
+        moments = density.moments.new_zeros((len(density.moments), (l_max + 1) ** 2))
         probe = ChargeDensity(
-            probe_moments.requires_grad_(True),
-            density.width if width is None else width,
-            density.graph_index,
-            density.num_graphs,
+            moments.requires_grad_(True), width, density.graph_index, density.num_graphs
         )
-        energy = open_interaction(probe, density, geometry)
-        energy = energy + solver.interaction(probe, density, geometry, ~geometry.open_graphs)
-        (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
-    return Fields(moments)
+        energy = solver.interaction(probe, density, geometry, ~geometry.open_graphs)
+        (found,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
+    return found
 
 
 class FieldOperator:
     """Fields at the atoms for many densities in one geometry, detached from autograd.
 
     The interaction is bilinear. Its dependence on the geometry is computed once, and each density
-    only needs one backward pass.
+    only needs one backward pass. The exception are open graphs whose pairs exceed one portion
+    (:mod:`muse_lr.electrostatics.pair_sums`): their sum is computed for each density.
 
     Parameters
     ----------
@@ -129,31 +137,38 @@ class FieldOperator:
         source_width: Tensor,
         source_l_max: int,
     ) -> None:
-        geometry = replace(
+        self._geometry = geometry = replace(
             geometry, positions=geometry.positions.detach(), cell=geometry.cell.detach()
         )
-
-        def empty(order: int, widths: Tensor) -> ChargeDensity:
-            moments = widths.new_zeros((len(widths), (order + 1) ** 2)).requires_grad_(True)
-            return ChargeDensity(moments, widths, geometry.graph_index, geometry.num_graphs)
-
+        self._l_max, self._width, self._source_width = l_max, width, source_width
+        counts = geometry.nodes_per_graph
+        self._recomputes = not fit_in_one_portion(counts, geometry.open_graphs)
         with torch.enable_grad():
-            probe, source = empty(l_max, width), empty(source_l_max, source_width)
-            energy = open_interaction(probe, source, geometry)
-            energy = energy + solver.interaction(probe, source, geometry, ~geometry.open_graphs)
-            # The field of the probe at the sources is linear in the probe. A call applies its
+            # The fields of the probe at the sources are linear in the probe. A call applies their
             # transpose.
-            (at_sources,) = torch.autograd.grad(energy.sum(), source.moments, create_graph=True)
-        self._probe, self._at_sources = probe.moments, at_sources
+            moments = width.new_zeros((len(width), (l_max + 1) ** 2)).requires_grad_(True)
+            probe = ChargeDensity(moments, width, geometry.graph_index, geometry.num_graphs)
+            at_sources: list[Tensor] = []
+            if not self._recomputes:
+                at_sources.append(open_fields(probe, geometry, source_l_max, source_width))
+            if not bool(geometry.open_graphs.all()):
+                options = (solver, source_l_max, source_width)
+                at_sources.append(_lattice_fields(probe, geometry, *options))
+        self._probe = moments
+        self._at_sources = [each for each in at_sources if each.requires_grad]
 
     def __call__(self, moments: Tensor) -> Fields:
         """Fields of a density with moments of shape (n_atoms, (source_l_max + 1)^2)."""
-        if not self._at_sources.requires_grad:  # there are no interactions
-            return Fields(torch.zeros_like(self._probe))
-        (fields,) = torch.autograd.grad(
-            self._at_sources, self._probe, moments, retain_graph=True, materialize_grads=True
-        )
-        return Fields(fields)
+        found = torch.zeros_like(self._probe)
+        for fields in self._at_sources:
+            found += torch.autograd.grad(fields, self._probe, moments, retain_graph=True)[0]
+        if self._recomputes:
+            geometry = self._geometry
+            source = ChargeDensity(
+                moments, self._source_width, geometry.graph_index, geometry.num_graphs
+            )
+            found += open_fields(source, geometry, self._l_max, self._width)
+        return Fields(found)
 
 
 def refuse_periodic_field(batch: AtomsBatch) -> None:

@@ -87,6 +87,9 @@ class Head(Part):
         Whether the energy has an infinite range.
     excludes_near_pairs : bool
         Whether the head omits near pairs because another energy term describes them.
+    altered_by : tuple of str
+        Options of a head with ``sums_coulomb`` that make its energy differ from the Coulomb energy
+        of the density, as the charge model knows it.
     reads_potential : bool
         Whether the head uses the electrostatic potential as an input feature. The non-analytic term
         of phonons then differs from that of the Coulomb energy.
@@ -96,6 +99,7 @@ class Head(Part):
     needs_features: ClassVar[bool] = False
     long_range: ClassVar[bool] = False
     excludes_near_pairs: bool = False
+    altered_by: tuple[str, ...] = ()
     reads_potential: ClassVar[bool] = False
 
     @abstractmethod

@@ -13,6 +13,7 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity, moved_shares
 from muse_lr.electrostatics.dispatch import MESH_SIZE, Electrostatics
 from muse_lr.electrostatics.kernels import pair_interaction, radial_kernel, self_energy
+from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.multipoles import MAX_MULTIPOLE, to_cartesian
@@ -21,7 +22,6 @@ from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.edges import coarse_geometry
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
-from muse_lr.structures.neighbors import all_pairs
 from muse_lr.units import COULOMB_CONSTANT
 
 #: Real-space cutoff of a model without a backbone, A.
@@ -115,6 +115,8 @@ class CoulombHead(Head):
             )
         self.damping_width, self.exclusion_radius = config.damping_width, config.exclusion_radius
         self.excludes_near_pairs = config.exclusion_radius is not None
+        altering = ("self_interaction", "damping_width", "exclusion_radius", "level")
+        self.altered_by = tuple(name for name in altering if getattr(config, name))
         widths, l_max = context.widths, context.l_max
         if config.level > 0:
             widths, l_max = (config.coarse_width,), MAX_MULTIPOLE
@@ -228,16 +230,21 @@ def energy_of_shares(
     """
     order = torch.argsort(assignment.atom, stable=True)
     sites = torch.bincount(assignment.atom, minlength=len(density.moments))
-    first, second = order[all_pairs(sites, sites > 1)]
     moved = moved_shares(
         density.moments[assignment.atom], assignment.share, assignment.vectors, MAX_MULTIPOLE
     )
-    own = to_cartesian(moved)
-    vector = (assignment.vectors[second] - assignment.vectors[first]).to(moved.dtype)
-    kernel = radial_kernel(vector.square().sum(1), 2 * width**2, 2 * MAX_MULTIPOLE)
-    pair = pair_interaction(own[first], own[second], vector, kernel)
-    if omitted is not None:
-        length = vector.square().sum(1).sqrt()
-        pair = pair * (1 - switch_off(length, EXCLUSION_TAPER * omitted, omitted))
-    graph = density.graph_index[assignment.atom[first]]
-    return COULOMB_CONSTANT * sum_nodes(pair, graph, density.num_graphs)
+
+    def energy(first: Tensor, second: Tensor, moved: Tensor, vectors: Tensor) -> Tensor:
+        first, second = order[first], order[second]
+        own = to_cartesian(moved)
+        vector = (vectors[second] - vectors[first]).to(moved.dtype)
+        kernel = radial_kernel(vector.square().sum(1), 2 * width**2, 2 * MAX_MULTIPOLE)
+        pair = pair_interaction(own[first], own[second], vector, kernel)
+        if omitted is not None:
+            length = vector.square().sum(1).sqrt()
+            pair = pair * (1 - switch_off(length, EXCLUSION_TAPER * omitted, omitted))
+        graph = density.graph_index[assignment.atom[first]]
+        return sum_nodes(pair, graph, density.num_graphs)
+
+    tensors = moved, assignment.vectors
+    return COULOMB_CONSTANT * sum_over_pairs(energy, sites, sites > 1, tensors)

@@ -23,7 +23,9 @@ It differs from the paper, whose results depend on the choice of the cell or of 
 - Slabs are summed over the images of their plane, in a cell with a gap larger than the range of F.
 - The blocks follow the backbone instead of alternating with its layers.
 
-Time and memory scale with the square of the number of atoms of a structure.
+Time scales with the square of the number of atoms of a structure. So does memory, until the sum of
+crystals and slabs is computed in portions (:mod:`muse_lr.electrostatics.portions`). Sparse cells
+are summed over pairs with F (:mod:`muse_lr.structures.sparse`).
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ from muse_lr.multiscale.base import (
     MultiscaleInputs,
     MultiscaleOutput,
 )
-from muse_lr.multiscale.ewald_sums import FilterBasis, LatticeSum, OpenSum
+from muse_lr.multiscale.ewald_portions import convolutions
+from muse_lr.multiscale.ewald_sums import Convolution, FilterBasis
 from muse_lr.multiscale.muse.tensors import dense
 from muse_lr.structures.graph import NodeFeatures, sum_nodes
 
@@ -90,12 +93,7 @@ class EwaldMessagePassing(Multiscale):
         """See :meth:`Multiscale.forward`."""
         features, geometry = inputs.features, inputs.geometry
         scalars = features.scalars
-        open_graphs = geometry.open_graphs
-        sums: list[OpenSum | LatticeSum] = []
-        if bool(open_graphs.any()):
-            sums.append(OpenSum.of(geometry, open_graphs, self.basis, scalars.dtype))
-        if not bool(open_graphs.all()):
-            sums.append(LatticeSum.of(geometry, ~open_graphs, self.basis, scalars.dtype))
+        sums = convolutions(geometry, self.basis, scalars.dtype)
         for layer in self.layers:
             scalars = layer(scalars, sums)
         energy = sum_nodes(self.readout(scalars)[:, 0], geometry.graph_index, geometry.num_graphs)
@@ -111,7 +109,7 @@ class EwaldLayer(nn.Module):
         self.filter = nn.Linear(radial, channels, bias=False)
         self.update = dense(channels, scalars, channels)
 
-    def forward(self, scalars: Tensor, sums: list[OpenSum | LatticeSum]) -> Tensor:
+    def forward(self, scalars: Tensor, sums: list[Convolution]) -> Tensor:
         """Update the scalars, (n, F) -> (n, F)."""
         content = self.content(scalars)
         message = torch.zeros_like(content)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from muse_lr.electrostatics.ewald.lattice import SLAB_GAP, lattice_cells
+from muse_lr.electrostatics.ewald.lattice import LatticeCells
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 
@@ -22,8 +23,8 @@ from muse_lr.structures.geometry import Geometry
 TAPER = 0.9
 #: Distance of the last Gaussian from the start of the switching, in widths. It is exp(-18) there.
 TAIL = 6.0
-#: Distance between a slab and its images, in units of 1 / s. The kernel is exp(-32) there.
-GAP = 8.0
+#: Range of the kernel in units of 1 / s, at which it is exp(-32).
+RANGE = 8.0
 #: Typical density of atoms, 1/A^3. Messages of each basis function are of order 1 at this density.
 DENSITY = 0.1
 
@@ -126,6 +127,16 @@ class Padding:
         return values[self.row, self.column]
 
 
+class Convolution(Protocol):
+    """The convolution in some graphs of a batch."""
+
+    @property
+    def padding(self) -> Padding: ...
+
+    def message(self, content: Tensor, weight: Tensor) -> Tensor:
+        """(G, length, C) of x and the filter's (C, count) to the messages, (G, length, C)."""
+
+
 @dataclass(frozen=True)
 class OpenSum:
     """The convolution in open graphs, as a sum over all pairs.
@@ -177,31 +188,42 @@ class LatticeSum:
 
     @classmethod
     def of(
-        cls, geometry: Geometry, chosen: Tensor, basis: FilterBasis, dtype: torch.dtype
+        cls,
+        padding: Padding,
+        cells: LatticeCells,
+        positions: Tensor,
+        basis: FilterBasis,
+        dtype: torch.dtype,
     ) -> LatticeSum:
-        """The sum for the ``chosen`` graphs."""
-        cells = lattice_cells(geometry, chosen, GAP / (basis.width * SLAB_GAP))
-        padding = Padding.of(geometry, chosen)
+        """The sum for graphs with these cells."""
         inverse = torch.linalg.inv(cells.cell)
         integers = _half_space(cells.cell, inverse, basis.cutoff)
-        # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
-        waves = 2 * math.pi * torch.einsum("kb,gab->gka", integers, inverse)
         origin = (integers == 0).all(1)
-        wavenumber = torch.linalg.vector_norm(torch.where(origin[:, None], 1.0, waves), dim=2)
-        filters = basis.reciprocal(torch.where(origin, 0.0, wavenumber))
-        multiplicity = torch.where(origin, 1.0, 2.0).to(filters.dtype)
-        filters = filters * (multiplicity / cells.volume[:, None])[..., None]
-        fractional = padding.fill(geometry.positions) @ inverse
+        multiplicity = torch.where(origin, 1.0, 2.0)
+        found = filters(integers, multiplicity, inverse, cells.volume, basis)
+        fractional = padding.fill(positions) @ inverse
         # Whole cells do not change the phase. Removing them keeps the precision of float32.
         fractional = (fractional - fractional.detach().floor()).to(dtype)
         angle = 2 * math.pi * fractional @ integers.to(dtype).mT
-        return cls(padding, angle.cos(), angle.sin(), filters.to(dtype))
+        return cls(padding, angle.cos(), angle.sin(), found.to(dtype))
 
     def message(self, content: Tensor, weight: Tensor) -> Tensor:
         """(G, length, C) of x and the filter's (C, count) to the messages, (G, length, C)."""
         filters = self.filters @ weight.mT
         even = self.cosines @ (filters * (self.cosines.mT @ content))
         return even + self.sines @ (filters * (self.sines.mT @ content))
+
+
+def filters(
+    integers: Tensor, multiplicity: Tensor, inverse: Tensor, volume: Tensor, basis: FilterBasis
+) -> Tensor:
+    """(G, K, count) f_g(|k|) / V times the multiplicity (K,) of k vectors with integers (K, 3)."""
+    # k = 2 pi C^-1 n, so that k.r = 2 pi n.s for the fractional coordinates s.
+    waves = 2 * math.pi * torch.einsum("kb,gab->gka", integers, inverse)
+    origin = (integers == 0).all(1)
+    wavenumber = torch.linalg.vector_norm(torch.where(origin[:, None], 1.0, waves), dim=2)
+    values = basis.reciprocal(torch.where(origin, 0.0, wavenumber))
+    return values * (multiplicity.to(values.dtype) / volume[:, None])[..., None]
 
 
 @torch.no_grad()

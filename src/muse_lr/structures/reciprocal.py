@@ -21,6 +21,8 @@ FLAT = 1e-6
 #: Length of the reciprocal vector along the normal of slabs while the vectors are sorted, 1/A. It
 #: exceeds the length of all other vectors.
 LONGEST = 1e6
+#: Steps of the basis reduction. Each step before the last shortens the basis by at least sqrt(3).
+GAUSS_STEPS = 16
 
 
 @torch.no_grad()
@@ -41,7 +43,7 @@ def smallest_waves(geometry: Geometry) -> tuple[Tensor, Tensor]:
     identity = torch.eye(3, dtype=geometry.cell.dtype, device=geometry.cell.device)
     cell = torch.where(geometry.open_graphs[:, None, None], identity, _normal_open(geometry, slab))
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).mT
-    waves = _shortest(_reduced(reciprocal))
+    waves = _shortest(reduced_basis(reciprocal))
     lengths = torch.linalg.vector_norm(waves, dim=2, keepdim=True)
     waves = torch.where(limit[:, :, None], waves / lengths, waves)
     return torch.where(geometry.open_graphs[:, None, None], identity, waves), limit
@@ -59,7 +61,7 @@ def _normal_open(geometry: Geometry, slab: Tensor) -> Tensor:
     return torch.where(open_row[:, :, None], normal[:, None], cell)
 
 
-def _reduced(basis: Tensor) -> Tensor:
+def reduced_basis(basis: Tensor) -> Tensor:
     """(G, 3, 3) pairwise reduced bases of the same lattices."""
     for _ in range(SWEEPS):
         before = basis
@@ -86,3 +88,42 @@ def _shortest(basis: Tensor) -> Tensor:
     height = (plane * vectors).sum(2).abs() / (lengths[:, :1] * lengths[:, 1:2] * lengths)
     third = torch.where(height > FLAT, lengths, torch.inf).argmin(1)
     return torch.stack([vectors[:, 0], vectors[:, 1], vectors[rows, third]], dim=1)
+
+
+@torch.no_grad()
+def shortest_in_plane(cell: Tensor, pbc: Tensor, normal: Tensor) -> Tensor:
+    """(n_graphs,) length of the shortest reciprocal vector in the plane of slabs, 1/A.
+
+    Parameters
+    ----------
+    cell, pbc, normal : Tensor
+        (n_graphs, 3, 3), (n_graphs, 3) and (n_graphs, 3) cells, periodic directions and unit
+        normals. Results for other boundaries are placeholders.
+    """
+    # Rows of the inverse transpose of the cell whose open vector is the unit normal.
+    axis = (~pbc).long().argmax(1)
+    rows = torch.arange(len(cell), device=cell.device)
+    closed = cell.clone()
+    closed[rows, axis] = normal
+    reciprocal = 2 * math.pi * torch.linalg.inv(closed).mT
+    return shortest_vector(reciprocal[rows, (axis + 1) % 3], reciprocal[rows, (axis + 2) % 3])
+
+
+def shortest_vector(first: Tensor, second: Tensor) -> Tensor:
+    """(G,) length of the shortest vector of each two-dimensional lattice, by Gauss reduction.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        (G, 3) basis vectors, which can be skewed.
+    """
+    for _ in range(GAUSS_STEPS):
+        shorter = first.square().sum(1) <= second.square().sum(1)
+        first, second = (
+            torch.where(shorter[:, None], first, second),
+            torch.where(shorter[:, None], second, first),
+        )
+        along = (first * second).sum(1) / first.square().sum(1)
+        second = second - along.round()[:, None] * first
+    lengths = torch.linalg.vector_norm(torch.stack([first, second]), dim=2)
+    return lengths.amin(0)

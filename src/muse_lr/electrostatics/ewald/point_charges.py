@@ -29,6 +29,7 @@ from torch import Tensor
 
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Solver
+from muse_lr.electrostatics.ewald.gaps import close_gaps
 from muse_lr.electrostatics.ewald.lattice import LatticeCells, lattice_cells
 from muse_lr.electrostatics.ewald.pairs import find_pairs, pair_energy
 from muse_lr.errors import InputError
@@ -115,11 +116,22 @@ class PointChargeSolver(Solver):
             )
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
-        cells = lattice_cells(geometry, chosen, self.ewald.splitting)
-        system, width = point_charges(density, geometry, chosen, cells)
+        parts = [
+            solver._energy(density, wide, graphs)
+            for solver, wide, graphs in self.by_rung(geometry, chosen)
+        ]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+
+    def _energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """(n_graphs,) energies in eV of graphs of one rung."""
+        gaps = close_gaps(geometry, chosen, self.ewald.splitting)
+        cells = lattice_cells(gaps.geometry, chosen, self.ewald.splitting)
+        system, width = point_charges(density, gaps.geometry, chosen, cells)
         lattice = self.reciprocal(system) + boundary_term(system, width, cells)
         rows = chosen.nonzero()[:, 0]
         energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        if gaps.removed is not None:
+            energy = energy + gaps.interaction(density.charges, density.charges) / 2
         if self.ewald.cutoff > 0:
             energy = energy + self.real_space(density, geometry, chosen)
         return COULOMB_CONSTANT * energy

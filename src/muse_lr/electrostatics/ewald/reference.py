@@ -45,8 +45,11 @@ from torch import Tensor
 
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, REAL_TAPER, Derivative, Solver
-from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.edge_sums import sum_over_edges
+from muse_lr.electrostatics.ewald.gaps import close_gaps
+from muse_lr.electrostatics.ewald.lattice import LatticeCells, lattice_cells
 from muse_lr.electrostatics.ewald.pairs import find_pairs, pair_energy
+from muse_lr.electrostatics.ewald.reciprocal_space import ReciprocalSpace
 from muse_lr.electrostatics.ewald.waves import KeptWaves
 from muse_lr.electrostatics.kernels import (
     multipole_products,
@@ -55,6 +58,7 @@ from muse_lr.electrostatics.kernels import (
     self_interaction,
     short_range_kernel,
 )
+from muse_lr.electrostatics.pair_sums import PORTION
 from muse_lr.math.multipoles import MAX_MULTIPOLE, CartesianMultipoles, to_cartesian
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry, PeriodicBoundary
@@ -73,6 +77,10 @@ class ReferenceSolver(Solver):
         super().__init__(widths, accuracy, cutoff)
         self._kept = KeptWaves()
 
+    def forget(self) -> None:
+        """See :meth:`Solver.forget`."""
+        self._kept = KeptWaves()
+
     def energy(self, density: ChargeDensity, geometry: Geometry, chosen: Tensor) -> Tensor:
         """See :meth:`Solver.energy`."""
         return self.interaction(density, density, geometry, chosen) / 2
@@ -87,20 +95,33 @@ class ReferenceSolver(Solver):
         """
         if not bool(chosen.any()):
             return geometry.positions.new_zeros(geometry.num_graphs)
-        cells = lattice_cells(geometry, chosen, self.ewald.splitting)
-        lattice = self._reciprocal_space(probe, source, geometry, chosen, cells)
+        parts = [
+            solver._interaction(probe, source, wide, graphs)
+            for solver, wide, graphs in self.by_rung(geometry, chosen)
+        ]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+
+    def _interaction(
+        self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
+    ) -> Tensor:
+        """(n_graphs,) energies as in :meth:`interaction`, for graphs of one rung."""
+        gaps = close_gaps(geometry, chosen, self.ewald.splitting)
+        cells = lattice_cells(gaps.geometry, chosen, self.ewald.splitting)
+        lattice = self._reciprocal_space(probe, source, gaps.geometry, chosen, cells)
         products = multipole_products(probe.moments, source.moments)
         own = self_interaction(products, 2 * self.ewald.splitting**2)
         lattice = lattice - self._sum_chosen(own, geometry, chosen)
         background = self._background(probe, source, geometry, chosen, cells)
         if cells.has_slabs:
-            term = self._slab_term(probe, source, geometry, chosen, cells)
+            term = self._slab_term(probe, source, gaps.geometry, chosen, cells)
             background = torch.where(cells.slab, term, background)
         lattice = lattice + background
         energy = lattice
         if len(lattice) < len(chosen):
             rows = chosen.nonzero()[:, 0]
             energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        if gaps.removed is not None:
+            energy = energy + gaps.interaction(probe.charges, source.charges)
         if self.ewald.cutoff > 0:
             energy = energy + self._real_space(probe, source, geometry, chosen)
         return COULOMB_CONSTANT * energy
@@ -109,7 +130,8 @@ class ReferenceSolver(Solver):
         self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
     ) -> Tensor:
         """(n_graphs,) real-space sum: interactions minus those of Gaussians of the splitting."""
-        if probe is source and source.l_max == 0:
+        small = self.rung == 0 or geometry.edge_index.shape[1] <= PORTION
+        if probe is source and source.l_max == 0 and small:
             options = self.widths, self.ewald.splitting, self.ewald.cutoff
             found = find_pairs(source, geometry, chosen, *options)
             return 2 * pair_energy(found, source.charges, geometry)
@@ -119,27 +141,28 @@ class ReferenceSolver(Solver):
         # The list contains each pair twice, including the pairs of an atom and its own images.
         if probe is source:
             near = near & (sender <= receiver)
-        pairs = near.nonzero()[:, 0]
-        sender, receiver = sender[pairs], receiver[pairs]
-        distance = geometry.edge_lengths[pairs].to(source.moments.dtype)
-        variance: Tensor | float = 2 * self.widths[0] ** 2
-        if len(set(self.widths)) > 1:
-            variance = probe.width[sender] ** 2 + source.width[receiver] ** 2
-        if probe.l_max + source.l_max == 0:
-            kernel = short_range_kernel(distance, variance, self.ewald.splitting)
-            pair = probe.charges[sender] * source.charges[receiver] * kernel
-        else:
-            vector = geometry.edge_vectors[pairs].to(distance.dtype)
-            pair = self._multipole_pairs(
-                to_cartesian(probe.moments)[sender],
-                to_cartesian(source.moments)[receiver],
-                vector,
-                variance,
-            )
-        window = switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
-        if probe is source:
-            window = window * torch.where(sender == receiver, 1, 2)
-        return sum_nodes(pair * window, geometry.graph_index[receiver], geometry.num_graphs)
+
+        def energy(
+            sender: Tensor, receiver: Tensor, length: Tensor, vector: Tensor, *moments: Tensor
+        ) -> Tensor:
+            probes, sources = moments[0], moments[-1]
+            distance = length.to(sources.dtype)
+            variance: Tensor | float = 2 * self.widths[0] ** 2
+            if len(set(self.widths)) > 1:
+                variance = probe.width[sender] ** 2 + source.width[receiver] ** 2
+            if probes.shape[1] + sources.shape[1] == 2:
+                kernel = short_range_kernel(distance, variance, self.ewald.splitting)
+                pair = probes[:, 0][sender] * sources[:, 0][receiver] * kernel
+            else:
+                first, second = to_cartesian(probes)[sender], to_cartesian(sources)[receiver]
+                pair = self._multipole_pairs(first, second, vector.to(distance.dtype), variance)
+            window = switch_off(distance, REAL_TAPER * self.ewald.cutoff, self.ewald.cutoff)
+            if probe is source:
+                window = window * torch.where(sender == receiver, 1, 2)
+            return sum_nodes(pair * window, geometry.graph_index[receiver], geometry.num_graphs)
+
+        moments = (source.moments,) if probe is source else (probe.moments, source.moments)
+        return sum_over_edges(energy, geometry, near.nonzero()[:, 0], self.rung, moments)
 
     def _multipole_pairs(
         self,
@@ -166,12 +189,18 @@ class ReferenceSolver(Solver):
         dtype = source.moments.dtype
         options = self.ewald.reciprocal_cutoff, dtype, self._kept
         space = ReciprocalSpace(cells, geometry, chosen, *options)
+        splitting = self.ewald.splitting
         if probe is source and source.l_max == 0:
-            return 2 * space.energy(source, self.ewald.splitting)
-        factor = space.structure_factor(source)
-        other = factor if probe is source else space.structure_factor(probe)
-        power = factor.real * other.real + factor.imag * other.imag
-        return 2 * (space.weights(self.ewald.splitting) * power.double()).sum(1)
+            return 2 * space.sum(lambda part, q: part.energy(q, splitting), source.moments)
+
+        def term(part: ReciprocalSpace, *moments: Tensor) -> Tensor:
+            factor = part.structure_factor(moments[0])
+            other = part.structure_factor(moments[1]) if len(moments) > 1 else factor
+            power = factor.real * other.real + factor.imag * other.imag
+            return (part.weights(splitting) * power.double()).sum(1)
+
+        densities = (source,) if probe is source else (source, probe)
+        return 2 * space.sum(term, *(density.moments for density in densities))
 
     def _background(
         self,

@@ -47,6 +47,8 @@ def wave_energy(
         (G, K), float64. The sum over k vectors is in float64.
     numbers : WaveNumbers
     """
+    if not torch.is_grad_enabled():
+        return plain_energy(fractional, charges, weights, numbers)
     # Views, because torch cannot report whether the gradient of a leaf tensor is needed.
     inputs = (value.view_as(value) for value in (fractional, charges, weights))
     energy: Tensor = _WaveEnergy.apply(*inputs, numbers)

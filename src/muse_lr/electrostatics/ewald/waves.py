@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import RECIPROCAL_TAPER
+from muse_lr.errors import InputError
 from muse_lr.math.switching import switch_off
 
 #: Factor for the reciprocal cutoff of slabs, which makes their energy independent of L.
 SLAB_RECIPROCAL = 1.3
+#: Largest number of k vectors (without -k) of one structure. Their sum takes minutes.
+WAVE_LIMIT = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class WaveNumbers:
         first = self.first.repeat_interleave(len(self.pairs))
         return torch.cat([first[:, None], self.pairs.repeat(len(self.first), 1)], 1)
 
-    def keep(self, pairs: Tensor) -> WaveNumbers:
-        """Select pairs with a mask (k23,) of bool."""
-        return WaveNumbers(self.first, self.pairs[pairs], self.highest)
+    def keep(self, pairs: Tensor | slice) -> WaveNumbers:
+        """Select pairs with a mask (k23,) of bool or a slice."""
+        return replace(self, pairs=self.pairs[pairs])
 
     def to(self, dtype: torch.dtype) -> WaveNumbers:
         """Convert to another dtype."""
@@ -127,21 +130,93 @@ def lattice_waves(cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) ->
     cutoff : float
         |k| up to which the sum is complete for crystals, 1/A.
     """
-    reach = torch.where(slab, SLAB_RECIPROCAL * cutoff, cutoff)[:, None]
-    outer = RECIPROCAL_TAPER * reach
-    lengths = torch.linalg.vector_norm(cell.detach(), dim=2)
-    n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
-    numbers = wave_numbers((n1, n2, n3), inverse.detach())
+    outer = outer_cutoff(slab, cutoff)[:, None]
+    numbers = wave_numbers(highest_numbers(cell, slab, cutoff), inverse.detach())
     squared = _squared_waves(numbers.all, inverse)
     within = (squared.detach() <= outer.square()).any(0).unflatten(0, (len(numbers.first), -1))
     pairs = within.any(0)
     kept = pairs.repeat(len(numbers.first)).nonzero()[:, 0]
     squared, numbers = squared.index_select(1, kept), numbers.keep(pairs)
+    return _with_window(numbers, squared, slab, cutoff)
+
+
+def waves_of(numbers: WaveNumbers, slab: Tensor, inverse: Tensor, cutoff: float) -> Waves:
+    """k vectors with these integers; arguments as in :func:`lattice_waves`."""
+    return _with_window(numbers, _squared_waves(numbers.all, inverse), slab, cutoff)
+
+
+def _with_window(numbers: WaveNumbers, squared: Tensor, slab: Tensor, cutoff: float) -> Waves:
+    reach = torch.where(slab, SLAB_RECIPROCAL * cutoff, cutoff)[:, None]
     grid = numbers.all
     zero = (grid == 0).all(1)
     squared = torch.where(zero, 1.0, squared)
     multiplicity = torch.where(grid[:, 2] > 0, 2.0, 1.0) * ~zero
-    return Waves(numbers, squared, multiplicity * switch_off(squared.sqrt(), reach, outer))
+    window = switch_off(squared.sqrt(), reach, RECIPROCAL_TAPER * reach)
+    return Waves(numbers, squared, multiplicity * window)
+
+
+def outer_cutoff(slab: Tensor, cutoff: float) -> Tensor:
+    """(G,) |k| at which the window ends, 1/A."""
+    return RECIPROCAL_TAPER * torch.where(slab, SLAB_RECIPROCAL * cutoff, cutoff)
+
+
+def highest_numbers(cell: Tensor, slab: Tensor, cutoff: float) -> tuple[int, int, int]:
+    """Largest n_1, n_2 and n_3 of k vectors within the cutoff of any graph."""
+    lengths = torch.linalg.vector_norm(cell.detach(), dim=2)
+    outer = outer_cutoff(slab, cutoff)[:, None]
+    n1, n2, n3 = (outer / (2 * math.pi) * lengths).amax(0).floor().long().tolist()
+    return n1, n2, n3
+
+
+@torch.no_grad()
+def many_numbers(cell: Tensor, slab: Tensor, inverse: Tensor, cutoff: float) -> WaveNumbers:
+    """Integers as in :func:`lattice_waves`, without a tensor of all k vectors in a box."""
+    numbers = wave_numbers(highest_numbers(cell, slab, cutoff), inverse)
+    metric = (2 * math.pi) ** 2 * inverse.mT @ inverse
+    outer = outer_cutoff(slab, cutoff)
+    kept = torch.zeros_like(numbers.pairs[:, 0], dtype=torch.bool)
+    n2, n3 = numbers.pairs.unbind(1)
+    for form, largest in zip(metric, outer.tolist(), strict=True):
+        # The shortest k of a line is the one whose n_1 is closest to the minimum of k^2.
+        n1 = -((form[0, 1] * n2 + form[0, 2] * n3) / form[0, 0]).round()
+        squared = form[0, 0] * n1 * n1 + form[1, 1] * n2 * n2 + form[2, 2] * n3 * n3
+        squared += 2 * (form[0, 1] * n1 * n2 + form[0, 2] * n1 * n3 + form[1, 2] * n2 * n3)
+        kept |= squared <= largest**2
+    return numbers.keep(kept)
+
+
+def check_number_of_waves(cell: Tensor, slab: Tensor, counts: Tensor, cutoff: float) -> None:
+    """Refuse structures with too many k vectors.
+
+    Parameters
+    ----------
+    cell : Tensor
+        (G, 3, 3) in A.
+    slab : Tensor
+        (G,) of bool.
+    counts : Tensor
+        (G,) number of atoms.
+    cutoff : float
+        |k| up to which the sum is complete for crystals, 1/A.
+
+    Raises
+    ------
+    InputError
+        If a structure has more than ``WAVE_LIMIT``. The message names the box and the number.
+    """
+    cell = cell.detach()
+    volume = torch.linalg.det(cell).abs()
+    waves = volume * outer_cutoff(slab, cutoff) ** 3 / (12 * math.pi**2)
+    graph = int(waves.argmax())
+    if float(waves[graph]) <= WAVE_LIMIT:
+        return
+    box = " x ".join(f"{length:.4g}" for length in torch.linalg.vector_norm(cell[graph], dim=1))
+    kind = "slab in a box" if bool(slab[graph]) else "periodic box"
+    raise InputError(
+        f"a {kind} of {box} Å with {int(counts[graph])} atoms needs {float(waves[graph]):.2g} k "
+        f"vectors in a lattice sum, but at most {WAVE_LIMIT:.0e} are supported: use a smaller box, "
+        "a larger width of the charges or probes, or open boundaries (pbc=False)"
+    )
 
 
 class KeptWaves:

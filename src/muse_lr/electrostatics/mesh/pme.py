@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.electrostatics.ewald.lattice import lattice_cells
 from muse_lr.electrostatics.ewald.point_charges import PointCharges, PointChargeSolver
-from muse_lr.electrostatics.mesh.mesh import MeshError
+from muse_lr.electrostatics.mesh.mesh import MeshError, mesh_sizes, mesh_spacings
 from muse_lr.electrostatics.mesh.mesh_batches import sum_by_mesh
 from muse_lr.electrostatics.mesh.mesh_sums import mesh_energy
 from muse_lr.electrostatics.mesh.splines import spread
+from muse_lr.structures.geometry import Geometry
 
 #: Smallest accuracy for which each spline order is the fastest, and its mesh error. Low orders have
 #: fewer points per charge, high orders coarser meshes.
@@ -36,6 +38,9 @@ MESHES = (
     (5e-6, MeshError(2.7e-4, 6)),
     (0.0, MeshError(3.5e-5, 8)),
 )
+#: Mesh points of a graph up to which the mesh is always used, and the number for each atom beyond.
+#: A larger mesh of a sparse structure takes gigabytes and is not faster than the sum over k.
+MESH_POINTS, MESH_POINTS_OF_ATOM = 30_000_000, 20_000
 
 
 class PMESolver(PointChargeSolver):
@@ -58,6 +63,23 @@ class PMESolver(PointChargeSolver):
         self.mesh_error = next(error for finest, error in MESHES if accuracy >= finest)
         self.order = self.mesh_error.power
         self._last: tuple[Tensor, tuple[int, int, int], Tensor] | None = None
+
+    def forget(self) -> None:
+        """See :meth:`Solver.forget`."""
+        self._last = None
+
+    @torch.no_grad()
+    def fits(self, geometry: Geometry, chosen: Tensor) -> Tensor:
+        """(n_graphs,) of bool: chosen graphs that are dense enough for a mesh."""
+        result = torch.zeros_like(chosen)
+        for solver, _, graphs in self.by_rung(geometry, chosen):
+            splitting, counts = solver.ewald.splitting, geometry.nodes_per_graph[graphs]
+            cells = lattice_cells(geometry, graphs, splitting)
+            options = self.mesh_error, self.accuracy, splitting, cells.volume, counts
+            sizes = mesh_sizes(cells.cell, mesh_spacings(*options), self.order)
+            points = counts.new_tensor([math.prod(size) for size in sizes])
+            result[graphs] = points <= (MESH_POINTS_OF_ATOM * counts).clamp(min=MESH_POINTS)
+        return result
 
     def reciprocal(self, system: PointCharges) -> Tensor:
         """See :meth:`PointChargeSolver.reciprocal`."""

@@ -15,15 +15,18 @@ import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER
-from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.ewald.gaps import close_gaps
+from muse_lr.electrostatics.ewald.lattice import LatticeCells, lattice_cells
+from muse_lr.electrostatics.ewald.reciprocal_space import ReciprocalSpace
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.electrostatics.kernels import POINT_VARIANCE, short_range_kernel
+from muse_lr.electrostatics.portions import PORTION_BYTES
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Number of phases in memory at once, 64 MB.
-CHUNK = 8_000_000
+#: Memory of a phase in bytes, with its product with the weights.
+PHASE_BYTES = 32
 
 
 class PaddedGraphs:
@@ -92,10 +95,11 @@ def charge_matrix(
         matrix[opened] = pairs * (present[:, :, None] & present[:, None, :])
     lattice = chosen & ~geometry.open_graphs
     if bool(lattice.any()):
-        rows = lattice[padded.graphs].nonzero()[:, 0]
-        matrix[rows] += _waves(width, geometry, lattice, solver, padded.shape[1])
-        if solver.ewald.cutoff > 0:
-            _add_edges(matrix, padded, width, geometry, lattice, solver)
+        for part, wide, graphs in solver.by_rung(geometry, lattice):
+            rows = graphs[padded.graphs].nonzero()[:, 0]
+            matrix[rows] += _waves(width, geometry, graphs, part, padded.shape[1])
+            if part.ewald.cutoff > 0:
+                _add_edges(matrix, padded, width, wide, graphs, part)
     return COULOMB_CONSTANT * matrix
 
 
@@ -148,27 +152,35 @@ def _add_edges(
 
 
 def _waves(
-    width: Tensor, geometry: Geometry, lattice: Tensor, solver: ReferenceSolver, size: int
+    width: Tensor, geometry: Geometry, lattice: Tensor, solver: ReferenceSolver, columns: int
 ) -> Tensor:
-    """(G, size, size) reciprocal part, including the terms for k = 0, in 1/A."""
+    """(G, columns, columns) reciprocal part, including the terms for k = 0, in 1/A."""
     splitting = solver.ewald.splitting
+    gaps = close_gaps(geometry, lattice, splitting)
+    geometry = gaps.geometry
     cells = lattice_cells(geometry, lattice, splitting)
     space = ReciprocalSpace(cells, geometry, lattice, solver.ewald.reciprocal_cutoff, width.dtype)
-    # Rounding errors at the end of the window can make weights negative.
-    weights = space.weights(splitting).clamp(min=0)
     padded = PaddedGraphs(geometry, lattice)
     count, largest = padded.shape
     matrix = width.new_zeros((count, largest, largest))
-    used = (weights > 0).any(0).nonzero()[:, 0]
-    for chosen in used.split(max(1, CHUNK // max(1, count * largest))):
-        phases = torch.view_as_real(space.phases(chosen))
-        phases = phases * (2 * weights[:, chosen]).sqrt()[:, None, :, None]
-        phases = phases.flatten(2)
-        matrix += phases @ phases.mT
+    size = max(1, PORTION_BYTES // max(1, PHASE_BYTES * count * largest))
+    for pairs in space.portions(0):
+        part = space.part(pairs)
+        # Rounding errors at the end of the window can make weights negative.
+        weights = part.weights(splitting).clamp(min=0)
+        for waves in (weights > 0).any(0).nonzero()[:, 0].split(size):
+            phases = torch.view_as_real(part.phases(waves))
+            phases = phases * (2 * weights[:, waves]).sqrt()[:, None, :, None]
+            phases = phases.flatten(2)
+            matrix += phases @ phases.mT
     matrix.diagonal(dim1=1, dim2=2).sub_(1 / (math.sqrt(math.pi) * splitting))
     matrix += _wave_zero(width, geometry, padded, cells, splitting)
+    if gaps.removed is not None:
+        height = padded.pad(gaps.removed)
+        distance = (height[:, :, None] - height[:, None, :]).abs()
+        matrix -= 2 * math.pi * distance / cells.area[:, None, None]
     matrix *= padded.present[:, :, None] & padded.present[:, None, :]
-    return torch.nn.functional.pad(matrix, (0, size - largest, 0, size - largest))
+    return torch.nn.functional.pad(matrix, (0, columns - largest, 0, columns - largest))
 
 
 def _wave_zero(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.electrostatics.ewald.gaps import close_gaps
 from muse_lr.electrostatics.ewald.lattice import lattice_cells
 from muse_lr.electrostatics.kernels import short_range_kernel
 from muse_lr.electrostatics.mesh.mesh import mesh_sizes, mesh_spacings
@@ -100,18 +101,21 @@ class LatticeOperator:
 
     @torch.no_grad()
     def __init__(self, width: Tensor, geometry: Geometry, graph: int, solver: PMESolver) -> None:
-        self._splitting = solver.ewald.splitting
         chosen = torch.zeros(geometry.num_graphs, dtype=torch.bool, device=width.device)
         chosen[graph] = True
+        ((solver, geometry, chosen),) = solver.by_rung(geometry, chosen)
+        self._splitting = solver.ewald.splitting
         start, end = (int(end) for end in geometry.ptr[graph : graph + 2])
         self._variance = width[start:end].square()
         self._real = None
         if solver.ewald.cutoff > 0:
             self._real = _real_space(width, geometry, start, end, solver)
-        cells = lattice_cells(geometry, chosen, self._splitting)
+        gaps = close_gaps(geometry, chosen, self._splitting)
+        self._gaps, self._atoms = gaps, slice(start, end)
+        cells = lattice_cells(gaps.geometry, chosen, self._splitting)
         self._slab, self._volume = bool(cells.slab), float(cells.volume)
         self._height = float(cells.height)
-        positions = geometry.positions[start:end]
+        positions = gaps.geometry.positions[start:end]
         self._along = (positions * cells.normal).sum(1)
         inverse = torch.linalg.inv(cells.cell)
         counts = geometry.nodes_per_graph[chosen]
@@ -136,6 +140,10 @@ class LatticeOperator:
         potential = potential - charges / (math.sqrt(math.pi) * self._splitting)
         if self._real is not None:
             potential = potential + self._real @ charges
+        if self._gaps.removed is not None:
+            every = charges.new_zeros(len(self._gaps.removed))
+            every[self._atoms] = charges
+            potential = potential + self._gaps.potential(every)[self._atoms]
         return COULOMB_CONSTANT * potential
 
     def _mesh(self, charges: Tensor) -> Tensor:

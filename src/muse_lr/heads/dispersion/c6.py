@@ -9,13 +9,15 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.electrostatics.edge_sums import sum_over_edges
+from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
 from muse_lr.heads.dispersion.volumes import VolumeRatios, free_atoms
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
-from muse_lr.structures.neighbors import all_pairs
+from muse_lr.structures.sparse import rungs_of, with_pairs
 
 #: d of the Fermi damping (Tkatchenko and Scheffler).
 STEEPNESS = 20.0
@@ -100,38 +102,55 @@ class C6Head(Head):
         coupling = self._free.c6_pairs.to(ratios.device)
         weights = composition * ratios[:, None]
         radii = (composition @ self._free.radius.to(ratios.device)) * ratios.pow(1 / 3)
-        first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
-        vectors = geometry.positions[first] - geometry.positions[second]
-        distance = torch.linalg.vector_norm(vectors, dim=1)
-        share = 1 - self._undamped(distance, radii[first] + radii[second])
-        pairs = self._pairs(distance, share, (first, second), weights, coupling)
-        energy = sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
+        def open_energy(
+            first: Tensor, second: Tensor, positions: Tensor, weights: Tensor, radii: Tensor
+        ) -> Tensor:
+            distance = torch.linalg.vector_norm(positions[first] - positions[second], dim=1)
+            share = 1 - self._undamped(distance, radii[first] + radii[second])
+            pairs = self._pairs(distance, share, (first, second), weights, coupling)
+            return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
+        tensors = geometry.positions, weights, radii
+        energy = sum_over_pairs(
+            open_energy, geometry.nodes_per_graph, geometry.open_graphs, tensors
+        )
         periodic = ~geometry.open_graphs
         if not bool(periodic.any()):
             return energy
-        energy = energy + self._near(geometry, periodic, weights, coupling, radii)
+        for rung, graphs in rungs_of(geometry, periodic):
+            wide = with_pairs(geometry, rung, 2**rung * self.cutoff)
+            energy = energy + self._near(wide, graphs, rung, weights, coupling, radii)
         return energy + smooth_energy(weights, coupling, geometry, periodic, self.split)
 
     def _near(
         self,
         geometry: Geometry,
         periodic: Tensor,
+        rung: int,
         weights: Tensor,
         coupling: Tensor,
         radii: Tensor,
     ) -> Tensor:
-        """(n_graphs,) short-range part and damping of periodic graphs, eV."""
+        """(n_graphs,) short-range part and damping of periodic graphs of one rung, eV."""
+        split, cutoff = self.split.on_rung(rung), 2**rung * self.cutoff
         sender, receiver = geometry.edge_index
-        near = (geometry.edge_lengths < self.cutoff) & periodic[geometry.graph_index[receiver]]
+        near = (geometry.edge_lengths < cutoff) & periodic[geometry.graph_index[receiver]]
         # The neighbor list contains each pair twice.
         near = near & (sender <= receiver)
-        first, second = geometry.edge_index[:, near]
-        distance = geometry.edge_lengths[near]
-        share = self.split.short_range(distance) * self._window(distance)
-        share = share - self._undamped(distance, radii[first] + radii[second])
-        share = torch.where(first == second, 0.5, 1.0) * share
-        pairs = self._pairs(distance, share, (first, second), weights, coupling)
-        return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+        def energy(
+            first: Tensor, second: Tensor, distance: Tensor, _: Tensor, *tensors: Tensor
+        ) -> Tensor:
+            weights, radii = tensors
+            window = switch_off(distance, REAL_TAPER * cutoff, cutoff)
+            share = split.short_range(distance) * window
+            share = share - self._undamped(distance, radii[first] + radii[second])
+            share = torch.where(first == second, 0.5, 1.0) * share
+            pairs = self._pairs(distance, share, (first, second), weights, coupling)
+            return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+        return sum_over_edges(energy, geometry, near.nonzero()[:, 0], rung, (weights, radii))
 
     @staticmethod
     def _pairs(
@@ -144,9 +163,6 @@ class C6Head(Head):
         """(p,) -C6 / r^6 times ``share``, eV."""
         c6 = ((weights @ coupling)[atoms[0]] * weights[atoms[1]]).sum(1)
         return -share * c6 / distance.pow(6)
-
-    def _window(self, distance: Tensor) -> Tensor:
-        return switch_off(distance, REAL_TAPER * self.cutoff, self.cutoff)
 
     def _undamped(self, distance: Tensor, radius: Tensor) -> Tensor:
         """(p,) w (1 - f), the fraction of the interaction that damping removes."""

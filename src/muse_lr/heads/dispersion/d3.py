@@ -9,13 +9,15 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER
+from muse_lr.electrostatics.edge_sums import sum_over_edges
+from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.heads.dispersion.d3_data import load_data, load_parameters
 from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
-from muse_lr.structures.neighbors import all_pairs
+from muse_lr.structures.sparse import rungs_of, with_pairs
 
 #: Steepness of the counting function and of the weights of the reference systems.
 COUNTING, WEIGHTING = 16.0, 4.0
@@ -74,16 +76,26 @@ class D3Head(Head):
         weights = self._weights(geometry, composition)
         root = composition @ self.data.c8_root.to(composition.device)
         coupling = self.data.c6.to(composition.device)
-        atoms = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
-        vectors = geometry.positions[atoms[0]] - geometry.positions[atoms[1]]
-        distance = torch.linalg.vector_norm(vectors, dim=1)
-        c6 = ((weights @ coupling)[atoms[0]] * weights[atoms[1]]).sum(1)
-        pairs = -c6 * self._damped(distance, root[atoms[0]] * root[atoms[1]])
-        energy = sum_nodes(pairs, geometry.graph_index[atoms[0]], geometry.num_graphs)
+
+        def open_energy(
+            first: Tensor, second: Tensor, positions: Tensor, weights: Tensor, root: Tensor
+        ) -> Tensor:
+            distance = torch.linalg.vector_norm(positions[first] - positions[second], dim=1)
+            c6 = ((weights @ coupling)[first] * weights[second]).sum(1)
+            pairs = -c6 * self._damped(distance, root[first] * root[second])
+            return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
+        tensors = geometry.positions, weights, root
+        energy = sum_over_pairs(
+            open_energy, geometry.nodes_per_graph, geometry.open_graphs, tensors
+        )
         periodic = ~geometry.open_graphs
         if not bool(periodic.any()):
             return energy
-        near = self._near(geometry, periodic, weights, coupling, root)
+        near = torch.zeros_like(energy)
+        for rung, graphs in rungs_of(geometry, periodic):
+            wide = with_pairs(geometry, rung, 2**rung * self.cutoff)
+            near = near + self._near(wide, graphs, rung, weights, coupling, root)
         sixth, eighth = self.splits
         tail = smooth_energy(weights, coupling, geometry, periodic, sixth)
         energy = energy + near + self.damping.s6 * tail
@@ -122,25 +134,41 @@ class D3Head(Head):
         self,
         geometry: Geometry,
         periodic: Tensor,
+        rung: int,
         weights: Tensor,
         coupling: Tensor,
         root: Tensor,
     ) -> Tensor:
-        """(n_graphs,) energy of periodic graphs without the smooth parts, eV."""
+        """(n_graphs,) energy of periodic graphs of one rung without the smooth parts, eV."""
+        cutoff = 2**rung * self.cutoff
         sender, receiver = geometry.edge_index
-        near = (geometry.edge_lengths < self.cutoff) & periodic[geometry.graph_index[receiver]]
+        near = (geometry.edge_lengths < cutoff) & periodic[geometry.graph_index[receiver]]
         # The neighbor list contains each pair twice.
         near = near & (sender <= receiver)
-        first, second = geometry.edge_index[:, near]
-        distance = geometry.edge_lengths[near]
-        roots = root[first] * root[second]
-        smooth = [(1 - s.short_range(distance)) / distance**s.power for s in self.splits]
-        bracket = self._damped(distance, roots) - self.damping.s6 * smooth[0]
-        bracket = bracket - 3 * self.damping.s8 * roots * smooth[1]
-        c6 = ((weights @ coupling)[first] * weights[second]).sum(1)
-        pairs = -c6 * bracket * self._window(distance)
-        pairs = torch.where(first == second, 0.5, 1.0) * pairs
-        return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+        def energy(
+            first: Tensor, second: Tensor, distance: Tensor, _: Tensor, *tensors: Tensor
+        ) -> Tensor:
+            weights, root = tensors
+            bracket = self._bracket(distance, root[first] * root[second], rung)
+            c6 = ((weights @ coupling)[first] * weights[second]).sum(1)
+            pairs = -torch.where(first == second, 0.5, 1.0) * c6 * bracket
+            return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+        return sum_over_edges(energy, geometry, near.nonzero()[:, 0], rung, (weights, root))
+
+    def _bracket(self, distance: Tensor, roots: Tensor, rung: int) -> Tensor:
+        """(p,) bracket of the energy expression without the smooth parts, A^-6."""
+        cutoff = 2**rung * self.cutoff
+        bare = self.damping.s6 / distance**6, 3 * self.damping.s8 * roots / distance**8
+        short = [
+            value * split.on_rung(rung).short_range(distance)
+            for value, split in zip(bare, self.splits, strict=True)
+        ]
+        # The damping ends at the cutoff on every rung.
+        bracket = (self._damped(distance, roots) - bare[0] - bare[1]) * self._window(distance)
+        window = switch_off(distance, REAL_TAPER * cutoff, cutoff)
+        return bracket + (short[0] + short[1]) * window
 
     def _window(self, distance: Tensor) -> Tensor:
         return switch_off(distance, REAL_TAPER * self.cutoff, self.cutoff)

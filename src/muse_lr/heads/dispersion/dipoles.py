@@ -14,19 +14,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER, RECIPROCAL_TAPER
+from muse_lr.electrostatics.portions import PORTION_BYTES, sum_portions
+from muse_lr.errors import InputError
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.neighbors import all_pairs
+from muse_lr.structures.open_pairs import all_pairs
 
 #: Steepness of the Fermi function.
 STEEPNESS = 6.0
 #: Relative value of the Gaussians of the Ewald sum at their cutoffs.
 ACCURACY = 1e-10
+#: Largest number of k vectors of a box, whose sum takes a minute for a small molecule.
+MOST_WAVES = 2_000_000
+#: Approximate memory of a k vector in bytes for each atom, with the derivatives.
+WAVE_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,18 @@ class CrystalDipoles:
         self._fractional = padding.pad(fractional.index_copy(0, padding.atoms, scaled), 0.0)
         lengths = torch.linalg.vector_norm(cell.detach(), dim=2).amax(0)
         reach = RECIPROCAL_TAPER * self.reciprocal_cutoff / (2 * math.pi) * lengths
-        ranges = [torch.arange(-n, n + 1) for n in (reach.floor().long() + 1).tolist()]
+        highest = (reach.floor().long() + 1).tolist()
+        count = math.prod(2 * n + 1 for n in highest)
+        if count > MOST_WAVES:
+            graph = int(self._volume.argmax())
+            lengths = torch.linalg.vector_norm(cell[graph], dim=1).tolist()
+            box = " x ".join(f"{length:.4g}" for length in lengths)
+            raise InputError(
+                f"the mbd head needs {count:.2g} k vectors in a periodic box of {box} Å, but at "
+                f"most {MOST_WAVES:.0e} are supported: use a smaller box or open boundaries "
+                "(pbc=False)"
+            )
+        ranges = [torch.arange(-n, n + 1) for n in highest]
         self._integers = torch.cartesian_prod(*ranges).to(cell)
 
     def at(self, fraction: Tensor) -> Tensor:
@@ -235,16 +253,26 @@ class CrystalDipoles:
 
     def _reciprocal(self, fraction: Tensor) -> Tensor:
         """(G, 3n, 3n) sum over reciprocal lattice vectors."""
-        shifted = self._integers + fraction
-        waves = 2 * math.pi * torch.einsum("kb,gab->gka", shifted, self._inverse)
+        size = max(1, PORTION_BYTES // (WAVE_BYTES * math.prod(self.padding.shape)))
+        starts = range(0, len(self._integers), size)
+        portions = [slice(start, start + size) for start in starts]
+        tensors = self._fractional, self._inverse, self._volume
+        return sum_portions(partial(self._of_portion, fraction), portions, tensors)
+
+    def _of_portion(
+        self, fraction: Tensor, part: slice, fractional: Tensor, inverse: Tensor, volume: Tensor
+    ) -> Tensor:
+        """(G, 3n, 3n) sum over some of the reciprocal lattice vectors."""
+        integers = self._integers[part]
+        waves = 2 * math.pi * torch.einsum("kb,gab->gka", integers + fraction, inverse)
         squared = waves.square().sum(2)
         cutoff = self.reciprocal_cutoff
         weight = switch_off(squared.sqrt(), cutoff, RECIPROCAL_TAPER * cutoff)
         keep = (weight > 0).any(0)
         waves, squared, weight = waves[:, keep], squared[:, keep], weight[:, keep]
         weight = weight * torch.exp(-squared / (4 * self.inverse_length**2)) / squared
-        weight = 4 * math.pi * weight / self._volume[:, None]
-        angle = 2 * math.pi * self._fractional @ self._integers[keep].T  # (G, n, K)
+        weight = 4 * math.pi * weight / volume[:, None]
+        angle = 2 * math.pi * fractional @ integers[keep].T  # (G, n, K)
         phase = torch.polar(torch.ones_like(angle), angle)
         dipoles = (phase[:, :, None] * waves.mT[:, None]).flatten(1, 2)  # (G, 3n, K)
         return (dipoles * weight[:, None]) @ dipoles.mH

@@ -20,8 +20,9 @@ are integrated over k_z instead, which gives a sum over pairs of atoms,
 .. math:: \frac{\pi}{2A} \int_0^{a^2} t\, e^{-t z^2} dt \quad\text{or}\quad
           \frac{\pi}{6A} \int_0^{a^2} t^2 e^{-t z^2} dt .
 
-The coefficients are products of weights, :math:`C_{ij} = \sum_{cd} w_{ic} G_{cd} w_{jd}`. All
-operations are plain torch functions, so derivatives of any order are available.
+The coefficients are products of weights, :math:`C_{ij} = \sum_{cd} w_{ic} G_{cd} w_{jd}`. For
+structures of low density, a is divided by a power of 2 (:mod:`muse_lr.structures.sparse`).
+Derivatives of any order are available.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ import torch
 from torch import Tensor
 
 from muse_lr.electrostatics.base import REAL_TAPER
-from muse_lr.electrostatics.ewald.lattice import ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.ewald.gaps import close_gaps
+from muse_lr.electrostatics.ewald.lattice import lattice_cells
+from muse_lr.electrostatics.ewald.reciprocal_space import ReciprocalSpace
 from muse_lr.electrostatics.ewald.waves import phases
+from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
-from muse_lr.structures.neighbors import all_pairs
+from muse_lr.structures.sparse import rungs_of
 
 #: Iterations of x^2 = log(1 / eps) + log(1 + x^2 + x^4 / 2 + ...), which converge quickly.
 ITERATIONS = 50
@@ -50,7 +54,7 @@ SERIES_RANGE, SERIES_TERMS = 1.0, 20
 
 @dataclass(frozen=True)
 class PowerSplit:
-    """Constants of the split. They belong to the model and do not depend on the structure.
+    """Constants of the split. They do not depend on the structure, apart from its rung.
 
     Attributes
     ----------
@@ -77,6 +81,11 @@ class PowerSplit:
             )
         inverse_length = math.sqrt(squared) / (REAL_TAPER * cutoff)
         return cls(power, inverse_length, 2 * inverse_length * math.sqrt(decay))
+
+    def on_rung(self, rung: int) -> PowerSplit:
+        """Split for structures of this rung, whose real-space cutoff is larger by 2^rung."""
+        scale = 2.0**-rung
+        return PowerSplit(self.power, scale * self.inverse_length, scale * self.reciprocal_cutoff)
 
     def short_range(self, distance: Tensor) -> Tensor:
         """Fraction of 1 / r^p in the short-range part."""
@@ -137,8 +146,19 @@ def smooth_energy(
     """
     if not bool(chosen.any()):
         return geometry.positions.new_zeros(geometry.num_graphs)
+    parts = [
+        _smooth_energy(weights, coupling, geometry, graphs, split.on_rung(rung))
+        for rung, graphs in rungs_of(geometry, chosen)
+    ]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+
+
+def _smooth_energy(
+    weights: Tensor, coupling: Tensor, geometry: Geometry, chosen: Tensor, split: PowerSplit
+) -> Tensor:
+    """(n_graphs,) energies as in :func:`smooth_energy`, for graphs of one rung."""
     space = _Waves(geometry, chosen, split)
-    lattice = space.quadratic_form(weights, coupling)
+    lattice = space.sum(lambda part, own: part.quadratic_form(own, coupling), weights)
     crystals = torch.where(space.cells.slab, 0.0, split.at_zero_wave / space.cells.volume)
     total = sum_nodes(weights, geometry.graph_index, geometry.num_graphs)[chosen]
     lattice = lattice + crystals * _contract(total, coupling, total)
@@ -167,11 +187,14 @@ def _sheet_sum(
 ) -> Tensor:
     """(n_graphs,) sum over ordered pairs of atoms in slabs, self pairs included, eV A^2."""
     z = (geometry.positions * normal[geometry.graph_index]).sum(1)
-    first, second = all_pairs(geometry.nodes_per_graph, slab)
-    pairs = split.sheets(z[first] - z[second])
-    pairs = 2 * pairs * _contract(weights[first], coupling, weights[second])
+
+    def energy(first: Tensor, second: Tensor, heights: Tensor, weights: Tensor) -> Tensor:
+        pairs = split.sheets(heights[first] - heights[second])
+        pairs = 2 * pairs * _contract(weights[first], coupling, weights[second])
+        return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
     own = split.sheets(torch.zeros_like(z)) * _contract(weights, coupling, weights)
-    total = sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+    total = sum_over_pairs(energy, geometry.nodes_per_graph, slab, (z, weights))
     return total + sum_nodes(own, geometry.graph_index, geometry.num_graphs)
 
 
@@ -199,7 +222,10 @@ class _Waves(ReciprocalSpace):
     """Structure factors of the weights in crystals and slabs."""
 
     def __init__(self, geometry: Geometry, chosen: Tensor, split: PowerSplit) -> None:
-        cells = lattice_cells(geometry, chosen, 1 / (2 * split.inverse_length))
+        splitting = 1 / (2 * split.inverse_length)
+        # Planes farther apart are summed as sheets.
+        geometry = close_gaps(geometry, chosen, splitting).geometry
+        cells = lattice_cells(geometry, chosen, splitting)
         super().__init__(cells, geometry, chosen, split.reciprocal_cutoff, torch.float64)
         self.split = split
 

@@ -18,7 +18,17 @@ from torch import Tensor
 
 
 class NotPositiveError(ValueError):
-    """A matrix has an eigenvalue that is not positive."""
+    """A matrix has an eigenvalue that is not positive.
+
+    Parameters
+    ----------
+    values : Tensor
+        (..., n) eigenvalues.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__("a matrix is not positive definite")
+        self.values = values
 
 
 def matrix_root(matrix: Tensor) -> Tensor:
@@ -43,7 +53,7 @@ class _Root(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(matrix)
         if not bool((values > 0).all()):
-            raise NotPositiveError
+            raise NotPositiveError(values)
         values = values.sqrt()
         root: Tensor = (vectors * values[..., None, :]) @ vectors.mH
         ctx.spectrum = values, vectors

@@ -23,6 +23,7 @@ from muse_lr.heads.dispersion.dipoles import (
     open_tensors,
 )
 from muse_lr.heads.dispersion.matrix_root import NotPositiveError, matrix_root
+from muse_lr.heads.dispersion.mbd_errors import negative_polarizability, negative_squares
 from muse_lr.heads.dispersion.volumes import HARTREE, VolumeRatios, free_atoms
 from muse_lr.structures.geometry import Boundary, Geometry
 
@@ -58,7 +59,10 @@ class MBDConfig(HeadConfig):
         "dispersion itself has no cutoff.",
     )
     max_atoms: int = Field(
-        400, ge=1, description="Largest allowed number of atoms, because the cost grows as N^3."
+        400,
+        ge=1,
+        description="Largest allowed number of atoms, because time grows as N^3 and memory as N^2 "
+        "(4 GB for a training step with 400 atoms in double precision).",
     )
 
 
@@ -102,6 +106,21 @@ class MBDHead(Head):
 
     Open systems use all pairs; crystals use Ewald sums on a grid of wave vectors. The cost grows as
     N^3, the memory as N^2 (times 16 frequencies).
+
+    Two steps have no result for strongly polarizable atoms at short distance. The polarizability
+    of an atom is the contraction :math:`\tfrac13 \mathrm{Tr} \sum_j \bar\alpha_{ij}` of the
+    screened response :math:`\bar\alpha = (\alpha^{-1} + T)^{-1}`. It can be negative although
+    :math:`\bar\alpha` is positive definite, for example in clusters of bcc Na, K and Cs. The
+    squared frequencies of the coupled oscillators can be negative too. Both are errors here as in
+    libMBD (J. Hermann et al., J. Chem. Phys. 159, 174802 (2023); ``mbd_scs.f90``: "Screening leads
+    to negative polarizability", ``mbd_hamiltonian.F90``: "CDM Hamiltonian has negative
+    eigenvalues").
+
+    Raises
+    ------
+    InputError
+        In the forward pass, in these two cases. The message names the structure, and the atom or
+        the number of negative eigenvalues.
     """
 
     Config: ClassVar[type[HeadConfig]] = MBDConfig
@@ -124,7 +143,8 @@ class MBDHead(Head):
             graph = int(batch.nodes_per_graph.argmax())
             raise InputError(
                 f"structure {graph} has {largest} atoms, but the mbd head allows {self.max_atoms}, "
-                "because its cost grows as N^3: increase its max_atoms, or use c6"
+                "because its cost grows as N^3 and its memory as N^2: increase its max_atoms, or "
+                "use c6"
             )
 
     def forward(self, inputs: HeadInputs) -> Tensor:
@@ -144,7 +164,11 @@ class MBDHead(Head):
         for chosen in (geometry.open_graphs, geometry.periodic_graphs):
             if bool(chosen.any()):
                 rows = chosen.nonzero()[:, 0]
-                energy = energy.index_copy(0, rows, self._coupled(geometry, chosen, atoms))
+                try:
+                    coupled = self._coupled(geometry, chosen, atoms)
+                except NotPositiveError as error:
+                    raise negative_squares(error.values, rows) from error
+                energy = energy.index_copy(0, rows, coupled)
         return energy
 
     def _coupled(self, geometry: Geometry, chosen: Tensor, atoms: Oscillators) -> Tensor:
@@ -155,7 +179,7 @@ class MBDHead(Head):
             pairs = near_pairs(geometry, chosen, padding, self.cutoff)
         else:
             pairs = open_pairs(geometry, chosen, padding)
-        screened = self._screened(atoms, padding, pairs)
+        screened = self._screened(atoms, padding, pairs, geometry)
         frequency = screened.frequency
         weight = padding.pad(frequency * screened.polarizability.sqrt(), 0.0)
         weight = weight.repeat_interleave(3, 1)
@@ -177,7 +201,9 @@ class MBDHead(Head):
         """(p,) distance at which the Fermi function is 1/2, A."""
         return self.beta * (atoms.radius[pairs.first] + atoms.radius[pairs.second])
 
-    def _screened(self, atoms: Oscillators, padding: Padding, pairs: DipolePairs) -> Oscillators:
+    def _screened(
+        self, atoms: Oscillators, padding: Padding, pairs: DipolePairs, geometry: Geometry
+    ) -> Oscillators:
         """Oscillators screened by the short-range dipoles of their neighbors."""
         frequencies, weights = frequency_grid()
         reach = self._damping_radius(atoms, pairs)
@@ -191,12 +217,13 @@ class MBDHead(Head):
             width = (width[pairs.first] ** 2 + width[pairs.second] ** 2).sqrt()
             matrix = padding.matrix(gaussian_tensors(pairs, reach, width), pairs)
             inverse = (1 / padding.pad(alpha, 1.0)).repeat_interleave(3, 1)
-            response = torch.linalg.solve(matrix + torch.diag_embed(inverse), sources)
-            blocks = response.unflatten(1, (-1, 3))[padding.row, padding.column]
+            matrix = matrix + torch.diag_embed(inverse)
+            blocks = torch.linalg.solve(matrix, sources).unflatten(1, (-1, 3))
+            blocks = blocks[padding.row, padding.column]
             each.append(blocks.diagonal(dim1=1, dim2=2).sum(1) / 3)
+            if not bool((each[-1] > 0).all()):
+                raise negative_polarizability(each[-1], u, matrix, padding, geometry)
         screened = torch.stack(each)  # (16, m)
-        if not bool((screened > 0).all()):
-            raise _unstable("screened polarizability")
         c6 = 3 / math.pi * (weights.to(screened)[:, None] * screened**2).sum(0)
         growth = (screened[0] / atoms.polarizability[padding.atoms]).pow(1 / 3)
         radius = atoms.radius[padding.atoms] * growth
@@ -208,19 +235,7 @@ class MBDHead(Head):
 
 def _half_trace(matrix: Tensor) -> Tensor:
     """(G,) Tr sqrt(A) / 2, the zero-point energies of coupled oscillators, eV."""
-    try:
-        root = matrix_root(matrix)
-    except NotPositiveError as error:
-        raise _unstable("squared frequency of the coupled oscillators") from error
-    return root.diagonal(dim1=1, dim2=2).real.sum(1) / 2
-
-
-def _unstable(what: str) -> InputError:
-    return InputError(
-        f"mbd: a {what} is negative: strongly polarizable atoms at short distance, for example "
-        "neutral metal atoms in an ionic crystal, polarize each other without bound; use c6 for "
-        "such structures"
-    )
+    return matrix_root(matrix).diagonal(dim1=1, dim2=2).real.sum(1) / 2
 
 
 def frequency_grid() -> tuple[list[float], Tensor]:

@@ -56,6 +56,15 @@ class SmearedPower:
     probe: float
     source: float
 
+    def wider(self, factor: float) -> SmearedPower:
+        r"""Kernel of a broader source, with a splitting that is larger by ``factor``.
+
+        The integrands of both kernels are the same, so their difference is the integral from a
+        smaller U on and decays as :math:`\exp(-r^2 / 4 \eta^2)` with the larger splitting.
+        """
+        squared = 2 * (factor * self.splitting) ** 2 - self.probe**2
+        return SmearedPower(self.probe, math.sqrt(squared))
+
     @property
     def splitting(self) -> float:
         """eta of the Gaussian exp(-eta^2 k^2) by which the transform decays, A."""

@@ -16,20 +16,26 @@ pairs of atoms that depends on their heights (see :mod:`muse_lr.heads.dispersion
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
-from muse_lr.electrostatics.base import ewald_parameters
-from muse_lr.electrostatics.ewald.lattice import LatticeCells, ReciprocalSpace, lattice_cells
+from muse_lr.electrostatics.base import REAL_TAPER, EwaldParameters, ewald_parameters
+from muse_lr.electrostatics.edge_sums import sum_over_edges
+from muse_lr.electrostatics.ewald.gaps import close_gaps
+from muse_lr.electrostatics.ewald.lattice import lattice_cells
+from muse_lr.electrostatics.ewald.reciprocal_space import ReciprocalSpace
 from muse_lr.electrostatics.kernels import multipole_products, pair_interaction
+from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.heads.dispersion.lattice_sum import ALONG_NORMAL
 from muse_lr.heads.field_features.power_kernel import SmearedPower
-from muse_lr.math.multipoles import to_cartesian
+from muse_lr.math.multipoles import order_of, to_cartesian
+from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes
-from muse_lr.structures.neighbors import all_pairs
+from muse_lr.structures.sparse import rungs_of, with_pairs
 
 
 class PowerProjection:
@@ -50,8 +56,7 @@ class PowerProjection:
     def __init__(self, width: float, smearing: float, l_max: int, accuracy: float) -> None:
         self.width, self.l_max = width, l_max
         self.kernel = SmearedPower(width, smearing)
-        splitting = (self.kernel.splitting,)
-        self.reciprocal_cutoff = ewald_parameters(splitting, accuracy, 0.0).reciprocal_cutoff
+        self.ewald = ewald_parameters((self.kernel.splitting,), accuracy, 0.0)
 
     def __call__(self, sources: ChargeDensity, geometry: Geometry) -> Tensor:
         """(n_atoms, (l_max + 1)^2) integrals of V phi_lm without the atom itself, e A^-(6 + l).
@@ -63,112 +68,115 @@ class PowerProjection:
         geometry : Geometry
             May mix FFF, TTF and TTT.
         """
+        found = self._open(sources, geometry)
+        lattices = ~geometry.open_graphs
+        if not bool(lattices.any()):
+            return found
         again = torch.is_grad_enabled()
         with torch.enable_grad():
-            shape = (len(sources.moments), (self.l_max + 1) ** 2)
             probe = ChargeDensity(
-                sources.moments.new_zeros(shape).requires_grad_(True),
+                torch.zeros_like(found).requires_grad_(True),
                 torch.full_like(sources.width, self.width),
                 sources.graph_index,
                 sources.num_graphs,
             )
-            energy = self._open(probe, sources, geometry)
-            energy = energy + self._lattice(probe, sources, geometry, ~geometry.open_graphs)
+            energy = geometry.positions.new_zeros(geometry.num_graphs)
+            for rung, graphs in rungs_of(geometry, lattices):
+                energy = energy + self._on_rung(rung, probe, sources, geometry, graphs)
             # The energy is linear in the probes, so they can be zero.
-            (found,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
-        return found
+            (moments,) = torch.autograd.grad(energy.sum(), probe.moments, create_graph=again)
+        return found + moments
 
-    def _open(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) interaction of probes and sources in open graphs."""
-        first, second = all_pairs(geometry.nodes_per_graph, geometry.open_graphs)
-        vector = (geometry.positions[first] - geometry.positions[second]).to(source.moments.dtype)
-        kernel = self.kernel.radial(vector.square().sum(1), probe.l_max + source.l_max)
-        probes, sources = to_cartesian(probe.moments), to_cartesian(source.moments)
-        pairs = pair_interaction(probes[first], sources[second], vector, kernel)
-        pairs = pairs + pair_interaction(probes[second], sources[first], -vector, kernel)
-        return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+    def _open(self, source: ChargeDensity, geometry: Geometry) -> Tensor:
+        """(n_atoms, (l_max + 1)^2) projections in open graphs, and 0 in the others."""
+        highest = self.l_max + source.l_max
+
+        def projections(
+            first: Tensor, second: Tensor, positions: Tensor, moments: Tensor
+        ) -> Tensor:
+            again = torch.is_grad_enabled()
+            vector = (positions[first] - positions[second]).to(moments.dtype)
+            kernel = self.kernel.radial(vector.square().sum(1), highest)
+            with torch.enable_grad():
+                unit = moments.new_zeros((len(moments), (self.l_max + 1) ** 2))
+                probes, sources = to_cartesian(unit.requires_grad_(True)), to_cartesian(moments)
+                pairs = pair_interaction(probes[first], sources[second], vector, kernel)
+                pairs = pairs + pair_interaction(probes[second], sources[first], -vector, kernel)
+                (found,) = torch.autograd.grad(pairs.sum(), unit, create_graph=again)
+            return found
+
+        tensors = geometry.positions, source.moments
+        return sum_over_pairs(projections, geometry.nodes_per_graph, geometry.open_graphs, tensors)
+
+    def _on_rung(
+        self,
+        rung: int,
+        probe: ChargeDensity,
+        source: ChargeDensity,
+        geometry: Geometry,
+        chosen: Tensor,
+    ) -> Tensor:
+        """(n_graphs,) interaction of probes and sources in periodic graphs of one rung."""
+        if rung == 0:
+            return self._lattice(probe, source, geometry, chosen, self.kernel, self.ewald)
+        ewald = self.ewald.on_rung(rung)
+        smooth = self.kernel.wider(2**rung)
+        energy = self._lattice(probe, source, geometry, chosen, smooth, ewald)
+        wide = with_pairs(geometry, rung, ewald.cutoff)
+        near = wide.edge_lengths < ewald.cutoff
+        near = near & chosen[wide.graph_index[wide.edge_index[1]]]
+
+        def in_real_space(
+            first: Tensor, second: Tensor, length: Tensor, vector: Tensor, *moments: Tensor
+        ) -> Tensor:
+            probes, sources = moments
+            highest = order_of(probes) + order_of(sources)
+            own = vector.to(sources.dtype)
+            squared = own.square().sum(1)
+            kernels = self.kernel.radial(squared, highest), smooth.radial(squared, highest)
+            difference = [exact - broad for exact, broad in zip(*kernels, strict=True)]
+            ours, theirs = to_cartesian(probes)[first], to_cartesian(sources)[second]
+            pairs = pair_interaction(ours, theirs, own, difference)
+            pairs = pairs * switch_off(length, REAL_TAPER * ewald.cutoff, ewald.cutoff)
+            return sum_nodes(pairs, geometry.graph_index[second], geometry.num_graphs)
+
+        moments = probe.moments, source.moments
+        edges = near.nonzero()[:, 0]
+        return energy + sum_over_edges(in_real_space, wide, edges, rung, moments)
 
     def _lattice(
-        self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry, chosen: Tensor
-    ) -> Tensor:
-        """(n_graphs,) interaction of probes and sources in periodic graphs."""
-        if not bool(chosen.any()):
-            return geometry.positions.new_zeros(geometry.num_graphs)
-        cells = lattice_cells(geometry, chosen, self.kernel.splitting)
-        lattice = self._waves(probe, source, geometry, chosen, cells)
-        charges = [
-            sum_nodes(density.charges, geometry.graph_index, geometry.num_graphs)[chosen]
-            for density in (probe, source)
-        ]
-        zero_wave = self.kernel.at_zero_wave * charges[0] * charges[1] / cells.volume
-        lattice = lattice + torch.where(cells.slab, 0.0, zero_wave)
-        rows = chosen.nonzero()[:, 0]
-        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
-        energy = energy - torch.where(chosen, self._own(probe, source, geometry), 0.0)
-        slab = chosen & ~geometry.pbc.all(1)
-        if bool(slab.any()):
-            normal = geometry.positions.new_zeros((geometry.num_graphs, 3))
-            normal = normal.index_copy(0, rows, cells.normal)
-            area = torch.ones_like(energy).index_copy(0, rows, cells.area)
-            sheets = self._sheets(probe, source, geometry, slab, normal)
-            energy = energy + torch.where(slab, sheets / area, 0.0)
-        return energy
-
-    def _waves(
         self,
         probe: ChargeDensity,
         source: ChargeDensity,
         geometry: Geometry,
         chosen: Tensor,
-        cells: LatticeCells,
+        kernel: SmearedPower,
+        ewald: EwaldParameters,
     ) -> Tensor:
-        """(G,) sum over waves without k = 0 and without k along the slab normal."""
-        dtype = source.moments.dtype
-        space = _Waves(cells, geometry, chosen, self.reciprocal_cutoff, dtype)
-        first, second = space.structure_factor(probe), space.structure_factor(source)
-        power = first.real * second.real + first.imag * second.imag
-        return (space.weights_of(self.kernel) * power.double()).sum(1)
-
-    def _own(self, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry) -> Tensor:
-        """(n_graphs,) self term of each probe and source, which the sum over waves includes."""
-        products = multipole_products(probe.moments, source.moments)
-        at_zero = self.kernel.radial(source.width.new_zeros(1).double(), len(products) - 1)
-        total = torch.zeros_like(products[0])
-        for order, (product, value) in enumerate(zip(products, at_zero, strict=True)):
-            # The operators on B_0 give B_l(0) / (2l - 1)!! for equal components.
-            total = total + product * (float(value) / math.prod(range(1, 2 * order, 2)))
-        return sum_nodes(total, geometry.graph_index, geometry.num_graphs)
-
-    def _sheets(
-        self,
-        probe: ChargeDensity,
-        source: ChargeDensity,
-        geometry: Geometry,
-        slab: Tensor,
-        normal: Tensor,
-    ) -> Tensor:
-        """(n_graphs,) sum over ordered pairs of atoms in slabs, self pairs included, A^-4."""
-        normals = normal[geometry.graph_index]
-        z = (geometry.positions * normals).sum(1).to(source.moments.dtype)
-        probes, sources = _along(probe, normals), _along(source, normals)
-        highest = probe.l_max + source.l_max
-        first, second = all_pairs(geometry.nodes_per_graph, slab)
-        kernel = self.kernel.sheets(z[first] - z[second], highest)
-        pairs = _normal_interaction(
-            [values[first] for values in probes], [values[second] for values in sources], kernel, 1
-        )
-        # The same pairs in reverse order: odd derivatives change their sign.
-        pairs = pairs + _normal_interaction(
-            [values[second] for values in probes],
-            [values[first] for values in sources],
-            kernel,
-            -1,
-        )
-        own = _normal_interaction(
-            probes, sources, self.kernel.sheets(torch.zeros_like(z), highest), 1
-        )
-        total = sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
-        return total + sum_nodes(own, geometry.graph_index, geometry.num_graphs)
+        """(n_graphs,) interaction of probes and sources through the kernel in periodic graphs."""
+        # Planes farther apart are summed as sheets.
+        compact = close_gaps(geometry, chosen, kernel.splitting).geometry
+        cells = lattice_cells(compact, chosen, kernel.splitting)
+        cutoff = ewald.reciprocal_cutoff
+        space = _Waves(cells, compact, chosen, cutoff, source.moments.dtype)
+        lattice = space.sum(partial(_power, kernel), probe.moments, source.moments)
+        charges = [
+            sum_nodes(density.charges, geometry.graph_index, geometry.num_graphs)[chosen]
+            for density in (probe, source)
+        ]
+        zero_wave = kernel.at_zero_wave * charges[0] * charges[1] / cells.volume
+        lattice = lattice + torch.where(cells.slab, 0.0, zero_wave)
+        rows = chosen.nonzero()[:, 0]
+        energy = lattice.new_zeros(geometry.num_graphs).index_copy(0, rows, lattice)
+        energy = energy - torch.where(chosen, _own(kernel, probe, source, geometry), 0.0)
+        slab = chosen & ~geometry.pbc.all(1)
+        if bool(slab.any()):
+            normal = geometry.positions.new_zeros((geometry.num_graphs, 3))
+            normal = normal.index_copy(0, rows, cells.normal)
+            area = torch.ones_like(energy).index_copy(0, rows, cells.area)
+            sheets = _sheets(kernel, probe, source, geometry, slab, normal)
+            energy = energy + torch.where(slab, sheets / area, 0.0)
+        return energy
 
 
 class _Waves(ReciprocalSpace):
@@ -181,6 +189,60 @@ class _Waves(ReciprocalSpace):
         sheets = self.cells.slab[:, None] & (in_plane.detach() < ALONG_NORMAL)
         weights = self._window * kernel.transform(self.squared)
         return torch.where(sheets, 0.0, weights) / self.cells.volume[:, None]
+
+
+def _power(kernel: SmearedPower, space: _Waves, probes: Tensor, sources: Tensor) -> Tensor:
+    """(G,) sum over waves without k = 0 and without k along the slab normal."""
+    first, second = space.structure_factor(probes), space.structure_factor(sources)
+    power = first.real * second.real + first.imag * second.imag
+    return (space.weights_of(kernel) * power.double()).sum(1)
+
+
+def _own(
+    kernel: SmearedPower, probe: ChargeDensity, source: ChargeDensity, geometry: Geometry
+) -> Tensor:
+    """(n_graphs,) self term of each probe and source, which the sum over waves includes."""
+    products = multipole_products(probe.moments, source.moments)
+    at_zero = kernel.radial(source.width.new_zeros(1).double(), len(products) - 1)
+    total = torch.zeros_like(products[0])
+    for order, (product, value) in enumerate(zip(products, at_zero, strict=True)):
+        # The operators on B_0 give B_l(0) / (2l - 1)!! for equal components.
+        total = total + product * (float(value) / math.prod(range(1, 2 * order, 2)))
+    return sum_nodes(total, geometry.graph_index, geometry.num_graphs)
+
+
+def _sheets(
+    kernel: SmearedPower,
+    probe: ChargeDensity,
+    source: ChargeDensity,
+    geometry: Geometry,
+    slab: Tensor,
+    normal: Tensor,
+) -> Tensor:
+    """(n_graphs,) sum over ordered pairs of atoms in slabs, self pairs included, A^-4."""
+    normals = normal[geometry.graph_index]
+    z = (geometry.positions * normals).sum(1).to(source.moments.dtype)
+    probes, sources = _along(probe, normals), _along(source, normals)
+    highest = probe.l_max + source.l_max
+
+    def energy(first: Tensor, second: Tensor, heights: Tensor, *along: Tensor) -> Tensor:
+        ours, theirs = along[: len(probes)], along[len(probes) :]
+        radial = kernel.sheets(heights[first] - heights[second], highest)
+        pairs = _normal_interaction(
+            [values[first] for values in ours], [values[second] for values in theirs], radial, 1
+        )
+        # The same pairs in reverse order: odd derivatives change their sign.
+        pairs = pairs + _normal_interaction(
+            [values[second] for values in ours],
+            [values[first] for values in theirs],
+            radial,
+            -1,
+        )
+        return sum_nodes(pairs, geometry.graph_index[first], geometry.num_graphs)
+
+    own = _normal_interaction(probes, sources, kernel.sheets(torch.zeros_like(z), highest), 1)
+    total = sum_over_pairs(energy, geometry.nodes_per_graph, slab, (z, *probes, *sources))
+    return total + sum_nodes(own, geometry.graph_index, geometry.num_graphs)
 
 
 def _along(density: ChargeDensity, normals: Tensor) -> list[Tensor]:
