@@ -22,7 +22,7 @@ from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics import dispatch
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE
 from muse_lr.electrostatics.dispatch import Electrostatics
-from muse_lr.electrostatics.ewald.lattice import ReciprocalSpace
+from muse_lr.electrostatics.ewald.reciprocal_space import ReciprocalSpace
 from muse_lr.electrostatics.operators.charge_matrix import charge_matrix
 from muse_lr.electrostatics.operators.charge_operator import LatticeOperator, MoleculeOperator
 from muse_lr.structures.geometry import strained_geometry

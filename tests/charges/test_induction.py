@@ -42,7 +42,7 @@ def test_an_untrained_response_is_a_contraction(boundary, seed):
             lambda x: polarize(x.reshape(start.shape), *tensors).flatten(), flat
         )
         seen["radius"] = float(torch.linalg.eigvals(jacobian).abs().max())
-        return start
+        return start, start
 
     model.charges.polarized = polarized
     model(batch)
@@ -115,9 +115,8 @@ def test_crystals_have_a_dielectric_tensor_where_only_dipoles_respond():
 
 
 @pytest.mark.parametrize("kind", ["induced", "scf"])
-@pytest.mark.parametrize("l_max", [0, 1])
-def test_nonlinear_responses_can_be_trained(kind, l_max):
-    model = model_of(kind, l_max=l_max, nonlinear=True)
+def test_nonlinear_responses_can_be_trained(kind):
+    model = model_of(kind, l_max=1, nonlinear=True)
     testing.randomize_weights(model, seed=1)
     crystal = testing.structures.crystal(["Na", "Cl", "O"], 2, minimum_distance=1.5)
     molecule = testing.structures.molecule(["Na", "Cl", "O", "O"], 3, minimum_distance=1.5)

@@ -99,6 +99,9 @@ class ChargeModel(Part):
     converged_response : bool
         Whether the charges in a field minimize their energy, so that a dielectric tensor describes
         their response.
+    minimizes_coulomb : bool
+        Whether that energy includes the Coulomb interaction of the charges, as the coulomb head
+        sums it.
     has_polarization : bool
         Whether its densities include the polarization, so that Born charges are exact in periodic
         structures.
@@ -118,6 +121,7 @@ class ChargeModel(Part):
     has_multipoles: ClassVar[bool] = False
     periodic_response: bool = False
     converged_response: ClassVar[bool] = True
+    minimizes_coulomb: ClassVar[bool] = False
     has_polarization: bool = False
 
     def __init__(self, config: ChargesConfig, context: ChargesContext) -> None:
@@ -143,6 +147,15 @@ class ChargeModel(Part):
     def total_charge(self, batch: AtomsBatch) -> Tensor:
         """(n_graphs,) total charge of each structure, e; 0 where the structure does not set it."""
         return batch.total_charge
+
+    def resting_charges(self, batch: AtomsBatch) -> Tensor | None:
+        """(n_atoms,) constant charges, e, float64, that move with the atoms; None if not known.
+
+        Wrapping an atom by a lattice vector changes the polarization by its charge times the
+        vector. A polarization can be compared with a reference only if these charges are whole
+        numbers.
+        """
+        return None
 
     def describe(self) -> list[str]:
         """See :meth:`Part.describe`."""

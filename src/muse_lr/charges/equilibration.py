@@ -79,6 +79,7 @@ class EquilibratedCharges(ChargeModel):
     exact_total_charge: ClassVar[bool] = True
     size_consistent = False
     reads_field: ClassVar[bool] = True
+    minimizes_coulomb: ClassVar[bool] = True
 
     def __init__(self, config: EquilibrationConfig, context: ChargesContext) -> None:
         super().__init__(config, context)

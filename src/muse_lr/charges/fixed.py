@@ -70,6 +70,10 @@ class FixedCharges(ChargeModel):
         charges = self._by_number(batch)[batch.numbers]
         return charges.new_zeros(batch.num_graphs).index_add(0, batch.batch, charges)
 
+    def resting_charges(self, batch: AtomsBatch) -> Tensor:
+        """See :meth:`ChargeModel.resting_charges`."""
+        return self._by_number(batch)[batch.numbers]
+
     def check(self, batch: AtomsBatch) -> None:
         """Refuse structures with a total charge that is not the sum of the fixed charges."""
         total = self.total_charge(batch)

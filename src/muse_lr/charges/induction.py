@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spin_totals
 from muse_lr.charges.learned import LearnedCharges, initial_charges, scalar_readout
+from muse_lr.charges.nonlinearity import NonlinearReadout
 from muse_lr.charges.polarization import (
-    Modulation,
     PolarizationMap,
     Response,
     largest_susceptibilities,
@@ -62,7 +62,8 @@ class PolarizableConfig(ChargesConfig):
     )
     nonlinear: bool = Field(
         False,
-        description="Whether the susceptibilities depend on the strength of the field.",
+        description="Whether dipoles and quadrupoles respond nonlinearly to strong fields, as the "
+        "gradient of a learned convex energy (l_max 1 or 2).",
     )
     spin: bool = Field(
         False,
@@ -100,6 +101,7 @@ class PolarizableCharges(LearnedCharges):
     exact_total_charge: ClassVar[bool] = True
     size_consistent = False
     reads_field: ClassVar[bool] = True
+    minimizes_coulomb: ClassVar[bool] = True
 
     def __init__(self, config: PolarizableConfig, context: ChargesContext) -> None:
         channels = 2 if config.spin else 1
@@ -113,6 +115,11 @@ class PolarizableCharges(LearnedCharges):
             raise InputError(
                 "model.charges.charge_response is false and l_max is 0, so that nothing responds "
                 "to the field; set l_max to 1 or 2, or use kind fukui"
+            )
+        if config.nonlinear and config.l_max == 0:
+            raise InputError(
+                "model.charges.nonlinear is true and l_max is 0, but charges respond linearly; "
+                "set l_max to 1 or 2, or nonlinear to false"
             )
         if config.spin and config.charges_at_rest == "elements":
             raise InputError(
@@ -129,11 +136,9 @@ class PolarizableCharges(LearnedCharges):
         start = torch.tensor(START[:orders], dtype=torch.get_default_dtype())
         start = start.repeat_interleave(channels).expand(len(context.elements), -1)
         self.response_offsets = nn.Parameter(start.clone())
-        self.modulation = None
+        self.nonlinearity = None
         if config.nonlinear:
-            self.modulation = FieldStrength(
-                context.features.scalars, max(1, config.l_max), orders * channels
-            )
+            self.nonlinearity = NonlinearReadout(scalars, config.l_max, channels)
         self.charge_response = config.charge_response
         self.periodic_response = not config.charge_response
         self.has_polarization = by_element and self.periodic_response
@@ -151,8 +156,8 @@ class PolarizableCharges(LearnedCharges):
         if self.response is not None:  # predicted orders are the last ones
             read = self.response(features.scalars)
             logits = logits + nn.functional.pad(read, (logits.shape[1] - read.shape[1], 0))
-        # A modulation can double the susceptibility.
-        largest_share = STABLE_SHARE if self.modulation is None else STABLE_SHARE / 2
+        # A nonlinear response can be twice the linear one.
+        largest_share = STABLE_SHARE if self.nonlinearity is None else STABLE_SHARE / 2
         share = largest_share / self.channels * torch.sigmoid(logits.double())
         width = self.atom_widths(composition.double())
         largest = largest_susceptibilities(width, self.l_max)
@@ -176,13 +181,12 @@ class PolarizableCharges(LearnedCharges):
         reference = self.multipoles_at_rest(features, composition)
         totals = spin_totals(batch) if self.channels == 2 else batch.total_charge[:, None]
         density = ChargeDensity(reference.sum(2), width, geometry.graph_index, geometry.num_graphs)
-        modulation = None if self.modulation is None else self.modulation(features.scalars)
-        order = self.l_max if modulation is None else max(1, self.l_max)
-        external = uniform_field(density, geometry, order).moments
+        nonlinearity = None if self.nonlinearity is None else self.nonlinearity(features.scalars)
+        external = uniform_field(density, geometry, self.l_max).moments
         susceptibility = self.susceptibilities(features, composition)
-        response = Response(reference, susceptibility, external, modulation)
+        response = Response(reference, susceptibility, external, nonlinearity)
         polarize = PolarizationMap(geometry, width, self.solver, totals, self.charge_response)
-        moments = self.polarized(polarize, response, geometry)
+        moments, sources = self.polarized(polarize, response, geometry)
         dtype = composition.dtype
         spin = moments[:, :, 0] - moments[:, :, 1] if self.channels == 2 else None
         density = replace(
@@ -190,7 +194,7 @@ class PolarizableCharges(LearnedCharges):
             moments=moments.sum(2).to(dtype),
             width=width.to(dtype),
             spin_moments=None if spin is None else spin.to(dtype),
-            energy=polarize.work(response, moments),
+            energy=polarize.work(response, moments, sources),
         )
         if self.has_polarization:  # the charges do not depend on positions
             density = replace(density, polarization=density.dipole(geometry.positions))
@@ -199,31 +203,11 @@ class PolarizableCharges(LearnedCharges):
     @abstractmethod
     def polarized(
         self, polarize: PolarizationMap, response: Response, geometry: Geometry
-    ) -> Tensor:
-        """(n_atoms, (l_max + 1)^2, channels) multipoles in the field that they create."""
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the multipoles, and those in whose field they are induced.
 
-
-class FieldStrength(nn.Module):
-    """Predicts the parameters of a :class:`Modulation`.
-
-    Parameters
-    ----------
-    channels : int
-        Number of scalar features.
-    orders : int
-        Number of orders of the field.
-    outputs : int
-        Number of susceptibilities.
-    """
-
-    def __init__(self, channels: int, orders: int, outputs: int) -> None:
-        super().__init__()
-        hidden = max(channels // 2, 1)
-        self.features = nn.Linear(channels, hidden)
-        self.inner = nn.Linear(orders, hidden, bias=False)
-        self.outer = nn.Linear(hidden, outputs, bias=False)
-
-    def forward(self, scalars: Tensor) -> Modulation:
-        """Parameters for (n_atoms, channels) features, in float64."""
-        inner, outer = self.inner.weight.T.double(), self.outer.weight.T.double()
-        return Modulation(self.features(scalars).double(), inner, outer)
+        Returns
+        -------
+        moments, sources : Tensor
+            (n_atoms, (l_max + 1)^2, channels).
+        """

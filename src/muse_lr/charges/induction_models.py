@@ -46,13 +46,14 @@ class InducedCharges(PolarizableCharges):
 
     def polarized(
         self, polarize: PolarizationMap, response: Response, geometry: Geometry
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`PolarizableCharges.polarized`."""
         tensors = tensors_of(response, geometry)
-        moments = polarize.at_rest(response)
+        moments = sources = polarize.at_rest(response)
         for _ in range(self.steps):
-            moments = polarize(moments, *tensors)
-        return moments
+            sources = moments
+            moments = polarize(sources, *tensors)
+        return moments, sources
 
 
 class SelfConsistentConfig(PolarizableConfig):
@@ -96,7 +97,7 @@ class SelfConsistentCharges(PolarizableCharges):
 
     def polarized(
         self, polarize: PolarizationMap, response: Response, geometry: Geometry
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`PolarizableCharges.polarized`."""
         options = Iteration(
             geometry.graph_index,
@@ -105,7 +106,8 @@ class SelfConsistentCharges(PolarizableCharges):
             self.tolerance,
             self.iterations,
         )
-        return self_consistent(polarize, response, geometry, options)
+        moments = self_consistent(polarize, response, geometry, options)
+        return moments, moments
 
 
 def self_consistent(
@@ -118,6 +120,8 @@ def self_consistent(
     InputError
         If there is no stable solution (polarization catastrophe).
     """
-    metric = 1 / by_component(response.susceptibility.detach())
+    metric = None
+    if response.nonlinearity is None:  # a nonlinear response is not symmetric in these weights
+        metric = 1 / by_component(response.susceptibility.detach())
     start = polarize.at_rest(response)
     return fixed_point(polarize, start, tensors_of(response, geometry), options, metric)

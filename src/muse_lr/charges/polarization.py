@@ -10,10 +10,8 @@ potential and to the chemical potential, so that only differences of the potenti
 the dipole polarizability :math:`\alpha`, S_2 the quadrupole polarizability. The response of the
 charges can be switched off. S_0 then only determines the distribution of the total charge.
 
-The susceptibilities may depend on the strength of the field at the atom, through the invariants
-:math:`u_{il} = \log(1 + |v_{il}|^2)` for l >= 1 (v in eV/(e A^l), including the external field),
-
-.. math:: S_{il} = 2\, \mathrm{sigmoid}\bigl(W_2\, \mathrm{silu}(a_i + W_1 u_i)\bigr)\, S^0_{il}.
+The response of the orders l >= 1 can be nonlinear (:mod:`muse_lr.charges.nonlinearity`). The
+charges respond linearly.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.charges.constraint import spread
+from muse_lr.charges.nonlinearity import Nonlinearity
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.ewald.reference import ReferenceSolver
 from muse_lr.electrostatics.fields import FieldOperator, fields_at_atoms
@@ -63,40 +62,6 @@ def largest_susceptibilities(width: Tensor, l_max: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Modulation:
-    """Dependence of the susceptibilities on the strength of the field.
-
-    Attributes
-    ----------
-    hidden : Tensor
-        (n_atoms, H) a, from the features of the atoms.
-    inner : Tensor
-        (orders, H) W_1; the orders are l = 1 to max(1, l_max).
-    outer : Tensor
-        (H, (l_max + 1) channels) W_2.
-    """
-
-    hidden: Tensor
-    inner: Tensor
-    outer: Tensor
-
-    def factor(self, fields: Tensor, shape: torch.Size) -> Tensor:
-        """(n_atoms, l_max + 1, channels) between 0 and 2.
-
-        Parameters
-        ----------
-        fields : Tensor
-            (n_atoms, (order + 1)^2) v.
-        shape : torch.Size
-            Of the result.
-        """
-        orders = range(1, len(self.inner) + 1)
-        strengths = [fields[:, o**2 : (o + 1) ** 2].square().sum(1).log1p() for o in orders]
-        hidden = self.hidden + torch.stack(strengths, dim=1) @ self.inner
-        return 2 * torch.sigmoid(torch.nn.functional.silu(hidden) @ self.outer).reshape(shape)
-
-
-@dataclass(frozen=True)
 class Response:
     """Multipoles of a batch without a field, and their response to a field.
 
@@ -108,21 +73,15 @@ class Response:
     susceptibility : Tensor
         (n_atoms, l_max + 1, channels) S in e^2 A^(2l) / eV, positive.
     external : Tensor
-        (n_atoms, (order + 1)^2) external potential and its derivatives, eV/(e A^l). The order is
-        l_max, and at least 1 with a modulation.
-    modulation : Modulation or None
+        (n_atoms, (l_max + 1)^2) external potential and its derivatives, eV/(e A^l).
+    nonlinearity : Nonlinearity or None
         None if the response is linear.
     """
 
     reference: Tensor
     susceptibility: Tensor
     external: Tensor
-    modulation: Modulation | None = None
-
-    @property
-    def field_order(self) -> int:
-        """Highest order of the derivatives of the potential in the response."""
-        return order_of(self.external)
+    nonlinearity: Nonlinearity | None = None
 
 
 class PolarizationMap:
@@ -162,20 +121,21 @@ class PolarizationMap:
         positions, cell, *parts = tensors
         response = _response_of(parts)
         geometry = replace(self._geometry, positions=positions, cell=cell)
-        moments = unknowns.sum(2)
+        return self.respond(response, self._fields(unknowns, geometry))
+
+    def _fields(self, multipoles: Tensor, geometry: Geometry) -> Tensor:
+        """(n_atoms, (l_max + 1)^2) fields of multipoles, without the external field."""
+        moments = multipoles.sum(2)
         density = ChargeDensity(moments, self._width, geometry.graph_index, geometry.num_graphs)
-        fields = fields_at_atoms(density, geometry, self._solver, response.field_order)
-        return self.respond(response, fields.moments)
+        return fields_at_atoms(density, geometry, self._solver, order_of(moments)).moments
 
     def frozen(self, *tensors: Tensor) -> Callable[[Tensor], Tensor]:
         """See :meth:`Map.frozen`."""
         positions, cell, *parts = (tensor.detach() for tensor in tensors)
         response = _response_of(parts)
         geometry = replace(self._geometry, positions=positions, cell=cell)
-        l_max = order_of(response.reference[:, :, 0])
-        fields = FieldOperator(
-            geometry, self._solver, response.field_order, self._width, self._width, l_max
-        )
+        l_max = order_of(response.external)
+        fields = FieldOperator(geometry, self._solver, l_max, self._width, self._width, l_max)
         return lambda unknowns: self.respond(response, fields(unknowns.sum(2)).moments)
 
     def respond(self, response: Response, fields: Tensor) -> Tensor:
@@ -185,38 +145,53 @@ class PolarizationMap:
         ----------
         response : Response
         fields : Tensor
-            (n_atoms, (order + 1)^2) field of the density, without the external field, eV/(e A^l).
+            (n_atoms, (l_max + 1)^2) field of the density, without the external field, eV/(e A^l).
         """
         reference, fields = response.reference, fields + response.external
-        susceptibility = response.susceptibility
-        if response.modulation is not None:
-            factor = response.modulation.factor(fields, susceptibility.shape)
-            susceptibility = susceptibility * factor
-        susceptibility = by_component(susceptibility)
-        change = susceptibility * fields[:, : reference.shape[1], None]
-        if self._first:  # charges depend neither on the field nor on its strength
-            charges, shares = reference[:, 0], response.susceptibility[:, 0]
-        else:
-            charges, shares = reference[:, 0] - change[:, 0], susceptibility[:, 0]
+        susceptibility, shares = response.susceptibility, response.susceptibility[:, 0]
+        if response.nonlinearity is not None:
+            factors = response.nonlinearity.factors(fields, susceptibility)
+            susceptibility = susceptibility * factors
+        change = by_component(susceptibility) * fields[:, :, None]
+        charges = reference[:, 0]
+        if not self._first:
+            charges = charges - change[:, 0]
         charges = spread(charges, shares, self._totals, self._geometry.graph_index)
         return torch.cat([charges[:, None], reference[:, 1:] - change[:, 1:]], dim=1)
 
     def at_rest(self, response: Response) -> Tensor:
         """(n_atoms, (l_max + 1)^2, channels) multipoles without any field, with given totals."""
-        still = replace(response, external=torch.zeros_like(response.external), modulation=None)
+        still = replace(response, external=torch.zeros_like(response.external), nonlinearity=None)
         return self.respond(still, still.external)
 
-    def work(self, response: Response, moments: Tensor) -> Tensor:
-        r"""(n_graphs,) work of polarization, :math:`\sum |\Delta M|^2 / 2 S`, eV.
+    def work(self, response: Response, moments: Tensor, sources: Tensor) -> Tensor:
+        r"""(n_graphs,) work of polarization, eV.
 
-        With this term, the energy of interacting multipoles is stationary in the self-consistent
-        multipoles of a linear response. S is the susceptibility without a modulation.
+        It is :math:`\sum |\Delta M|^2 / 2 S` for a linear response, and the Legendre transform of
+        the energy of :mod:`muse_lr.charges.nonlinearity` for a nonlinear one. With this term, the
+        energy of interacting multipoles is stationary in self-consistent multipoles.
+
+        Parameters
+        ----------
+        response : Response
+        moments : Tensor
+            (n_atoms, (l_max + 1)^2, channels) multipoles.
+        sources : Tensor
+            The multipoles in whose field ``moments`` were induced. They are the same where they are
+            self-consistent. Only a nonlinear response depends on them.
         """
         change = moments - self.at_rest(response)
         own = change**2 / (2 * by_component(response.susceptibility))
-        own = own[:, self._first :]  # charges that do not respond contribute no work
+        # Charges that do not respond contribute no work.
+        linear = 1 if response.nonlinearity is not None else own.shape[1]
+        total = own[:, self._first : linear].sum((1, 2))
+        if response.nonlinearity is not None:
+            fields = self._fields(sources, self._geometry) + response.external
+            pushed = (-change[:, 1:] * fields[:, 1:, None]).sum(1)
+            gained = response.nonlinearity.energy(fields, response.susceptibility)
+            total = total + (pushed - gained).sum(1)
         index, count = self._geometry.graph_index, self._geometry.num_graphs
-        return sum_nodes(own.sum((1, 2)), index, count)
+        return sum_nodes(total, index, count)
 
 
 def by_component(susceptibility: Tensor) -> Tensor:
@@ -228,14 +203,14 @@ def by_component(susceptibility: Tensor) -> Tensor:
 def tensors_of(response: Response, geometry: Geometry) -> tuple[Tensor, ...]:
     """The differentiable arguments of a :class:`PolarizationMap`."""
     parts = [response.reference, response.susceptibility, response.external]
-    modulation = response.modulation
-    if modulation is not None:
-        parts += [modulation.hidden, modulation.inner, modulation.outer]
+    nonlinearity = response.nonlinearity
+    if nonlinearity is not None:
+        parts += [nonlinearity.strength, nonlinearity.scale]
     return geometry.positions, geometry.cell, *parts
 
 
 def _response_of(parts: Sequence[Tensor]) -> Response:
     """The inverse of :func:`tensors_of`, without positions and cell."""
     reference, susceptibility, external, *rest = parts
-    modulation = Modulation(*rest) if rest else None
-    return Response(reference, susceptibility, external, modulation)
+    nonlinearity = Nonlinearity(*rest) if rest else None
+    return Response(reference, susceptibility, external, nonlinearity)

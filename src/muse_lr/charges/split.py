@@ -139,16 +139,26 @@ class SplitCharges(LearnedCharges):
         totals = batch.total_charge[:, None]
         return spread(constants, torch.ones_like(constants), totals, geometry.graph_index)
 
-    def check(self, batch: AtomsBatch) -> None:
-        """With ``net_charge: refuse``, refuse total charges that differ from the constants."""
-        if not self.size_consistent:
-            return
+    def _constants_of(self, batch: AtomsBatch) -> Tensor:
+        """(n_atoms,) constant charges of the elements, e, float64."""
         from ase.data import atomic_numbers
 
         table = torch.zeros(len(atomic_numbers), dtype=torch.float64, device=batch.numbers.device)
         for symbol, charge in zip(self.elements, self._constants, strict=True):
             table[atomic_numbers[symbol]] = charge
-        total = sum_nodes(table[batch.numbers], batch.batch, batch.num_graphs)
+        return table[batch.numbers]
+
+    def resting_charges(self, batch: AtomsBatch) -> Tensor:
+        """See :meth:`ChargeModel.resting_charges`."""
+        constants = self._constants_of(batch)[:, None]
+        totals = batch.total_charge[:, None]
+        return spread(constants, torch.ones_like(constants), totals, batch.batch)[:, 0]
+
+    def check(self, batch: AtomsBatch) -> None:
+        """With ``net_charge: refuse``, refuse total charges that differ from the constants."""
+        if not self.size_consistent:
+            return
+        total = sum_nodes(self._constants_of(batch), batch.batch, batch.num_graphs)
         wrong = (total - batch.total_charge).abs() > TOLERANCE
         if bool(wrong.any()):
             graph = int(wrong.nonzero()[0])
