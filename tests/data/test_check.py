@@ -55,7 +55,7 @@ def test_good_data_has_no_findings_and_right_statistics(tmp_path: Path) -> None:
     assert report.elements == {"H": 80, "C": 16, "O": 16}
     assert report.boundaries == {"FFF": 24}
     assert report.total_charges == {"0": 24}
-    assert report.labels == {"energy": ("REF_energy", 24), "forces": ("REF_forces", 24)}
+    assert report.labels == {"energy": {"REF_energy": 24}, "forces": {"REF_forces": 24}}
     assert report.fit is not None
     assert report.fit.rank == 3
     assert report.fit.e0["O"] == pytest.approx(E0["O"], abs=0.3)
@@ -146,7 +146,7 @@ WARNINGS: dict[str, Callable[[Atoms], None]] = {
     "energy outlier": _outlier,
     "close": _close,
     "one axis": _one_axis,
-    "spin": _spin,
+    "state": _spin,
     "charge sum": _charge_sum,
 }
 

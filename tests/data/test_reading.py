@@ -203,7 +203,10 @@ def test_values_that_are_not_finite(tmp_path: Path, where: str, value: float) ->
         ("total_charge=high", "total_charge"),
         ("total_charge", "total_charge"),
         ("spin=inf", "spin"),
-        ("charge=0.5", "total_charge"),
+        ("charge=high", "charge"),
+        ("multiplicity=0", "multiplicity 2S + 1"),
+        ("spin=1.5", "whole number"),
+        ("spin=1 multiplicity=3", "remove one"),
         ("charge=1 total_charge=0", "remove one"),
         ('pbc="T T T"', "no vector"),
         ('pbc="T T T" Lattice="1 0 0 2 0 0 0 0 1"', "singular"),
@@ -216,12 +219,6 @@ def test_bad_comment_lines(tmp_path: Path, line: str, expected: str) -> None:
     path = tmp_path / "a.xyz"
     path.write_text(f"1\n{line}\nH 0 0 0\n")
     assert expected in refusal(path)
-
-
-def test_charge_is_an_alias_of_total_charge(tmp_path: Path) -> None:
-    path = tmp_path / "a.xyz"
-    path.write_text("1\ncharge=-1\nCl 0 0 0\n")
-    assert read_frames([path])[0].atoms.info["total_charge"] == -1
 
 
 def test_left_handed_cells_and_one_periodic_axis_are_read(tmp_path: Path) -> None:

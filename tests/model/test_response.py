@@ -65,7 +65,7 @@ def slab(seed=3):
     return testing.structures.slab(["O", "H", "H", "C"], seed, minimum_distance=1.2)
 
 
-def differences(function, atoms, step=1e-4):
+def differences(function, atoms, step=5e-5):
     """d function / d r, a row for each component of the function: (n_atoms, rows, 3)."""
     rows = []
     for index, axis in product(range(len(atoms)), range(3)):
@@ -335,6 +335,8 @@ def test_polarizability_and_dielectric_tensor_of_independent_dipoles():
 @pytest.mark.parametrize("kind", RESPONSIVE)
 def test_polarizabilities_are_derivatives_of_the_dipole_by_the_field(kind):
     model, atoms = model_of(kind), ion()
+    # The dipole of charges that a field polarizes in a few steps is definite, unlike its energy.
+    model.charges.converged_response = True
     alpha = answer(model, atoms, "polarizability").polarizability[0].numpy()
     step, columns = 1e-3, []
     for axis in range(3):
@@ -485,7 +487,7 @@ def test_calculator_gives_responses_that_are_asked_for(tmp_path):
     assert "born_effective_charges" not in atoms.calc.results
     bec = atoms.calc.get_property("born_effective_charges", atoms)
     np.testing.assert_allclose(bec, out.bec.numpy(), atol=1e-12)
-    assert atoms.calc.results["born_effective_charges_error"] == pytest.approx(float(out.bec_error))
+    assert atoms.calc.extras["born_effective_charges_error"] == pytest.approx(float(out.bec_error))
     np.testing.assert_allclose(atoms.calc.get_property("dielectric_tensor", atoms), np.eye(3))
     for name in ("a.xyz", "a.traj"):
         ase.io.write(tmp_path / name, atoms)

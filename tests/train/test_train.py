@@ -17,7 +17,7 @@ import torch
 from ase.io import read, write
 
 from muse_lr import InputError, load_model
-from muse_lr.data.dataset import Dataset, epoch_order, split_frames
+from muse_lr.data.dataset import Dataset, divide, epoch_order, sizes_of, split_frames
 from muse_lr.data.reading import read_frames
 from muse_lr.train.config import ScheduleConfig, TrainingConfig, load_config
 from muse_lr.train.loop import train
@@ -43,8 +43,9 @@ def assert_same_run(first: Path, second: Path) -> None:
     left, right = weights_of(first), weights_of(second)
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
-    tests = [json.loads((d / "summary.json").read_text())["tests"] for d in (first, second)]
-    assert tests[0] == tests[1]
+    summaries = [json.loads((d / "summary.json").read_text()) for d in (first, second)]
+    for key in ("tests", "work", "fingerprints"):
+        assert summaries[0][key] == summaries[1][key]
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,7 @@ def test_all_losses_train(tmp_path):
         ({"data.keys": {"energy": "REF_enrgy"}}, "REF_enrgy"),
         ({"training.loss": {"stress": 1.0}}, "stress"),
         ({"model.charges": None}, "needs charges"),
+        ({"training.batch": {"graphs": 4, "edges": 9}}, r"training\.micro_batch\.edges"),
         ({"model.elements": ["H", "O", "Na"]}, "Cl"),
         ({"training.loss": {"dipole": 1.0}, "model.charges": None, "model.heads": {}}, "dipole"),
         ({"model.backbone": None, "model.charges": None, "model.heads": {}}, "no parameters"),
@@ -212,9 +214,9 @@ def test_resume_does_not_take_over_a_directory(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_run_of_one(tmp_path):
+def test_two_ranks_and_micro_batches_give_the_run_of_one(tmp_path):
     single = train(load_config(write_run(tmp_path / "one", dtype="float64")))
-    config = write_run(tmp_path / "two", dtype="float64")
+    config = write_run(tmp_path / "two", dtype="float64", micro_batch={"edges": 12})
     command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"]
     subprocess.run(
         [sys.executable, *command, "-m", "muse_lr", "train", str(config)],
@@ -222,6 +224,11 @@ def test_two_ranks_give_the_run_of_one(tmp_path):
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    summaries = [
+        json.loads((tmp_path / name / "run" / "summary.json").read_text())
+        for name in ("one", "two")
+    ]
+    assert summaries[0]["work"] == summaries[1]["work"]
     left, right = weights_of(single), weights_of(tmp_path / "two" / "run")
     for name in left:
         torch.testing.assert_close(left[name], right[name], rtol=1e-9, atol=1e-11)
@@ -235,10 +242,12 @@ def test_batches_keep_their_limits():
     order = epoch_order(10, 0, 1)
     assert order != epoch_order(10, 0, 2)
     assert sorted(order) == list(range(10))
-    batches = data.batches(order, 3, None)
+    sizes = sizes_of(data.frames)
+    batches = divide(order, sizes, 3, None)
     assert [len(b) for b in batches] == [3, 3, 3, 1]
     assert [i for b in batches for i in b] == order
-    assert all(len(b) == 2 for b in data.batches(order, 8, 2 * 12))
+    assert all(len(b) == 2 for b in divide(order, sizes, 8, 2 * 4))
+    assert all(len(b) == 2 for b in data.micro_batches(order, 8, 2 * 12))
 
 
 def test_split_is_by_seed(tmp_path):

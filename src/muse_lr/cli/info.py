@@ -41,6 +41,7 @@ def _model_of(path: str) -> EnergyModel:
     from muse_lr.config.yaml import load_yaml
     from muse_lr.data.reading import elements_of, read_frames
     from muse_lr.model.build import build_model
+    from muse_lr.model.config import without_data
     from muse_lr.train.config import load_config
 
     if "data" not in load_yaml(path):
@@ -52,4 +53,4 @@ def _model_of(path: str) -> EnergyModel:
     ):
         elements = elements_of(read_frames(config.data.train, config.data.keys))
         section = section.model_copy(update={"elements": elements})
-    return build_model(section)
+    return build_model(without_data(section))

@@ -38,14 +38,21 @@ def _statistics(report: CheckReport) -> Iterable[tuple[str, str]]:
     yield "boundaries", _counted(report.boundaries)
     yield "total charge", _stated(report.total_charges, report.n_frames, "not stated: 0")
     yield "spin", _stated(report.spins, report.n_frames, "not stated: the lowest possible")
-    for label, (key, count) in report.labels.items():
-        share = "all frames" if count == report.n_frames else f"{count:,} frames"
-        yield label, f"{printable(key)}, on {share}{_range(report, label)}"
+    for label, counts in report.labels.items():
+        parts = [
+            f"{printable(key)}, on "
+            + ("all frames" if count == report.n_frames else f"{count:,} frames")
+            for key, count in counts.items()
+        ]
+        yield label, f"{'; '.join(parts)}{_range(report, label)}"
     if report.fit is not None:
         e0 = ", ".join(f"{symbol} {value:.6g}" for symbol, value in report.fit.e0.items())
         rank = f"rank {report.fit.rank} of {len(report.fit.e0)}"
         yield "E0 fit", f"residual {1000 * report.fit.rms:.3g} meV/atom rms, {rank}"
         yield "", f"{e0} eV"
+    if report.isolated:
+        values = ", ".join(f"{symbol} {value:.8g}" for symbol, value in report.isolated.items())
+        yield "isolated atoms", f"{values} eV"
     others = [
         printable(key) if count == report.n_frames else f"{printable(key)} ({count:,})"
         for key, count in report.keys.items()
@@ -80,8 +87,14 @@ def _stated(counts: Mapping[str, int], n_frames: int, otherwise: str) -> str:
 
 def _summary(groups: Iterable[tuple[str, str]]) -> str:
     counts = Counter(severity for severity, _ in groups)
-    parts = [f"{n} {severity}{'s' * (n > 1)}" for severity, n in sorted(counts.items())]
-    return ", ".join(parts) + ":" if parts else "Nothing wrong was found."
+    parts = [
+        f"{counts[severity]} {severity}{'s' * (counts[severity] > 1)}"
+        for severity in ("error", "warning", "note")
+        if counts[severity]
+    ]
+    if not set(counts) - {"note"}:
+        parts.insert(0, "Nothing wrong was found")
+    return ", ".join(parts) + (":" if counts else ".")
 
 
 def _format_group(severity: str, findings: list[Finding]) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
@@ -53,22 +55,63 @@ class Dataset:
         """Collate the structures of ``indices`` into one batch."""
         return AtomsBatch.from_structures([self.structures[i] for i in indices], self.labels)
 
-    def batches(self, order: Sequence[int], graphs: int, edges: int | None) -> list[list[int]]:
-        """Divide ``order`` into batches of at most ``graphs`` structures and ``edges`` edges.
+    def micro_batches(
+        self, indices: Sequence[int], graphs: int | None, edges: int | None
+    ) -> list[list[int]]:
+        """Divide the indices of a batch into parts of at most ``graphs`` structures and ``edges``.
 
-        A single structure with more than ``edges`` edges forms a batch of its own.
+        A single structure with more than ``edges`` edges forms a part of its own.
         """
-        batches: list[list[int]] = []
-        filled = 0
-        for index in order:
-            size = self.structures[index].edge_index.shape[1]
-            full = edges is not None and filled + size > edges
-            if not batches or len(batches[-1]) == graphs or full:
-                batches.append([])
-                filled = 0
-            batches[-1].append(int(index))
-            filled += size
-        return batches
+        counts = np.array([self.structures[i].edge_index.shape[1] for i in indices], np.int64)
+        return divide(indices, counts, graphs, edges)
+
+
+def sizes_of(frames: Sequence[Frame]) -> NDArray[np.int64]:
+    """(n_frames,) number of atoms of each frame."""
+    return np.array([len(frame.atoms) for frame in frames], np.int64)
+
+
+def fingerprint(frames: Sequence[Frame]) -> str:
+    """Digest of structures and labels, in order."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        atoms = frame.atoms
+        parts = [("numbers", atoms.numbers), ("positions", atoms.positions)]
+        parts += [("cell", atoms.cell.array), ("pbc", atoms.pbc), *sorted(frame.labels.items())]
+        for name, values in parts:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def divide(
+    order: Sequence[int], sizes: NDArray[np.int64], count: int | None, limit: int | None
+) -> list[list[int]]:
+    """Divide ``order`` into consecutive groups within two limits, each as large as possible.
+
+    Parameters
+    ----------
+    order : sequence of int
+        Indices of structures.
+    sizes : ndarray
+        (len(order),) size of each item of ``order``, such as its number of atoms.
+    count : int or None
+        Largest number of items in a group.
+    limit : int or None
+        Largest sum of the sizes in a group. An item above the limit forms a group of its own.
+    """
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    most = len(order) if count is None else count
+    groups: list[list[int]] = []
+    start = 0
+    while start < len(order):
+        stop = min(start + most, len(order))
+        if limit is not None:
+            fitting = int(np.searchsorted(ends, ends[start] + limit, side="right")) - 1
+            stop = max(start + 1, min(stop, fitting))
+        groups.append([int(index) for index in order[start:stop]])
+        start = stop
+    return groups
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

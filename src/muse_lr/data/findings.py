@@ -8,17 +8,18 @@ from typing import Literal
 
 from muse_lr.data.composition import CompositionFit
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One error or warning.
+    """One error, warning or note.
 
     Attributes
     ----------
     severity : str
-        "error": the file cannot be used for training; "warning": it can, but should be checked.
+        "error": the file cannot be used for training; "warning": it can, but should be checked;
+        "note": nothing is wrong, but a choice of the configuration depends on it.
     kind : str
         Short name, the same for all findings of one kind.
     message : str
@@ -51,13 +52,18 @@ class CheckReport:
         Number of atoms per element, and of frames per boundary (FFF, TFF, TTF, TTT).
     total_charges, spins : dict of str to int
         Number of frames per given value.
-    labels : dict of str to (str, int)
-        Label -> its key and the number of frames that carry it.
+    labels : dict of str to dict of str to int
+        Label -> its keys and the number of frames that use each.
     keys : dict of str to int
         All other keys -> number of frames that carry them.
     energy_range : (float, float) or None
         Lowest and highest energy, eV/atom.
     fit : CompositionFit or None
+        Without the isolated atoms, if there are other frames.
+    isolated : dict of str to float
+        Energies of the isolated atoms in the file, eV.
+    relative_energies : bool
+        Whether the key of the energy names a difference of energies.
     force_rms, force_max : float or None
         RMS of the force components and largest norm of a force, eV/A.
     findings : list of Finding
@@ -70,10 +76,12 @@ class CheckReport:
     boundaries: dict[str, int] = field(default_factory=dict)
     total_charges: dict[str, int] = field(default_factory=dict)
     spins: dict[str, int] = field(default_factory=dict)
-    labels: dict[str, tuple[str, int]] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
     energy_range: tuple[float, float] | None = None
     fit: CompositionFit | None = None
+    isolated: dict[str, float] = field(default_factory=dict)
+    relative_energies: bool = False
     force_rms: float | None = None
     force_max: float | None = None
     findings: list[Finding] = field(default_factory=list)

@@ -1,25 +1,32 @@
 """Labels (reference values) of a structure: names, shapes, units and default keys.
 
-==========  ============  =======================================================
-label       shape         unit and convention
-==========  ============  =======================================================
-energy      ()            eV, of the whole structure
-forces      (n, 3)        eV/A
-stress      (3, 3)        eV/A^3, ASE's sign: tension positive
-dipole      (3,)          e A, about the coordinate origin
-quadrupole  (3, 3)        e A^2, Theta_ab = sum q (3 r_a r_b - r^2 delta_ab) / 2 about
-                          the coordinate origin
-charges     (n,)          e
-potential   (n,)          V, of all other atoms at each atom, averaged over its Gaussian
-bec         (n, 3, 3)     e, Born effective charges dP_a/dr_b, row a, column b
-==========  ============  =======================================================
+==============  ============  =======================================================
+label           shape         unit and convention
+==============  ============  =======================================================
+energy          ()            eV, of the whole structure
+forces          (n, 3)        eV/A
+stress          (3, 3)        eV/A^3, ASE's sign: tension positive
+dipole          (3,)          e A, about the coordinate origin
+quadrupole      (3, 3)        e A^2, Theta_ab = sum q (3 r_a r_b - r^2 delta_ab) / 2 about
+                              the coordinate origin
+charges         (n,)          e
+potential       (n,)          V, of all other atoms at each atom, averaged over its Gaussian
+bec             (n, 3, 3)     e, Born effective charges dP_a/dr_b, row a, column b
+polarization    (3,)          e A, dipole of the cell of a neutral periodic structure: the
+                              polarization times the volume, from negative to positive
+                              charge; known up to e times a lattice vector
+polarizability  (3, 3)        e A^2/V, dP_a/dF_b of the whole structure at fixed atoms and, in
+                              crystals, in the macroscopic field; A^3 / 14.3996
+dielectric      (3, 3)        1, electronic dielectric tensor of a crystal
+==============  ============  =======================================================
 
 A stress is given as 3 x 3, 9 or 6 numbers (Voigt, ASE's order xx, yy, zz, yz, xz, xy), or as a
 virial in eV under a key that contains "virial": stress = -virial / volume. Born effective charges
-can be given as 9 numbers per atom and quadrupoles as 9 numbers, row by row. Born effective charges
-that are stored with the displacement first, dP_b/dr_a, are read with ".T" appended to the key:
-``REF_bec.T``. There are several conventions for quadrupoles, so that generic keys are not read as
-one. The traceless quadrupoles of Psi4 (used in SPICE) are 2/3 of those defined here.
+can be given as 9 numbers per atom and other tensors as 9 numbers, row by row. Born effective
+charges that are stored with the displacement first, dP_b/dr_a, are read with ".T" appended to the
+key: ``REF_bec.T``. There are several conventions and units for quadrupoles, polarizations and
+polarizabilities, so that generic keys are not read as one. The traceless quadrupoles of Psi4 (used
+in SPICE) are 2/3 of those defined here.
 
 A key is searched in ``atoms.arrays``, then in ``atoms.info``, then in the results of the
 calculator. ASE's reader of extended XYZ stores energy, forces, stress, dipole and charges there.
@@ -37,6 +44,8 @@ from numpy.typing import NDArray
 
 from muse_lr.data.formats import printable
 from muse_lr.errors import InputError, nearest
+from muse_lr.structures.neighbors import has_volume
+from muse_lr.structures.state import read_state
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,24 @@ LABELS: dict[str, Label] = {
     "charges": Label(True, (), ("REF_charges", "charges"), "e"),
     "potential": Label(True, (), ("REF_potential",), "V"),
     "bec": Label(True, (3, 3), ("REF_bec", "bec"), "e"),
+    "polarization": Label(False, (3,), ("REF_polarization",), "e A"),
+    "polarizability": Label(False, (3, 3), ("REF_polarizability",), "e A^2/V"),
+    "dielectric": Label(
+        False, (3, 3), ("REF_dielectric", "REF_dielectric_tensor", "dielectric_tensor"), ""
+    ),
 }
 
 #: Labels that only a model with charges can predict.
-OF_CHARGES = ("dipole", "quadrupole", "charges", "potential", "bec")
+OF_CHARGES = (
+    "dipole",
+    "quadrupole",
+    "charges",
+    "potential",
+    "bec",
+    "polarization",
+    "polarizability",
+    "dielectric",
+)
 #: Suffix of the key of Born effective charges stored with the displacement first.
 TRANSPOSED = ".T"
 #: Largest trace and asymmetry of a quadrupole, relative to its largest component.
@@ -100,6 +123,11 @@ def check_label_names(names: Sequence[str], what: str) -> None:
             raise InputError(
                 f"{what}: {name!r} is not a label{nearest(name, LABELS)}; known: {known}"
             )
+
+
+def key_of(atoms: Atoms, keys: Sequence[str]) -> str | None:
+    """First of several keys under which a structure has a value, or None."""
+    return next((key for key in keys if has_key(atoms, key)), None)
 
 
 def has_key(atoms: Atoms, key: str) -> bool:
@@ -121,13 +149,38 @@ def available_keys(atoms: Atoms) -> list[str]:
 def applies(label: str, atoms: Atoms) -> bool:
     """Whether a label is defined for a structure.
 
-    An open system has no stress. The dipole and quadrupole of a periodic system depend on the
-    choice of periodic images and are not defined.
+    A stress needs periodic directions and a volume. The quadrupole of a periodic system and the
+    dipole of a crystal depend on the choice of periodic images and are not defined. The dipole of a
+    slab is defined along its normal, and only this component is used. The polarization is that of a
+    neutral periodic system, since that of a charged one depends on the origin. The dielectric
+    tensor is that of a crystal.
     """
     periodic = bool(atoms.pbc.any())
     if label == "stress":
-        return periodic
-    return not (periodic and label in ("dipole", "quadrupole"))
+        return has_volume(atoms.cell.array, atoms.pbc)
+    if label == "dipole":
+        return not atoms.pbc.all()
+    if label == "polarization":
+        return periodic and _is_neutral(atoms)
+    if label == "dielectric":
+        return bool(atoms.pbc.all())
+    return not (periodic and label == "quadrupole")
+
+
+def _is_neutral(atoms: Atoms) -> bool:
+    try:
+        return read_state(atoms).total_charge == 0
+    except InputError:  # reported with the structure, not with a label
+        return True
+
+
+def refuse_undefined(atoms: Atoms, label: str, key: str) -> None:
+    """Raise an error for a stress of a periodic structure that has no volume."""
+    if label == "stress" and atoms.pbc.any() and not applies(label, atoms):
+        raise InputError(
+            f"there is a stress under {key!r}, but the cell has no volume, because it has no "
+            "vector along the open direction: give this vector, or remove the label"
+        )
 
 
 def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:
@@ -213,10 +266,11 @@ def _shaped(values: NDArray[np.float64], atoms: Atoms, label: str, key: str) -> 
             values = values.reshape(3, 3)
         if values.shape == shape and "virial" in key.lower():
             values = -values / _volume(atoms, key)
-    elif label == "quadrupole":
+    elif not spec.per_atom and spec.shape == (3, 3):
         if values.shape == (9,):
             values = values.reshape(3, 3)
-        _check_traceless(values, key)
+        if label == "quadrupole":
+            _check_traceless(values, key)
     elif values.size == np.prod(shape) and (spec.per_atom or values.squeeze().shape == shape):
         values = values.reshape(shape)
     if values.shape != shape:

@@ -12,19 +12,21 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from muse_lr.data.formats import place, printable, read_atoms
+from muse_lr.data.isolated import must_carry
 from muse_lr.data.labels import (
     LABELS,
     applies,
     available_keys,
     bad_value,
     check_label_names,
-    has_key,
+    key_of,
     read_label,
+    refuse_undefined,
 )
-from muse_lr.data.structures import find_problems, is_finite_number
+from muse_lr.data.structures import find_problems
 from muse_lr.errors import InputError, nearest
 
-__all__ = ["Frame", "find_keys", "read_atoms", "read_frames", "state_charge"]
+__all__ = ["Frame", "find_keys", "read_atoms", "read_frames"]
 
 #: Largest number of keys that an error message lists.
 LISTED = 12
@@ -37,8 +39,8 @@ class Frame:
     Attributes
     ----------
     atoms : ase.Atoms
-        The structure as read, with all of ``info`` and ``arrays``. Total charge and spin are
-        ``info["total_charge"]`` and ``info["spin"]``, if the file gives them.
+        The structure as read, with all of ``info`` and ``arrays``. What it states is read by
+        :func:`muse_lr.structures.state.read_state`.
     labels : dict of str to ndarray
         Label -> reference values (:mod:`muse_lr.data.labels`), float64.
     source : str
@@ -52,7 +54,7 @@ class Frame:
 
 def read_frames(
     paths: Sequence[str | Path],
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, str | Sequence[str]] | None = None,
     required: Sequence[str] = (),
     partial: Sequence[str] = (),
     elements: Sequence[str] | None = None,
@@ -64,9 +66,9 @@ def read_frames(
     paths : sequence of str or Path
         See :func:`~muse_lr.data.formats.read_atoms`.
     keys : mapping, optional
-        Label -> key in the files. Every frame must have this key, unless the label is in
-        ``partial``. Other labels are read from the first of their default keys that any frame
-        has; every frame must then have it.
+        Label -> key in the files, or several keys. A frame uses the first one that it has, and
+        every frame must have one, unless the label is in ``partial``. Other labels are read from
+        their default keys in the same way, where any frame has one of them.
     required : sequence of str
         Labels that every frame must have, or at least one frame for labels in ``partial``.
     partial : sequence of str
@@ -76,8 +78,8 @@ def read_frames(
 
     Notes
     -----
-    An integer ``info["charge"]`` is used as total charge if ``total_charge`` is not given. The
-    stress of open systems is not defined and is not read.
+    Total charge, spin, field and groups are read by :func:`muse_lr.structures.state.read_state`.
+    The stress of open systems is not defined and is not read.
 
     Raises
     ------
@@ -91,75 +93,63 @@ def read_frames(
     for path in paths:
         structures += [(atoms, place(path, index)) for index, atoms in enumerate(read_atoms(path))]
     found = find_keys((atoms for atoms, _ in structures), keys)
-    frames = [_frame(atoms, source, found, elements) for atoms, source in structures]
+    frames = [_frame(atoms, source, found, elements, partial) for atoms, source in structures]
     for label in LABELS:
         _check_presence(frames, label, found.get(label), label in keys, label in partial)
         if label in required and not any(label in frame.labels for frame in frames):
-            raise InputError(_absent(frames, paths, label, keys.get(label)))
+            raise InputError(_absent(frames, paths, label, found.get(label)))
     return frames
 
 
-def find_keys(structures: Iterable[Atoms], keys: Mapping[str, str]) -> dict[str, str]:
-    """Map each label to its key: the given one, or the first default key of any structure."""
+def find_keys(
+    structures: Iterable[Atoms], keys: Mapping[str, str | Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Map each label to its keys: the given ones, or all default keys of any structure.
+
+    A structure uses the first of the keys that it has.
+    """
     present: set[str] = set()
     for atoms in structures:
         present.update(available_keys(atoms))
     found = {}
     for label, spec in LABELS.items():
         if label in keys:
-            found[label] = keys[label]
+            given = keys[label]
+            found[label] = (given,) if isinstance(given, str) else tuple(given)
         else:
-            defaults = [key for key in spec.keys if key in present]
+            defaults = tuple(key for key in spec.keys if key in present)
             if defaults:
-                found[label] = defaults[0]
+                found[label] = defaults
     return found
 
 
-def state_charge(atoms: Atoms) -> None:
-    """Copy ``info["charge"]`` to ``info["total_charge"]``, in place, if it is unambiguous.
-
-    Raises
-    ------
-    InputError
-        If it differs from ``total_charge``; or if it is not an integer and there is no
-        ``total_charge``.
-    """
-    charge = atoms.info.get("charge")
-    if charge is None:
-        return
-    stated = atoms.info.get("total_charge")
-    if not is_finite_number(charge) or float(charge) != round(float(charge)):
-        if stated is not None:
-            return
-        text = printable(repr(charge))[:40]
-        raise InputError(
-            f"info['charge'] is {text}: give the total charge in e as info['total_charge']"
-        )
-    if stated is None:
-        atoms.info["total_charge"] = charge
-    elif is_finite_number(stated) and float(stated) != float(charge):
-        raise InputError(
-            f"info['total_charge'] is {stated} but info['charge'] is {charge}: remove one"
-        )
-
-
-def missing_key(atoms: Atoms, label: str, key: str) -> str:
-    """Error message for a structure without ``key``; it lists the keys of the structure."""
+def missing_key(atoms: Atoms, label: str, keys: Sequence[str]) -> str:
+    """Error message for a structure without any of ``keys``; it lists the keys that it has."""
     there = available_keys(atoms)
     listed = ", ".join(printable(k) for k in there[:LISTED]) or "none"
     more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
-    return f"no {label} under the key {key!r}{nearest(key, there)}; its keys: {listed}{more}"
+    wanted = " or ".join(repr(key) for key in keys)
+    hint = nearest(keys[0], there)
+    return f"no {label} under the key {wanted}{hint}; its keys: {listed}{more}"
 
 
 def _frame(
-    atoms: Atoms, source: str, keys: Mapping[str, str], elements: Sequence[str] | None
+    atoms: Atoms,
+    source: str,
+    keys: Mapping[str, tuple[str, ...]],
+    elements: Sequence[str] | None,
+    partial: Sequence[str],
 ) -> Frame:
     try:
-        state_charge(atoms)
         for problem in find_problems(atoms, elements):
             raise InputError(problem.message)
         labels = {}
-        for label, key in keys.items():
+        for label, candidates in keys.items():
+            key = key_of(atoms, candidates)
+            if key is None:
+                continue
+            if label not in partial:
+                refuse_undefined(atoms, label, key)
             values = read_label(atoms, label, key) if applies(label, atoms) else None
             if values is None:
                 continue
@@ -173,18 +163,18 @@ def _frame(
 
 
 def _check_presence(
-    frames: Sequence[Frame], label: str, key: str | None, named: bool, partial: bool
+    frames: Sequence[Frame], label: str, keys: tuple[str, ...] | None, named: bool, partial: bool
 ) -> None:
-    """Refuse a key that only some frames have, or a configured key that no frame has."""
-    if key is None or partial:
+    """Refuse a label that only some frames have, or configured keys that no frame has."""
+    if keys is None or partial:
         return
     concerned = [frame for frame in frames if applies(label, frame.atoms)]
-    carrier = next((frame for frame in concerned if has_key(frame.atoms, key)), None)
+    carrier = next((frame for frame in concerned if label in frame.labels), None)
     if carrier is None and not named:
         return
     for frame in concerned:
-        if label not in frame.labels:
-            message = missing_key(frame.atoms, label, key)
+        if label not in frame.labels and must_carry(frame.atoms, label):
+            message = missing_key(frame.atoms, label, keys)
             if carrier is not None:
                 message = f"mixed labels: {message}, but {carrier.source} has it"
             raise InputError(
@@ -193,12 +183,15 @@ def _check_presence(
 
 
 def _absent(
-    frames: Sequence[Frame], paths: Sequence[str | Path], label: str, key: str | None
+    frames: Sequence[Frame],
+    paths: Sequence[str | Path],
+    label: str,
+    keys: tuple[str, ...] | None,
 ) -> str:
     files = ", ".join(printable(path) for path in paths)
     if not frames:
         return f"there are no files to read the label {label} from"
-    tried = [key] if key is not None else LABELS[label].keys
+    tried = keys if keys is not None else LABELS[label].keys
     there = ", ".join(printable(k) for k in available_keys(frames[0].atoms)[:LISTED]) or "none"
     return (
         f"{files}: no frame has a label {label}; keys tried: {', '.join(tried)}; "

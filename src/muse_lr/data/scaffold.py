@@ -23,6 +23,8 @@ from muse_lr.structures.neighbors import complete_cell, neighbor_list
 CUTOFF = 5.0
 #: Target number of atoms in a batch.
 BATCH_ATOMS = 400
+#: Edges computed at once, in units of those of a large batch at CUTOFF: a list up to 7 A fits.
+EDGES_FACTOR = 4
 #: Target number of training steps.
 STEPS = 20_000
 #: Number of frames whose edges are counted.
@@ -167,6 +169,15 @@ def _kinds_comment(slot: str, indent: int, title: str = "kinds: ") -> list[str]:
 
 
 def _e0_lines(report: CheckReport) -> list[str]:
+    if report.relative_energies:
+        key = ", ".join(report.labels["energy"])
+        return [f"  e0: zero                   # {printable(key)}: a difference of energies"]
+    if report.isolated and set(report.elements) <= set(report.isolated):
+        values = ", ".join(f"{symbol} {e:.8g}" for symbol, e in report.isolated.items())
+        return [
+            "  e0: isolated               # energies of the frames of one atom, which are not "
+            f"trained on: {values} eV"
+        ]
     fit = report.fit
     if fit is None:
         return []
@@ -186,7 +197,7 @@ def _e0_lines(report: CheckReport) -> list[str]:
 def _data_section(
     report: CheckReport, tests: Mapping[str, str], partial: list[str], base: Path
 ) -> list[str]:
-    keys = ", ".join(f"{label}: {quote(key)}" for label, (key, _) in report.labels.items())
+    keys = ", ".join(f"{label}: {_key_list(counts)}" for label, counts in report.labels.items())
     share = 0.1 if report.n_frames >= 20 else round(min(0.5, 2 / max(report.n_frames, 4)), 2)
     lines = [
         "",
@@ -207,6 +218,12 @@ def _data_section(
     return [*lines, f"{text:<28} # labels that only some of the frames carry"]
 
 
+def _key_list(counts: Mapping[str, int]) -> str:
+    """The key of a label, or a list of all keys that some frames use."""
+    quoted = [quote(key) for key in counts]
+    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
+
+
 def _relative(path: Path, base: Path) -> str:
     """Keep an absolute path; write any other path relative to ``base``."""
     if path.is_absolute():
@@ -217,7 +234,8 @@ def _relative(path: Path, base: Path) -> str:
 def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]:
     mean = sum(report.elements.values()) / report.n_frames
     graphs = int(np.clip(round(BATCH_ATOMS / mean), 1, 32))
-    edges = _round_up(1.25 * graphs * _edges_per_frame(structures))
+    atoms = _round_up(max(1.25 * graphs * mean, report.sizes[1]))
+    edges = _round_up(EDGES_FACTOR * graphs * _edges_per_frame(structures))
     steps = math.ceil(0.9 * report.n_frames / graphs)
     epochs = int(np.clip(round(STEPS / steps, -1), 20, 500))
     present = [label for label in WEIGHTS if label in report.labels]
@@ -229,8 +247,9 @@ def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]
         "",
         "training:",
         f"  directory: runs/{stem}",
-        f"  epochs: {epochs:<18} # {steps} steps per epoch",
-        f"  batch: {{graphs: {graphs}, edges: {edges}}}   # upper limits",
+        f"  epochs: {epochs:<18} # about {steps} steps per epoch",
+        f"  batch: {{graphs: {graphs}, atoms: {atoms}}}   # upper limits of a step",
+        f"  micro_batch: {{edges: {edges}}}   # computed at once, to save memory; no other effect",
         f"  loss: {{{loss}}}   # weights{also}",
         "  learning_rate: 2.0e-3",
         "  seed: 0",

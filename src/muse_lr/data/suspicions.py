@@ -9,8 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.data.structures import close_pair, is_finite_number, one_periodic_axis
+from muse_lr.data.structures import close_pair, one_periodic_axis
 from muse_lr.structures.neighbors import complete_cell
+from muse_lr.structures.state import is_whole, read_state, state_doubts
 
 #: Largest net force of a frame without a warning, eV/A.
 NET_FORCE = 1e-2
@@ -67,7 +68,7 @@ def rotation_residuals(
     """
     center = atoms.positions.mean(0)
     positions = atoms.positions - center
-    dipole = dipole - float(atoms.info.get("total_charge", 0)) * center
+    dipole = dipole - read_state(atoms).total_charge * center
     epsilon = np.cross(np.eye(3)[:, None], np.eye(3)[None])  # (3, 3, 3) Levi-Civita
     expected = np.einsum("acd,d->ac", epsilon, dipole)
     turned = (np.einsum(f"n{order},bcd,nd->ac", bec, epsilon, positions) for order in ("ab", "ba"))
@@ -78,28 +79,23 @@ def rotation_residuals(
 def _state_suspicions(
     atoms: Atoms, labels: Mapping[str, NDArray[np.float64]]
 ) -> Iterator[tuple[str, str, float]]:
-    charge = atoms.info.get("total_charge", 0)
-    if not is_finite_number(charge):
-        return
-    if float(charge) != round(float(charge)):
-        yield "total charge", f"the total charge is {float(charge):g}, which is not an integer", 0
+    state = read_state(atoms)
+    charge = state.total_charge
+    if not is_whole(charge):
+        yield "total charge", f"the total charge is {charge:g}, which is not an integer", 0
+    for text in state_doubts(atoms, state):
+        yield "state", text, 0
     if "charges" in labels:
         total = float(labels["charges"].sum())
-        if abs(total - float(charge)) > CHARGE_SUM:
-            text = f"the charges sum to {total:.3f} e, but the total charge is {float(charge):g}"
-            yield "charge sum", text, abs(total - float(charge))
+        if abs(total - charge) > CHARGE_SUM:
+            text = f"the charges sum to {total:.3f} e, but the total charge is {charge:g}"
+            yield "charge sum", text, abs(total - charge)
     if "bec" in labels:
-        excess = labels["bec"].sum(0) - float(charge) * np.eye(3)
+        excess = labels["bec"].sum(0) - charge * np.eye(3)
         size = float(np.abs(excess).max())
         if size > BEC_SUM:
             text = f"the Born charges do not sum to the total charge: {size:.2g} e remain"
             yield "bec sum", text, size
-    spin = atoms.info.get("spin")
-    if is_finite_number(spin):
-        electrons = int(atoms.numbers.sum()) - round(float(charge))
-        if float(spin) < 1 or (float(spin) - 1 - electrons) % 2:
-            text = f"multiplicity {float(spin):g} is impossible for {electrons} electrons"
-            yield "spin", f"{text} (spin is 2S + 1)", 0
 
 
 def find_duplicates(
@@ -125,7 +121,8 @@ def find_duplicates(
 
 def _fingerprint(atoms: Atoms) -> bytes:
     """Bytes that are equal for structures with the same atoms, cell and state to 1e-6 A."""
-    state = (repr(atoms.info.get("total_charge")), repr(atoms.info.get("spin")))
+    given = read_state(atoms)
+    state = (given.total_charge, given.spin, given.field)
     geometry = np.round(np.concatenate([atoms.positions, atoms.cell.array]), 6) + 0.0
     return b"".join(
         [geometry.tobytes(), atoms.numbers.tobytes(), atoms.pbc.tobytes(), repr(state).encode()]

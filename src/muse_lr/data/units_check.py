@@ -52,7 +52,8 @@ def unit_hints(
     if squares:
         rms = float(np.sqrt(np.mean(squares)))
         low, high = USUAL_FORCES
-        if rms > high:
+        # A few frames on a repulsive wall can dominate the mean.
+        if np.sqrt(np.median(squares)) > high:
             yield f"forces of {rms:.3g} eV/A RMS are unusually large: are they in kcal/mol/A?"
         elif 0 < rms < low:
             text = f"forces of {rms:.3g} eV/A RMS are unusually small"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from muse_lr.backbones.base import Backbone
 from muse_lr.charges.base import ChargeModel, ChargesContext
@@ -38,18 +43,27 @@ class Parts:
 def build_parts(config: ModelConfig, elements: tuple[str, ...]) -> Parts:
     """Build the parts of a configuration.
 
+    The initial weights of a part depend on the state of torch's random generator, on the slot of
+    the part (for heads, the name), on its own configuration and on the size of the features that
+    it reads. They do not depend on the other parts otherwise, so that variants of a model start
+    with equal weights where they have equal parts.
+
     Raises
     ------
     InputError
         If a part needs another part that is missing.
     """
+    seed = int(torch.randint(2**62, ()))
     backbone: Backbone | None = None
     if config.backbone is not None:
-        backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
-    multiscale = _build_multiscale(config, elements, backbone)
+        with _seeded(seed, "backbone"):
+            backbone = lookup("backbone", config.backbone.kind)(config.backbone, elements)
+    with _seeded(seed, "multiscale"):
+        multiscale = _build_multiscale(config, elements, backbone)
     local = FeatureSize(0, {}) if backbone is None else backbone.features
     wide = local if multiscale is None else multiscale.features
-    charges = _build_charges(config, elements, backbone, local, wide)
+    with _seeded(seed, "charges"):
+        charges = _build_charges(config, elements, backbone, local, wide)
     context = HeadContext(
         elements=elements,
         cutoff=None if backbone is None else backbone.cutoff,
@@ -58,7 +72,16 @@ def build_parts(config: ModelConfig, elements: tuple[str, ...]) -> Parts:
         levels=0 if multiscale is None else multiscale.level_count,
         features=wide,
     )
-    return Parts(backbone, multiscale, charges, _build_heads(config, context))
+    return Parts(backbone, multiscale, charges, _build_heads(config, context, seed))
+
+
+@contextmanager
+def _seeded(seed: int, slot: str) -> Iterator[None]:
+    """Context with a random generator of its own for one slot; the outer state is kept."""
+    digest = hashlib.sha256(f"{seed} {slot}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int.from_bytes(digest[:7], "big"))
+        yield
 
 
 def _build_multiscale(
@@ -107,7 +130,7 @@ def _check_coulomb_energy(name: str, config: ModelConfig) -> None:
         )
 
 
-def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
+def _build_heads(config: ModelConfig, context: HeadContext, seed: int) -> dict[str, Head]:
     heads: dict[str, Head] = {}
     for name, section in config.heads.items():
         if section is None:
@@ -120,7 +143,8 @@ def _build_heads(config: ModelConfig, context: HeadContext) -> dict[str, Head]:
             )
         if head.needs_features and config.backbone is None:
             raise InputError(f"head {name!r} needs features but model.backbone is null")
-        heads[name] = head(section, context)
+        with _seeded(seed, f"heads.{name}"):
+            heads[name] = head(section, context)
         if heads[name].sums_coulomb and not heads[name].excludes_near_pairs:
             _check_coulomb_energy(name, config)
     return heads

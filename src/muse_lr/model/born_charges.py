@@ -21,6 +21,10 @@ from muse_lr.structures.reciprocal import smallest_waves
 
 if TYPE_CHECKING:
     from muse_lr.charges.base import ChargeModel
+    from muse_lr.structures.batch import AtomsBatch
+
+#: Largest difference of a whole charge from an integer, e.
+WHOLE = 1e-6
 
 
 def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
@@ -49,6 +53,56 @@ def polarization(density: ChargeDensity, geometry: Geometry) -> Tensor:
 def defines_born_charges(charges: ChargeModel, pbc: Tensor) -> bool:
     """Whether Born charges are defined for all graphs with these (n_graphs, 3) boundaries."""
     return not (charges.reads_field and not charges.periodic_response and bool(pbc.any()))
+
+
+def impossible_responses(charges: ChargeModel, pbc: Tensor) -> dict[str, str]:
+    """Responses that a charge model cannot predict, each with the reason.
+
+    Parameters
+    ----------
+    charges : ChargeModel
+    pbc : Tensor
+        (n_graphs, 3) of bool: periodic directions of the structures.
+    """
+    found: dict[str, str] = {}
+    if not charges.has_polarization:
+        found["polarization"] = (
+            "needs charges whose displacement is known, such as split: in periodic structures "
+            "the dipole of the others depends on the periodic images of the atoms"
+        )
+    if not charges.reads_field:
+        zero = "needs charges that respond to a field, such as scf with charge_response: false"
+        found |= {"polarizability": zero, "dielectric": zero}
+    elif not defines_born_charges(charges, pbc):
+        text = "is not defined in periodic structures for charges that move in a field"
+        remedy = "set model.charges.charge_response to false (kinds induced, scf)"
+        found |= {"polarizability": f"{text}: {remedy}", "dielectric": f"{text}: {remedy}"}
+        found["bec"] = f"{text}: {remedy}"
+    return found
+
+
+def undefined_polarization(charges: ChargeModel, batch: AtomsBatch) -> str | None:
+    """Reason why the polarization cannot be compared modulo e times a lattice vector, or None.
+
+    Wrapping an atom changes the polarization by its constant charge times a lattice vector. The
+    difference modulo e times a lattice vector is therefore defined if these charges are whole
+    numbers.
+    """
+    resting = charges.resting_charges(batch)
+    if resting is None:
+        return (
+            "needs constant charges that are whole numbers. Those of this charge model are "
+            "learned, so that wrapping an atom would change the error: use charges of kind split"
+        )
+    wrong = (resting - resting.round()).abs() > WHOLE
+    if not bool(wrong.any()):
+        return None
+    atom = int(wrong.nonzero()[0])
+    return (
+        f"needs constant charges that are whole numbers, but that of atom {atom} is "
+        f"{float(resting[atom]):.3g} e, so that wrapping the atom would change the error: give "
+        "whole numbers in model.charges.by_element that sum to zero in each structure"
+    )
 
 
 def check_born_charges(charges: ChargeModel, geometry: Geometry) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SerializeAsAny, field_validator
 
@@ -13,12 +13,14 @@ from muse_lr.charges.base import ChargesConfig
 from muse_lr.config.paths import expand_path
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, kinds, lookup
 from muse_lr.config.schema import PartError, Strict, check_elements, check_name, validate_part
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import HeadConfig
 from muse_lr.multiscale.base import MultiscaleConfig
 
 #: Names of energy terms that a head cannot have.
 RESERVED_NAMES = ("e0", "backbone", "multiscale", "charges", "energy", "reference")
+#: Values of ``e0`` that are not numbers. All but the last need training data.
+E0_SOURCES = ("isolated", "lstsq", "average", "zero")
 DEFAULT_KINDS = {"backbone": "painn", "multiscale": "muse", "charges": "conserved"}
 
 
@@ -44,10 +46,13 @@ class ModelConfig(Strict):
     elements: tuple[str, ...] | None = Field(
         None, description="Chemical symbols. Default: the elements of the training data."
     )
-    e0: dict[str, float] | None = Field(
+    e0: Literal["isolated", "lstsq", "average", "zero"] | dict[str, float] | None = Field(
         None,
-        description="Energy of each isolated atom, eV. Default: a least-squares fit to the "
-        "training data, or the energies in the backbone's file.",
+        description="Energy of each isolated atom: element -> eV, or where it comes from. "
+        "`isolated`: from neutral training frames of one atom, which are not trained on; `lstsq`: "
+        "a least-squares fit to the training data; `average`: the mean energy per atom of the "
+        "training data, the same for all elements; `zero`: for interaction energies. Default: the "
+        "energies in the backbone's file, else `lstsq`.",
     )
     backbone: SerializeAsAny[BackboneConfig] | None = Field(
         default_factory=lambda: _part("backbone", {}, "painn"),
@@ -92,6 +97,23 @@ class ModelConfig(Strict):
                 raise PartError([(str(name), str(error))]) from error
         return heads
 
+    @field_validator("e0", mode="before")
+    @classmethod
+    def _known_e0(cls, value: Any) -> Any:
+        if value is None or (isinstance(value, str) and value in E0_SOURCES):
+            return value
+        if not isinstance(value, Mapping):
+            hint = nearest(value, E0_SOURCES) if isinstance(value, str) else ""
+            raise InputError(
+                f"{value!r} is none of {', '.join(E0_SOURCES)}, and no mapping of elements to "
+                f"energies in eV{hint}"
+            )
+        check_elements(value)
+        for symbol, energy in value.items():
+            if isinstance(energy, bool) or not isinstance(energy, (int, float)):
+                raise InputError(f"the energy of {symbol} is {energy!r}: a number in eV is needed")
+        return value
+
     @field_validator("elements", mode="after")
     @classmethod
     def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -99,6 +121,35 @@ class ModelConfig(Strict):
         if value is not None and (len(set(value)) != len(value) or not value):
             raise InputError("list at least one element, and each element only once")
         return value
+
+
+def e0_numbers(
+    e0: Mapping[str, float] | str | None, elements: Sequence[str]
+) -> dict[str, float] | None:
+    """Energies of ``elements`` in eV; None if they are not given.
+
+    Raises
+    ------
+    InputError
+        If an element has no energy, or if the energies come from training data.
+    """
+    if e0 is None:
+        return None
+    if e0 == "zero":
+        return dict.fromkeys(elements, 0.0)
+    if isinstance(e0, str):
+        raise InputError(
+            f"model.e0 is {e0}, which needs training data: give numbers to build a model without"
+        )
+    missing = [element for element in elements if element not in e0]
+    if missing:
+        raise InputError(f"model.e0 has no energy for {', '.join(missing)}")
+    return {element: float(e0[element]) for element in elements}
+
+
+def without_data(model: ModelConfig) -> ModelConfig:
+    """Copy of ``model`` that can be built before the E0s are taken from the training data."""
+    return model.model_copy(update={"e0": None}) if isinstance(model.e0, str) else model
 
 
 def resolve_files(model: ModelConfig, base: Path) -> ModelConfig:

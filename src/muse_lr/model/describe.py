@@ -26,6 +26,9 @@ def describe(model: EnergyModel) -> list[str]:
         assert chosen is not None
         first, *more = head.describe()
         lines += [f"head {name:<12}{chosen.kind}, {first}", *more]
+    if isinstance(config.e0, dict):
+        values = " ".join(f"{symbol} {value:.8g}" for symbol, value in config.e0.items())
+        lines.append(f"E0s              {values} eV")
     lines.append(f"neighbor list    {model.cutoff:g} A")
     lines.append(f"size-consistent  {'yes' if model.size_consistent else 'no'}")
     lines.append(f"precision        {str(model.dtype).removeprefix('torch.')}")

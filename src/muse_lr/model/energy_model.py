@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,7 @@ from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
 from muse_lr.errors import InputError, nearest
 from muse_lr.heads.base import Head, HeadInputs
 from muse_lr.model.assembly import Parts, build_parts
-from muse_lr.model.config import ModelConfig
+from muse_lr.model.config import ModelConfig, e0_numbers
 from muse_lr.model.derivatives import differentiate, differentiate_parts
 from muse_lr.model.output import ModelOutput
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
@@ -91,16 +91,12 @@ class EnergyModel(nn.Module):
         for name in self.backbone.tensor_parameters:
             self.backbone.get_parameter(name).requires_grad_(False)
 
-    def set_e0(self, e0: dict[str, float] | None) -> None:
-        """Set the energies of the isolated atoms, eV; None sets all of them to zero.
+    def set_e0(self, e0: Mapping[str, float] | str | None) -> None:
+        """Set the energies of the isolated atoms, eV; None and "zero" set all of them to zero.
 
         They are stored as Python numbers, so that casting the model does not round them.
         """
-        if e0 is not None:
-            missing = [element for element in self.elements if element not in e0]
-            if missing:
-                raise InputError(f"model.e0 has no energy for {', '.join(missing)}")
-            e0 = {element: float(e0[element]) for element in self.elements}
+        e0 = e0_numbers(e0, self.elements)
         self.config = self.config.model_copy(update={"e0": e0})
         self._e0 = tuple((e0 or dict.fromkeys(self.elements, 0.0)).values())
 

@@ -25,7 +25,8 @@ class ModelOutput:
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None
-        (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a periodic direction.
+        (n_graphs, 3, 3) in eV/A^3, ASE's sign; NaN for graphs without a volume: open systems, and
+        slabs whose cell has no vector along the open direction.
     force_parts, stress_parts : dict of str to Tensor
         Forces and stress of each of the ``energy_parts``, if requested. They sum to ``forces`` and
         ``stress``.

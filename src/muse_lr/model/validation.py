@@ -84,10 +84,56 @@ def _check_boundaries(batch: AtomsBatch, named: dict[str, Part]) -> None:
 
 def _check_field(batch: AtomsBatch, parts: Parts) -> None:
     present = (batch.field != 0).any(1)
+    if not bool(present.any()):
+        return
+    graph = int(present.nonzero()[0])
     # Charges that depend on the field are not enough: without the head the energy lacks -mu.F.
-    if bool(present.any()) and not any(head.reads_field for head in parts.heads.values()):
+    if not any(head.reads_field for head in parts.heads.values()):
         raise InputError(
-            f"structure {int(present.nonzero()[0])} has an electric field, but no head of the "
+            f"structure {graph} has an electric field, but no head of the "
             "model uses it: add model.heads.field: {kind: external_field} or remove "
             "atoms.info['electric_field']"
         )
+    reason = _not_stationary(parts)
+    if reason is not None:
+        raise InputError(
+            f"structure {graph} has an electric field, in which the energy of this model does not "
+            f"agree with its dipole (dE/dF = -mu): {reason}; or remove "
+            "atoms.info['electric_field']"
+        )
+
+
+def _not_stationary(parts: Parts) -> str | None:
+    """Why the energy is not stationary in charges that respond to the field, and the remedy.
+
+    The slope of the energy in the field is minus the dipole only if the charges minimize the whole
+    energy of the model, or if they do not depend on the field.
+    """
+    charges = parts.charges
+    if charges is None or not charges.reads_field:
+        return None
+    kind = charges.Config.model_fields["kind"].default
+    if not charges.converged_response:
+        return f"charges kind {kind!r} stop short of self-consistency: use kind scf"
+    if not charges.minimizes_coulomb:
+        return None
+    summing = [name for name, head in parts.heads.items() if head.sums_coulomb]
+    if len(summing) != 1:
+        return (
+            f"charges kind {kind!r} minimize an energy with one Coulomb sum, but the model has "
+            f"{len(summing)} coulomb heads: use one, model.heads.coulomb: {{kind: coulomb}}"
+        )
+    for name, head in parts.heads.items():
+        if head.sums_coulomb and head.altered_by:
+            option = f"model.heads.{name}.{head.altered_by[0]}"
+            return (
+                f"{option} changes the Coulomb energy that charges kind {kind!r} minimize: remove "
+                f"{option}, or use charges that do not respond to the field, such as split"
+            )
+        if head.needs_density and not head.sums_coulomb and not head.reads_field:
+            return (
+                f"head {name!r} reads the density, but charges kind {kind!r} do not minimize its "
+                f"energy: set model.heads.{name}: null, or use charges that do not respond to the "
+                "field, such as split"
+            )
+    return None

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.io import read
 from numpy.typing import NDArray
 
 from muse_lr.data.labels import LABELS, applies, has_key, read_label
 from muse_lr.errors import InputError
+from muse_lr.structures.geometry import slab_normals
+from muse_lr.structures.lattice import modulo_cell
+from muse_lr.structures.state import read_state
 
 Array = NDArray[np.float64]
 
@@ -46,6 +50,9 @@ METRIC_UNITS = {
     "charges": MetricUnit("e", 1.0, "e"),
     "potential": MetricUnit("V", 1.0, "V"),
     "bec": MetricUnit("e", 1.0, "e"),
+    "polarization": MetricUnit("e\u00a0Å", 1.0, "e\u00a0Å"),
+    "polarizability": MetricUnit("e\u00a0Å²/V", 1.0, "e\u00a0Å²/V"),
+    "dielectric": MetricUnit("", 1.0, ""),
 }
 REFERENCE_INTERACTION = "REF_interaction_energy"
 INTERACTION = "muse_interaction_"
@@ -104,7 +111,9 @@ class Predictions:
         return len(self.num_atoms)
 
 
-def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predictions:
+def read_predictions(
+    path: Path, keys: Mapping[str, str | Sequence[str]] | None = None
+) -> Predictions:
     """Read the frames of a test set and the predictions stored in them.
 
     Parameters
@@ -112,7 +121,7 @@ def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predi
     path : Path
         ``predictions-<test>.extxyz``.
     keys : mapping, optional
-        Label -> key of the reference, as in ``data.keys``; default: the first default key.
+        Label -> key or keys of the reference, as in ``data.keys``; default: the default keys.
 
     Raises
     ------
@@ -126,7 +135,8 @@ def read_predictions(path: Path, keys: Mapping[str, str] | None = None) -> Predi
     keys = dict(keys or {})
     quantities = {}
     for label in METRIC_UNITS:
-        named = [keys[label]] if label in keys else LABELS[label].keys
+        given = keys.get(label, LABELS[label].keys)
+        named = (given,) if isinstance(given, str) else tuple(given)
         quantity = _quantity(path, frames, label, named)
         if quantity is not None:
             quantities[label] = quantity
@@ -202,6 +212,8 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) 
         assert guess is not None
         if label == "dipole":
             truth, guess = _about_center(atoms, truth, guess)
+        elif label == "polarization":
+            guess = truth + modulo_cell(guess - truth, atoms)
         known = np.isfinite(truth.ravel())
         reference.append(truth.ravel()[known])
         predicted.append(guess.ravel()[known])
@@ -214,9 +226,15 @@ def _quantity(path: Path, frames: list[Atoms], label: str, keys: Sequence[str]) 
 def _about_center(atoms: Atoms, truth: Array, guess: Array) -> tuple[Array, Array]:
     """Dipoles about the center of the positions; with a net charge they depend on the origin."""
     center = atoms.positions.mean(0)
-    charge = float(atoms.info.get("total_charge", 0.0))
+    charge = read_state(atoms).total_charge
     predicted_charge = float(np.sum(atoms.arrays.get("muse_charges", charge / len(atoms))))
-    return truth - charge * center, guess - predicted_charge * center
+    truth, guess = truth - charge * center, guess - predicted_charge * center
+    if not atoms.pbc.any():
+        return truth, guess
+    # A slab has a dipole along its normal.
+    cell, pbc = torch.from_numpy(np.array(atoms.cell.array)), torch.from_numpy(atoms.pbc.copy())
+    normal: Array = slab_normals(cell[None], pbc[None])[0].numpy()
+    return np.array([truth @ normal]), np.array([guess @ normal])
 
 
 def _scan(atoms: Atoms) -> str:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from muse_lr.errors import InputError
 from muse_lr.model.serialization import read_tensors, write_tensors
+from muse_lr.train.work import Work
 
 FORMAT = "muse_lr checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Progress:
         One row per epoch, as in metrics.csv.
     best_state : dict
         Averaged weights of the best epoch.
+    work : Work
+        What the steps used.
     """
 
     epoch: int = 0
@@ -43,6 +46,7 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best_state: dict[str, Tensor] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
 
 def save_checkpoint(
@@ -58,7 +62,7 @@ def save_checkpoint(
     data = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "progress": dict(vars(progress)),
+        "progress": {**vars(progress), "work": dict(vars(progress.work))},
         "model": model,
         "optimizer": optimizer,
         "average": average,
@@ -88,7 +92,8 @@ def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
             f"{path} belongs to another configuration ({different} differs): train into another "
             "training.directory, or restore the configuration"
         )
-    data["progress"] = Progress(**data["progress"])
+    saved = data["progress"]
+    data["progress"] = Progress(**{**saved, "work": Work(**saved["work"])})
     torch.set_rng_state(data["random_state"])
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,7 +15,19 @@ from muse_lr.config.yaml import load_yaml
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig, resolve_files
 
-Label = Literal["energy", "forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec"]
+Label = Literal[
+    "energy",
+    "forces",
+    "stress",
+    "dipole",
+    "quadrupole",
+    "charges",
+    "potential",
+    "bec",
+    "polarization",
+    "polarizability",
+    "dielectric",
+]
 
 
 class DataConfig(Strict):
@@ -28,16 +40,21 @@ class DataConfig(Strict):
     test: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Test sets: name -> files."
     )
-    keys: dict[str, str] = Field(
+    keys: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Label -> key in the files, e.g. energy: REF_energy. Default: the first usual "
-        "key that is present.",
+        description="Label -> key in the files, e.g. energy: REF_energy, or several keys, of which "
+        "each frame uses the first that it has. Default: the usual keys.",
     )
     partial: tuple[str, ...] = Field(
         (), description="Labels that some of the training frames may lack."
     )
+    isolated_atoms: tuple[str, ...] = Field(
+        (),
+        description="Files of isolated atoms, one neutral atom in each frame, for model.e0: "
+        "isolated. Isolated atoms among the training frames count too.",
+    )
 
-    @field_validator("train", "valid", mode="before")
+    @field_validator("train", "valid", "isolated_atoms", mode="before")
     @classmethod
     def _one_file(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -60,11 +77,33 @@ class DataConfig(Strict):
 
 
 class BatchConfig(Strict):
-    """Size of a batch. A parallel run divides each batch among its ranks."""
+    """Size of the batch of one step. A parallel run divides each batch among its ranks.
+
+    The limits count what the data contain, so that the batches do not depend on the model.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {"edges": "training.micro_batch.edges"}
 
     graphs: int = Field(8, ge=1, description="Largest number of structures in a batch.")
+    atoms: int | None = Field(
+        None,
+        ge=1,
+        description="Largest number of atoms in a batch; null: no limit. A larger structure is a "
+        "batch of its own.",
+    )
+
+
+class MicroBatchConfig(Strict):
+    """Limits of what is computed at once. They bound the memory and do not change the result."""
+
+    graphs: int | None = Field(
+        None, ge=1, description="Largest number of structures computed at once; null: no limit."
+    )
     edges: int | None = Field(
-        None, ge=1, description="Largest number of edges in a batch; null: no limit."
+        None,
+        ge=1,
+        description="Largest number of edges computed at once; null: no limit. A larger structure "
+        "is computed alone.",
     )
 
 
@@ -89,10 +128,15 @@ class TrainingConfig(Strict):
         None, description="Run directory. Default: runs/<name of the configuration>."
     )
     epochs: int = Field(100, ge=1, description="Number of passes over the training data.")
-    batch: BatchConfig = Field(BatchConfig(), description="Batch size.")
+    batch: BatchConfig = Field(BatchConfig(), description="Batch size of a step.")
+    micro_batch: MicroBatchConfig = Field(
+        MicroBatchConfig(),
+        description="Division of a batch to save memory. The gradients are summed, so that the "
+        "step is the same.",
+    )
     loss: dict[Label, float] = Field(
         {"energy": 1.0, "forces": 10.0},
-        description="Label -> weight. The energy error is per atom.",
+        description="Label -> weight; null: not in the loss. The energy error is per atom.",
     )
     loss_function: Literal["huber", "mse"] = Field(
         "huber", description="Loss function of each error component."
@@ -129,6 +173,14 @@ class TrainingConfig(Strict):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     tensorboard: bool = Field(False, description="Also write TensorBoard event files.")
 
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        """Leave out the labels set to null, by which a variant of a study drops a loss."""
+        if not isinstance(value, Mapping):
+            return value
+        return {label: weight for label, weight in value.items() if weight is not None}
+
     @field_validator("loss")
     @classmethod
     def _weights(cls, value: dict[Label, float]) -> dict[Label, float]:
@@ -159,6 +211,7 @@ def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Confi
     changes: dict[str, Any] = {
         "train": tuple(expand_path(p, base) for p in data.train),
         "test": {k: tuple(expand_path(p, base) for p in v) for k, v in data.test.items()},
+        "isolated_atoms": tuple(expand_path(p, base) for p in data.isolated_atoms),
     }
     if isinstance(data.valid, tuple):
         changes["valid"] = tuple(expand_path(p, base) for p in data.valid)

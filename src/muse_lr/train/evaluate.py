@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,18 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from muse_lr.data.dataset import Dataset
-from muse_lr.data.labels import LABELS, OF_CHARGES
-from muse_lr.model.born_charges import defines_born_charges
+from muse_lr.data.dataset import Dataset, divide, sizes_of
+from muse_lr.data.labels import LABELS
+from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.response import coulomb_heads
-from muse_lr.structures.batch import COARSE_INDEX, AtomsBatch
-from muse_lr.train.config import BatchConfig, TrainingConfig
+from muse_lr.model.response import RESPONSES
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.state import COARSE_INDEX, FIELD_KEY, SAME, read_state
+from muse_lr.train.config import BatchConfig, MicroBatchConfig, TrainingConfig
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
+from muse_lr.train.possible import impossible_labels
 from muse_lr.train.ranks import Ranks
 from muse_lr.utils.files import atomic_write
 
@@ -49,12 +52,7 @@ class Evaluation:
 def measurable(model: EnergyModel, dataset: Dataset) -> tuple[str, ...]:
     """Labels that the data contains and the model can predict."""
     carried = {label for frame in dataset.frames for label in frame.labels}
-    if model.charges is None:
-        carried -= set(OF_CHARGES)
-    elif not defines_born_charges(model.charges, torch.cat([s.pbc for s in dataset.structures])):
-        carried -= {"bec"}
-    if not coulomb_heads(model.heads):
-        carried -= {"potential"}
+    carried -= set(impossible_labels(model, dataset.frames))
     return tuple(label for label in LABELS if label in carried)
 
 
@@ -70,8 +68,7 @@ def measure(
     indices = list(range(len(dataset)))
     if ranks is not None:
         indices = ranks.share(indices)
-    batch_config = config.batch
-    for chosen in dataset.batches(indices, batch_config.graphs, batch_config.edges):
+    for chosen in portions(dataset, indices, config.batch, config.micro_batch):
         batch = dataset.batch(chosen).to(model.device)
         metrics.add(model(batch, computed(labels), create_graph=False), batch)
     if ranks is not None:
@@ -79,55 +76,85 @@ def measure(
     return metrics
 
 
-def evaluate(model: EnergyModel, dataset: Dataset, batch_config: BatchConfig) -> Evaluation:
-    """Predict every structure of a data set and compare the results with its labels."""
+def portions(
+    dataset: Dataset, indices: Sequence[int], batch: BatchConfig, micro_batch: MicroBatchConfig
+) -> list[list[int]]:
+    """Divide indices into portions within the limits of a batch and of a micro-batch."""
+    sizes = sizes_of([dataset.frames[i] for i in indices])
+    return [
+        part
+        for whole in divide(indices, sizes, batch.graphs, batch.atoms)
+        for part in dataset.micro_batches(whole, micro_batch.graphs, micro_batch.edges)
+    ]
+
+
+def evaluate(
+    model: EnergyModel,
+    dataset: Dataset,
+    batch: BatchConfig,
+    micro_batch: MicroBatchConfig | None = None,
+) -> Evaluation:
+    """Predict every structure of a data set and compare the results with its labels.
+
+    ``batch`` and ``micro_batch`` limit what is computed at once. They do not change the result.
+    """
     model.eval()
     labels = measurable(model, dataset)
-    metrics = Metrics(labels, TrainingConfig(batch=batch_config))
+    metrics = Metrics(labels, TrainingConfig())
     compute = ["forces"]
     if bool(torch.cat([s.pbc for s in dataset.structures]).any()):
         compute.append("stress")
     if model.charges is not None:
         compute += ["dipole", "charges"]
-        compute += [label for label in ("quadrupole", "potential", "bec") if label in labels]
+        compute += [label for label in RESPONSES if label in labels and label not in compute]
     frames: list[Atoms] = []
     counts: list[Tensor] = []
-    order = range(len(dataset))
-    for chosen in dataset.batches(order, batch_config.graphs, batch_config.edges):
-        batch = dataset.batch(chosen).to(model.device)
-        output = model(batch, compute, create_graph=False)
-        metrics.add(output, batch)
-        counts.append(node_counts(output, batch))
-        pointers = batch.ptr.tolist()
-        for row, index in enumerate(chosen):
-            atoms = dataset.frames[index].atoms.copy()
+    limits = micro_batch or MicroBatchConfig()
+    for chosen in portions(dataset, range(len(dataset)), batch, limits):
+        part = dataset.batch(chosen).to(model.device)
+        output = model(part, compute, create_graph=False)
+        metrics.add(output, part)
+        counts.append(node_counts(output, part))
+        predicted = [dataset.frames[index].atoms.copy() for index in chosen]
+        for row, (index, atoms) in enumerate(zip(chosen, predicted, strict=True)):
             atoms.calc = dataset.frames[index].atoms.calc  # ASE's reader puts labels there
-            span = slice(pointers[row], pointers[row + 1])
-            atoms.info["muse_energy"] = float(output.energy[row].detach())
-            for name, values in output.energy_parts.items():
-                atoms.info[f"muse_part_{name}"] = float(values[row].detach())
             if output.levels:
                 atoms.info["muse_node_share"] = counts[-1][row].numpy() / len(atoms)
-            assert output.forces is not None
-            atoms.arrays["muse_forces"] = output.forces[span].detach().cpu().numpy()
-            if output.stress is not None and atoms.pbc.any():
-                atoms.info["muse_stress"] = output.stress[row].detach().cpu().numpy()
-            if output.charges is not None and output.dipole is not None:
-                atoms.arrays["muse_charges"] = (
-                    output.charges[span].detach().cpu().numpy().astype(np.float64)
-                )
-                atoms.info["muse_dipole"] = output.dipole[row].detach().cpu().numpy()
-            if output.quadrupole is not None:
-                atoms.info["muse_quadrupole"] = output.quadrupole[row].detach().cpu().numpy()
-            if output.potential is not None:
-                atoms.arrays["muse_potential"] = output.potential[span].detach().cpu().numpy()
-            if output.bec is not None and output.bec_error is not None:
-                atoms.arrays["muse_bec"] = output.bec[span].detach().cpu().numpy()
-                atoms.info["muse_bec_error"] = float(output.bec_error[row])
-            frames.append(atoms)
-    add_interaction_energies(model, frames, batch_config.graphs)
+            _store(output, row, slice(*part.ptr[row : row + 2].tolist()), atoms)
+        # The fragments of these structures need no more memory than the structures themselves.
+        add_interaction_energies(model, predicted)
+        frames += predicted
     kept = torch.cat(counts).sum(0) / sum(map(len, frames))
     return Evaluation(metrics.results(), frames, tuple(kept.tolist()))
+
+
+def _store(output: ModelOutput, row: int, span: slice, atoms: Atoms) -> None:
+    """Store the predictions for one structure; ``span`` are its atoms in the batch."""
+    atoms.info["muse_energy"] = float(output.energy[row].detach())
+    for name, values in output.energy_parts.items():
+        atoms.info[f"muse_part_{name}"] = float(values[row].detach())
+    assert output.forces is not None
+    atoms.arrays["muse_forces"] = output.forces[span].detach().cpu().numpy()
+    if output.stress is not None and atoms.pbc.any():
+        atoms.info["muse_stress"] = output.stress[row].detach().cpu().numpy()
+    if output.charges is not None and output.dipole is not None:
+        atoms.arrays["muse_charges"] = (
+            output.charges[span].detach().cpu().numpy().astype(np.float64)
+        )
+        atoms.info["muse_dipole"] = output.dipole[row].detach().cpu().numpy()
+    for name in ("polarizability", "dielectric"):
+        tensor = getattr(output, name)
+        if tensor is not None and bool(torch.isfinite(tensor[row]).all()):
+            atoms.info[f"muse_{name}"] = tensor[row].detach().cpu().numpy()
+    if output.polarization is not None and atoms.pbc.any():
+        atoms.info["muse_polarization"] = output.polarization[row].detach().cpu().numpy()
+    if output.quadrupole is not None:
+        atoms.info["muse_quadrupole"] = output.quadrupole[row].detach().cpu().numpy()
+    if output.potential is not None:
+        atoms.arrays["muse_potential"] = output.potential[span].detach().cpu().numpy()
+    if output.bec is not None and output.bec_error is not None:
+        atoms.arrays["muse_bec"] = output.bec[span].detach().cpu().numpy()
+        atoms.info["muse_bec_error"] = float(output.bec_error[row])
 
 
 def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
@@ -142,22 +169,20 @@ def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
 
 
 @torch.no_grad()
-def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms], graphs: int) -> None:
+def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms]) -> None:
     """Store E(dimer) - E(first) - E(second), in total and by part, in the info of each dimer.
 
     A frame is a dimer if it has ``info["size_first"]``, the number of atoms of the first fragment.
-    ``info["fragment_total_charges"]`` has the total charges of the fragments, if not neutral.
+    ``info["fragment_total_charges"]`` has the total charges of the fragments. Without it, both are
+    neutral, and a charged dimer is left out with a warning.
     """
-    dimers = [atoms for atoms in frames if "size_first" in atoms.info]
+    dimers = [atoms for atoms in frames if _has_fragments(atoms)]
     if not dimers:
         return
     monomers = [part for atoms in dimers for part in fragments(atoms)]
-    parts: list[dict[str, float]] = []
-    for start in range(0, len(monomers), graphs):
-        chunk = monomers[start : start + graphs]
-        batch = AtomsBatch.from_ase(chunk, cutoff=model.cutoff).to(model.device)
-        found = {name: v.tolist() for name, v in model(batch).energy_parts.items()}
-        parts += [{name: v[i] for name, v in found.items()} for i in range(len(chunk))]
+    batch = AtomsBatch.from_ase(monomers, cutoff=model.cutoff).to(model.device)
+    found = {name: values.tolist() for name, values in model(batch).energy_parts.items()}
+    parts = [{name: v[i] for name, v in found.items()} for i in range(len(monomers))]
     for i, atoms in enumerate(dimers):
         total = 0.0
         for name in parts[2 * i]:
@@ -170,17 +195,48 @@ def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms], graphs
 
 def fragments(atoms: Atoms) -> list[Atoms]:
     """Split a dimer into its two fragments, with their total charges if given."""
-    size = int(atoms.info["size_first"])
+    size, charges = int(atoms.info["size_first"]), _fragment_charges(atoms)
     parts = []
     for index, part in enumerate((slice(0, size), slice(size, None))):
         fragment = Atoms(atoms.numbers[part], atoms.positions[part], cell=atoms.cell, pbc=atoms.pbc)
         if COARSE_INDEX in atoms.arrays:
             fragment.arrays[COARSE_INDEX] = atoms.arrays[COARSE_INDEX][part]
-        if "fragment_total_charges" in atoms.info:
-            charges = atoms.info["fragment_total_charges"]
-            fragment.info["total_charge"] = float(charges[index])
+        if FIELD_KEY in atoms.info:
+            fragment.info[FIELD_KEY] = atoms.info[FIELD_KEY]
+        if charges is not None:
+            fragment.info["total_charge"] = charges[index]
         parts.append(fragment)
     return parts
+
+
+def _fragment_charges(atoms: Atoms) -> list[float] | None:
+    """Total charges of the two fragments of a dimer, or None if they are not stated."""
+    given = atoms.info.get("fragment_total_charges")
+    if given is None:
+        return None
+    stated = np.asarray(given, dtype=np.float64)
+    total = read_state(atoms).total_charge
+    if stated.shape != (2,) or abs(stated.sum() - total) > SAME:
+        raise InputError(
+            f"fragment_total_charges of a dimer are {stated.tolist()}, but its total charge is "
+            f"{total:g} e: give two charges that sum to it"
+        )
+    charges: list[float] = stated.tolist()
+    return charges
+
+
+def _has_fragments(atoms: Atoms) -> bool:
+    """Whether a frame is a dimer whose fragments have known charges."""
+    if "size_first" not in atoms.info:
+        return False
+    known = _fragment_charges(atoms) is not None or read_state(atoms).total_charge == 0
+    if not known:
+        warnings.warn(
+            "a charged dimer has no interaction energy, because it has no fragment_total_charges",
+            UserWarning,
+            stacklevel=1,
+        )
+    return known
 
 
 def _writable(atoms: Atoms) -> Atoms:

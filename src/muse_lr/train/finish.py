@@ -19,8 +19,10 @@ from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.checkpoint import Progress
+from muse_lr.train.config import MicroBatchConfig
 from muse_lr.train.evaluate import evaluate, write_predictions
-from muse_lr.train.setup import Setup
+from muse_lr.train.setup import Data, Setup
+from muse_lr.train.work import fingerprints
 from muse_lr.utils.files import write_json
 
 
@@ -51,23 +53,30 @@ def finish(
     tests: dict[str, dict[str, float]] = {}
     node_share: dict[str, list[float]] = {}
     for name, dataset in setup.test.items():
-        found = evaluate(model, dataset, training.batch)
+        found = evaluate(model, dataset, training.batch, training.micro_batch)
         tests[name] = found.metrics
         if found.node_share:
             node_share[name] = list(found.node_share)
         write_predictions(found.frames, directory / f"predictions-{name}.extxyz")
         errors = "  ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
         report(f"test {name}: {errors}")
+    data = Data(
+        setup.train.frames,
+        setup.valid.frames,
+        {name: dataset.frames for name, dataset in setup.test.items()},
+    )
     summary: dict[str, Any] = {
         "status": "finished",
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": progress.seconds,
         "peak_memory_mb": peak_memory_mb(model.device),
-        "inference_us_per_atom": inference_time(model, setup.valid),
+        "inference_us_per_atom": inference_time(model, setup.valid, training.micro_batch),
         "seed": training.seed,
         "epochs": progress.epoch,
         "steps": progress.step,
         "best_epoch": progress.best_epoch,
+        "work": vars(progress.work),
+        "fingerprints": fingerprints(data, model.config.e0),
         "notes": setup.notes,
         "train_frames": len(setup.train),
         "valid_frames": len(setup.valid),
@@ -93,15 +102,20 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
-def inference_time(model: EnergyModel, dataset: Dataset, repeats: int = 5) -> float:
-    """Median time of energies and forces for a batch of 8 structures, microseconds per atom."""
+def inference_time(
+    model: EnergyModel, dataset: Dataset, limits: MicroBatchConfig, repeats: int = 5
+) -> float:
+    """Median time of energies and forces for 8 structures, microseconds per atom."""
     chosen = list(range(min(8, len(dataset))))
-    batch = dataset.batch(chosen).to(model.device)
+    divided = dataset.micro_batches(chosen, limits.graphs, limits.edges)
+    batches = [dataset.batch(part).to(model.device) for part in divided]
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        forces = model(batch, ("forces",), create_graph=False).forces
-        assert forces is not None
-        forces.sum().item()  # synchronizes with a GPU
+        for batch in batches:
+            forces = model(batch, ("forces",), create_graph=False).forces
+            assert forces is not None
+            forces.sum().item()  # synchronizes with a GPU
         times.append(time.perf_counter() - start)
-    return sorted(times[1:])[repeats // 2] * 1e6 / batch.positions.shape[0]
+    atoms = sum(len(batch.positions) for batch in batches)
+    return sorted(times[1:])[repeats // 2] * 1e6 / atoms

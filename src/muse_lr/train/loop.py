@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from muse_lr.config.yaml import dump_yaml, load_yaml
-from muse_lr.data.dataset import epoch_order
+from muse_lr.data.dataset import sizes_of
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.serialization import save_model
@@ -19,11 +19,12 @@ from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from muse_lr.train.config import Config
 from muse_lr.train.evaluate import measure
 from muse_lr.train.finish import finish, read_finished
-from muse_lr.train.losses import computed, label_counts, weighted_loss
 from muse_lr.train.ranks import Ranks
 from muse_lr.train.record import Record, silent
 from muse_lr.train.schedule import Schedule
 from muse_lr.train.setup import Setup, prepare
+from muse_lr.train.step import add_gradients
+from muse_lr.train.work import step_batches, total_steps
 
 
 def train(config: Config, resume: bool = False, report: Callable[[str], None] = silent) -> Path:
@@ -115,20 +116,15 @@ class Run:
             amsgrad=True,
         )
         self.average = WeightAverage(self.model, self.config.ema)
-        batches = self._batches(1)
+        self.sizes = sizes_of(setup.train.frames)
         self.schedule = Schedule(
             self.config.schedule,
             self.config.learning_rate,
-            len(batches) * self.config.epochs,
+            total_steps(self.sizes, self.config),
         )
         self.progress = Progress()
         self.reached: set[str] = set()
         self.record = Record(directory, self.config.tensorboard and ranks.first)
-
-    def _batches(self, epoch: int) -> list[list[int]]:
-        data, batch = self.setup.train, self.config.batch
-        order = epoch_order(len(data), self.config.seed, epoch)
-        return data.batches(order, batch.graphs, batch.edges)
 
     def restore(self) -> None:
         """Restore the state from the checkpoint."""
@@ -173,39 +169,30 @@ class Run:
 
     def _train_epoch(self, epoch: int) -> float:
         self.model.train()
-        total, steps = 0.0, 0
-        for indices in self._batches(epoch):
+        total = 0.0
+        batches = step_batches(self.sizes, self.config, epoch)
+        rates = []
+        for indices in batches:
+            rates.append(self.schedule.rate(self.progress.step))
             for group in self.optimizer.param_groups:
-                group["lr"] = self.schedule.rate(self.progress.step)
-            total += self._step(indices)
-            steps += 1
+                group["lr"] = rates[-1]
+            total += self.step(indices)
             self.progress.step += 1
             self.average.update(self.progress.step)
+        self.progress.work.add_epoch(batches, rates)
         if epoch == 1:
             check_reached(self.model, self.reached, self.ranks)
-        return total / steps
+        return total / len(batches)
 
-    def _step(self, indices: list[int]) -> float:
+    def step(self, indices: list[int]) -> float:
+        """Change the weights by one step on these structures and return the loss."""
         self.optimizer.zero_grad()
-        chosen = self.ranks.share(indices)
-        counts = torch.zeros(len(self.labels), dtype=torch.float64, device=self.model.device)
-        batch = self.setup.train.batch(chosen).to(self.model.device) if chosen else None
-        if batch is not None:
-            counts += label_counts(batch, self.labels)
-        counts = self.ranks.sum(counts)
-        known = dict(zip(self.labels, counts.tolist(), strict=True))
-        loss = counts.new_zeros(())
-        if batch is not None:
-            output = self.model(batch, computed(self.labels))
-            loss = weighted_loss(output, batch, self.config, known)
-            if loss.requires_grad:
-                trained = [p for p in self.model.parameters() if p.requires_grad]
-                loss.backward(inputs=trained)
-            if self.progress.epoch == 0:
-                named = self.model.named_parameters()
-                self.reached |= {name for name, p in named if p.grad is not None}
+        loss = add_gradients(self.model, self.setup.train, indices, self.config, self.ranks)
+        if self.progress.epoch == 0:
+            named = self.model.named_parameters()
+            self.reached |= {name for name, p in named if p.grad is not None}
         self.ranks.sum_gradients(self.model.parameters())
-        value = float(self.ranks.sum(loss.detach().clone()))
+        value = float(self.ranks.sum(loss))
         if not value < float("inf"):
             sources = ", ".join(self.setup.train.frames[i].source for i in indices[:8])
             raise InputError(

@@ -1,8 +1,8 @@
 """Residuals of the labels and the loss.
 
-Residuals are per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3), dipoles
-and quadrupoles per atom (e A, e A^2), charges and Born charges (e), potentials (V). Missing labels
-are NaN and are ignored.
+Residuals are per component: energies per atom (eV/atom), forces (eV/A), stress (eV/A^3), dipoles,
+polarizations, quadrupoles and polarizabilities per atom (e A, e A^2, e A^2/V), charges and Born
+charges (e), potentials (V), dielectric tensors (1). Missing labels are NaN and are ignored.
 """
 
 from __future__ import annotations
@@ -14,15 +14,28 @@ import torch
 from torch import Tensor
 
 from muse_lr.model.output import ModelOutput
+from muse_lr.structures.geometry import slab_normals
+from muse_lr.structures.lattice import modulo_lattice
 from muse_lr.train.config import TrainingConfig
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
 
 #: Labels that the model computes on request; the energy is always computed.
-COMPUTES = ("forces", "stress", "dipole", "quadrupole", "charges", "potential", "bec")
+COMPUTES = (
+    "forces",
+    "stress",
+    "dipole",
+    "quadrupole",
+    "charges",
+    "potential",
+    "bec",
+    "polarization",
+    "polarizability",
+    "dielectric",
+)
 #: Labels of a whole structure whose residual is divided by the number of atoms.
-PER_ATOM = ("energy", "dipole", "quadrupole")
+PER_ATOM = ("energy", "dipole", "quadrupole", "polarization", "polarizability")
 
 
 def computed(labels: Sequence[str]) -> tuple[str, ...]:
@@ -34,7 +47,8 @@ def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
     """Prediction minus reference of all labeled components, flattened, float64.
 
     The dipole of a charged structure depends on the origin. Dipoles are therefore compared about
-    the center of the positions.
+    the center of the positions, those of slabs along the normal only. Polarizations are known up to
+    e times a lattice vector, so that the smallest of the possible differences counts.
     """
     reference = getattr(batch, f"label_{label}")
     predicted = getattr(output, label)
@@ -46,10 +60,34 @@ def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
         assert output.total_charge is not None
         reference = reference - output.total_charge[:, None] * center
     difference = predicted.double() - reference
+    if label == "dipole":
+        difference = _along_normal(difference, batch)
+    if label == "polarization":
+        difference = modulo_lattice(difference, batch.cell, batch.pbc)
     if label in PER_ATOM:
         atoms = batch.nodes_per_graph.view(-1, *(1,) * (difference.dim() - 1))
         difference = difference / atoms
-    return difference[torch.isfinite(reference)]
+    return difference[labeled(batch, label)]
+
+
+def labeled(batch: AtomsBatch, label: str) -> Tensor:
+    """Mask of the components of a label that are compared, in the shape of the label.
+
+    A slab has one component of the dipole, which is the first here, and a crystal has none.
+    """
+    mask = torch.isfinite(getattr(batch, f"label_{label}"))
+    if label == "dipole":
+        component = torch.arange(3, device=mask.device)
+        periodic = batch.pbc.sum(1)[:, None]
+        mask = mask & torch.where(periodic == 2, component == 0, periodic == 0)
+    return mask
+
+
+def _along_normal(vectors: Tensor, batch: AtomsBatch) -> Tensor:
+    """(n_graphs, 3) vectors, in slabs with the component along the normal first."""
+    along = (vectors * slab_normals(batch.cell, batch.pbc)).sum(1, keepdim=True)
+    slab = (batch.pbc.sum(1) == 2)[:, None]
+    return torch.where(slab, along.expand_as(vectors), vectors)
 
 
 def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
@@ -64,7 +102,7 @@ def penalty(difference: Tensor, config: TrainingConfig) -> Tensor:
 
 def label_counts(batch: AtomsBatch, labels: Sequence[str]) -> Tensor:
     """Number of labeled components of each label, (n_labels,), float64."""
-    counts = [torch.isfinite(getattr(batch, f"label_{label}")).sum() for label in labels]
+    counts = [labeled(batch, label).sum() for label in labels]
     return torch.stack(counts).double()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from muse_lr.model.output import ModelOutput
 from muse_lr.train.config import TrainingConfig
-from muse_lr.train.losses import penalty, residuals
+from muse_lr.train.losses import labeled, penalty, residuals
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Labels whose metrics are in meV/atom, meV/A and meV/A^3.
 MILLI = ("energy", "forces", "stress")
 #: Labels whose metrics are per structure, although their losses are per atom.
-WHOLE = ("dipole", "quadrupole")
+WHOLE = ("dipole", "quadrupole", "polarization", "polarizability")
 
 
 class Metrics:
@@ -42,7 +42,7 @@ class Metrics:
         """Add the errors of a batch."""
         for row, label in enumerate(self.labels):
             error = residuals(output, batch, label).detach()
-            # The loss of a dipole or quadrupole is per atom, its metric is not.
+            # The loss of a dipole or a polarizability is per atom, its metric is not.
             measured = _whole(error, batch, label) if label in WHOLE else error
             values = [
                 torch.tensor(float(error.numel()), dtype=torch.float64),
@@ -76,4 +76,4 @@ class Metrics:
 def _whole(error: Tensor, batch: AtomsBatch, label: str) -> Tensor:
     reference = getattr(batch, f"label_{label}")
     atoms = batch.nodes_per_graph.view(-1, *(1,) * (reference.dim() - 1))
-    return error * atoms.expand_as(reference)[torch.isfinite(reference)]
+    return error * atoms.expand_as(reference)[labeled(batch, label)]

@@ -8,18 +8,55 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from muse_lr.data.composition import fit_composition
 from muse_lr.data.dataset import Dataset, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.data.reading import Frame, elements_of, read_frames
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
-from muse_lr.model.response import coulomb_heads
 from muse_lr.train.config import Config
+from muse_lr.train.e0 import choose_e0, fit_e0, note_isolated, read_isolated, take_isolated
+from muse_lr.train.losses import computed
+from muse_lr.train.possible import check_possible, check_structures
 
 #: Number of structures used to find the parameters that the charges depend on.
 PROBED = 8
+
+
+@dataclass
+class Data:
+    """Frames of a run: training, validation and test sets by name.
+
+    Attributes
+    ----------
+    train, valid : list of Frame
+    test : dict of str to list of Frame
+    isolated : list of Frame
+        Isolated atoms that only give the E0s.
+    """
+
+    train: list[Frame]
+    valid: list[Frame]
+    test: dict[str, list[Frame]]
+    isolated: list[Frame] = field(default_factory=list)
+
+
+@dataclass
+class Draft:
+    """Model of a run, checked against its data.
+
+    Attributes
+    ----------
+    config : Config
+        Configuration completed with the elements, E0s and other values from the data.
+    model : EnergyModel
+    notes : list of str
+        Notes for the report.
+    """
+
+    config: Config
+    model: EnergyModel
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -60,60 +97,97 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
     InputError
         If the data or the model cannot be used for this training.
     """
-    training = config.training
-    train_frames, valid_frames, test_frames = _read(config)
-    elements = config.model.elements or elements_of([*train_frames, *valid_frames])
-    notes: list[str] = []
-    torch.manual_seed(training.seed)
-    section = config.model.model_copy(update={"elements": elements})
-    section = _fill_neighbors(section, train_frames)
-    model = EnergyModel(section)
-    if model.config.e0 is None and "energy" in training.loss:
-        model.set_e0(_fit_e0(train_frames, model.elements, notes))
-    model.to(getattr(torch, training.dtype))
-    _check_targets(config, model, notes)
+    data = read_data(config)
+    found = draft(config, data)
+    model = found.model
     report(f"neighbor lists, cutoff {model.cutoff:g} A")
-    for name, frames in (("training", train_frames), ("validation", valid_frames)):
-        for label in training.loss:
+    train, valid = (
+        Dataset.from_frames(frames, model.cutoff, tuple(config.training.loss))
+        for frames in (data.train, data.valid)
+    )
+    test = {name: Dataset.from_frames(frames, model.cutoff) for name, frames in data.test.items()}
+    return Setup(found.config, model, train, valid, test, found.notes)
+
+
+def read_data(config: Config, read: Callable[..., list[Frame]] = read_frames) -> Data:
+    """Read the files of a configuration and split off the validation frames.
+
+    Parameters
+    ----------
+    config : Config
+        Resolved configuration.
+    read : callable
+        Reader with the arguments of :func:`~muse_lr.data.reading.read_frames`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or lacks labels of the loss.
+    """
+    data, wanted = config.data, tuple(config.training.loss)
+    elements = config.model.elements
+
+    def labeled(files: Sequence[str]) -> list[Frame]:
+        return read(files, data.keys, required=wanted, partial=data.partial, elements=elements)
+
+    train, isolated = take_isolated(labeled(data.train), config.model)
+    isolated += read_isolated(data, read)
+    if isinstance(data.valid, float):
+        train, valid = split_frames(train, data.valid, config.training.seed)
+    else:
+        valid, others = take_isolated(labeled(data.valid), config.model)
+        isolated += others
+    # Test sets may lack labels; their metrics are then omitted.
+    test = {
+        name: read(files, data.keys, partial=tuple(LABELS), elements=elements)
+        for name, files in data.test.items()
+    }
+    for name, frames in (("training", train), ("validation", valid)):
+        for label in wanted:
             if not any(label in frame.labels for frame in frames):
                 raise InputError(
                     f"no {name} frame has the label {label!r} of training.loss: remove it from the "
                     "loss, or give data.valid files that contain it"
                 )
-    datasets = [
-        Dataset.from_frames(frames, model.cutoff, tuple(training.loss))
-        for frames in (train_frames, valid_frames)
-    ]
-    tests = {
-        name: Dataset.from_frames(frames, model.cutoff) for name, frames in test_frames.items()
-    }
-    for dataset in [*datasets, *tests.values()]:
-        _check_structures(model, dataset)
-    _freeze_energies(config, model, datasets[0], notes)
-    config = config.model_copy(update={"model": model.config})
-    return Setup(config, model, datasets[0], datasets[1], tests, notes)
+    return Data(train, valid, test, isolated)
 
 
-def _read(config: Config) -> tuple[list[Frame], list[Frame], dict[str, list[Frame]]]:
-    data, wanted = config.data, tuple(config.training.loss)
-    elements = config.model.elements
+def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
+    """Build the model of a configuration and check that it fits the data.
 
-    def labeled(files: Sequence[str]) -> list[Frame]:
-        return read_frames(
-            files, data.keys, required=wanted, partial=data.partial, elements=elements
-        )
+    Parameters
+    ----------
+    config : Config
+        Resolved configuration.
+    data : Data
+    count_neighbors : bool
+        Whether to count the average number of neighbors for a backbone that needs it. The checks
+        do not depend on it.
 
-    train = labeled(data.train)
-    if isinstance(data.valid, float):
-        train, valid = split_frames(train, data.valid, config.training.seed)
-    else:
-        valid = labeled(data.valid)
-    # Test sets may lack labels; their metrics are then omitted.
-    test = {
-        name: read_frames(files, data.keys, partial=tuple(LABELS), elements=elements)
-        for name, files in data.test.items()
-    }
-    return train, valid, test
+    Raises
+    ------
+    InputError
+        If the model cannot be built, or cannot describe a structure or a label of the loss.
+    """
+    training = config.training
+    elements = config.model.elements or elements_of([*data.train, *data.valid])
+    notes: list[str] = []
+    torch.manual_seed(training.seed)
+    note_isolated([*data.train, *data.valid], data.isolated, notes)
+    e0 = choose_e0(config, elements, data.train, data.isolated, notes)
+    section = config.model.model_copy(update={"elements": elements, "e0": e0})
+    if count_neighbors:
+        section = _fill_neighbors(section, data.train)
+    model = EnergyModel(section)
+    if model.config.e0 is None and "energy" in training.loss:
+        model.set_e0(fit_e0(data.train, model.elements, notes))
+    model.to(getattr(torch, training.dtype))
+    check_possible(model, training.loss, [*data.train, *data.valid])
+    _check_trainable(config, model, notes)
+    for frames in (data.train, data.valid, *data.test.values()):
+        check_structures(model, frames)
+    _freeze_energies(config, model, data.train, notes)
+    return Draft(config.model_copy(update={"model": model.config}), model, notes)
 
 
 def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
@@ -129,31 +203,7 @@ def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfi
     return section.model_copy(update={"backbone": filled})
 
 
-def _fit_e0(
-    frames: Sequence[Frame], elements: tuple[str, ...], notes: list[str]
-) -> dict[str, float]:
-    labeled = [frame for frame in frames if "energy" in frame.labels]
-    energies = np.array([float(frame.labels["energy"]) for frame in labeled])
-    fit = fit_composition([frame.atoms for frame in labeled], energies)
-    if fit is None:
-        raise InputError("data.train: no frame has an energy, so no E0s can be fitted")
-    if fit.rank < len(fit.e0):
-        notes.append(
-            f"the E0s of {', '.join(fit.e0)} are not unique (rank {fit.rank}), so that the "
-            "least-norm solution is used: give model.e0 if the energies of isolated atoms matter"
-        )
-    missing = [element for element in elements if element not in fit.e0]
-    if missing:
-        notes.append(f"no training frame contains {', '.join(missing)}, so that their E0 is 0")
-    return {element: fit.e0.get(element, 0.0) for element in elements}
-
-
-def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None:
-    for label in OF_CHARGES:
-        if label in config.training.loss and model.charges is None:
-            raise InputError(f"training.loss.{label} needs charges, but model.charges is null")
-    if "potential" in config.training.loss and not coulomb_heads(model.heads):
-        raise InputError("training.loss.potential needs a coulomb head, but model.heads has none")
+def _check_trainable(config: Config, model: EnergyModel, notes: list[str]) -> None:
     read = [h for h in model.heads.values() if h.needs_density]
     if model.charges is not None and not read and not {*OF_CHARGES} & {*config.training.loss}:
         notes.append("model.charges: no head and no loss reads the charges; they stay untrained")
@@ -163,21 +213,23 @@ def _check_targets(config: Config, model: EnergyModel, notes: list[str]) -> None
 
 
 def _freeze_energies(
-    config: Config, model: EnergyModel, dataset: Dataset, notes: list[str]
+    config: Config, model: EnergyModel, frames: Sequence[Frame], notes: list[str]
 ) -> None:
-    """For a loss on charges only, freeze the parameters that the charges do not depend on."""
+    """For a loss on charges and responses only, freeze the parameters that these do not need."""
     if not set(config.training.loss) <= set(OF_CHARGES):
         return
-    density = model(dataset.batch(range(min(len(dataset), PROBED)))).density
-    assert density is not None  # _check_targets refuses such a loss without charges
+    dataset = Dataset.from_frames(frames[:PROBED], model.cutoff)
+    batch = dataset.batch(range(len(dataset)))
+    output = model(batch, computed(tuple(config.training.loss)), create_graph=True)
+    predicted = torch.stack([getattr(output, label).sum() for label in config.training.loss]).sum()
     parameters = [p for p in model.parameters() if p.requires_grad]
     reached: Sequence[torch.Tensor | None] = [None] * len(parameters)
-    if density.moments.requires_grad:
-        reached = torch.autograd.grad(density.moments.sum(), parameters, allow_unused=True)
+    if predicted.requires_grad:
+        reached = torch.autograd.grad(predicted, parameters, allow_unused=True)
     idle = [p for p, found in zip(parameters, reached, strict=True) if found is None]
     if len(idle) == len(parameters):
         raise InputError(
-            "training.loss contains labels of charges only, but the charges depend on no parameter"
+            "training.loss contains labels of charges only, but they depend on no parameter"
         )
     for parameter in idle:
         parameter.requires_grad_(False)
@@ -185,21 +237,3 @@ def _freeze_energies(
         notes.append(
             "training.loss contains labels of charges only, so that the energy stays untrained"
         )
-
-
-def _check_structures(model: EnergyModel, dataset: Dataset) -> None:
-    """Raise an error for a frame that the model cannot describe."""
-    try:
-        model.check(dataset.batch(range(len(dataset))))
-    except InputError:
-        _name_refused(model, dataset)
-
-
-def _name_refused(model: EnergyModel, dataset: Dataset) -> None:
-    """Raise the error of the first frame that the model cannot describe, with its source."""
-    for index, frame in enumerate(dataset.frames):
-        try:
-            model.check(dataset.batch([index]))
-        except InputError as error:
-            text = str(error).replace("structure 0", "the structure", 1)
-            raise InputError(f"{frame.source}: {text}") from error

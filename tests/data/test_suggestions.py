@@ -1,0 +1,241 @@
+"""What the data check asks and suggests: gaps, walls, isolated atoms, charges, units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from ase.units import Bohr, Debye
+
+from muse_lr.charges.base import ChargeModel
+from muse_lr.config.registry import CHARGES, lookup
+from muse_lr.data.check import check_file
+from muse_lr.data.check_text import format_report
+from muse_lr.data.findings import CheckReport
+from muse_lr.data.scaffold import make_configuration
+from muse_lr.data.vacuum import gap_question
+from muse_lr.structures.lattice import modulo_cell
+from muse_lr.units import COULOMB_CONSTANT
+
+
+def check(tmp_path: Path, frames: list[Atoms], keys=None) -> CheckReport:
+    ase.io.write(tmp_path / "a.xyz", frames, format="extxyz", write_results=False)
+    return check_file(tmp_path / "a.xyz", keys)
+
+
+def kinds(report: CheckReport) -> set[str]:
+    return {finding.kind for finding in report.findings}
+
+
+@pytest.mark.parametrize("vacuum", [15.0, 60.0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slab_with_a_gap_is_asked_about(axis, vacuum):
+    """However it is wrapped, in any order of the axes."""
+    slab = fcc111("Al", (2, 2, 3), vacuum=vacuum / 2)
+    slab.pbc = True
+    order = np.roll([0, 1, 2], axis - 2)
+    slab.set_cell(slab.cell.array[np.argsort(order)], scale_atoms=False)
+    slab.positions += np.random.default_rng(0).uniform(-50, 50, 3)
+    slab.wrap()
+    question = gap_question(slab)
+    assert question is not None
+    open_axis = int(np.flatnonzero([w != "T" for w in question.boundary.split()])[0])
+    normal = slab.cell.reciprocal().array[open_axis]
+    expected = 1 / np.linalg.norm(normal) - 2 * 4.05 / 3**0.5
+    assert question.width == pytest.approx(expected)
+    assert "slab" in question.text
+    slab.pbc = [w == "T" for w in question.boundary.split()]
+    assert gap_question(slab) is None
+
+
+def test_molecules_and_wires_in_boxes_and_dense_cells():
+    water = molecule("H2O", cell=[20, 21, 22], pbc=True)
+    question = gap_question(water)
+    assert question.boundary == "F F F"
+    assert "molecule" in question.text
+    water.pbc = [True, True, False]
+    assert gap_question(water).boundary == "F F F"
+    wire = Atoms("C2", [[0, 0, 0], [1.3, 0, 0]], cell=[2.6, 15, 15], pbc=True)
+    assert "wire" in gap_question(wire).text
+    assert gap_question(bulk("NaCl", "rocksalt", a=5.64, cubic=True)) is None
+    assert gap_question(molecule("H2O")) is None
+
+
+def scan(distances, forces=True, shift=0.0) -> list[Atoms]:
+    """NaCl at several distances, with the energies of Born and Mayer."""
+    frames = []
+    for r in distances:
+        atoms = Atoms("NaCl", positions=[[0, 0, 0], [0, 0, r]])
+        wall = 2000 * np.exp(-r / 0.3)
+        atoms.info["REF_energy"] = -600 + wall - COULOMB_CONSTANT / r + shift
+        if forces:
+            push = wall / 0.3 - COULOMB_CONSTANT / r**2
+            atoms.arrays["REF_forces"] = np.array([[0, 0, -push], [0, 0, push]])
+        frames.append(atoms)
+    return frames
+
+
+@pytest.mark.parametrize("forces", [True, False])
+def test_a_repulsive_wall_may_be_physics(tmp_path, forces):
+    frames = scan([1.2, 1.3, *np.linspace(2.1, 3.2, 30)], forces)
+    report = check(tmp_path, frames)
+    walls = [f for f in report.findings if f.kind == "repulsive wall"]
+    assert [f.frame for f in walls] == [0, 1]
+    assert "may be physics" in walls[0].message
+    assert "atoms 0 and 1" in walls[0].message
+    assert "energy outlier" not in kinds(report)
+
+
+@pytest.mark.parametrize("error", [30.0, -30.0])
+def test_a_wrong_energy_is_still_an_outlier(tmp_path, error):
+    frames = scan(np.linspace(2.1, 3.2, 30))
+    frames[7].info["REF_energy"] += error
+    report = check(tmp_path, frames)
+    assert [f.frame for f in report.findings if f.kind == "energy outlier"] == [7]
+    assert "repulsive wall" not in kinds(report)
+
+
+def isolated(symbols: str, **changes) -> list[Atoms]:
+    values = {"N": -10.0, "C": -20.0} | changes
+    parts = Atoms(symbols).get_chemical_symbols()
+    return [Atoms(s, info={"REF_energy": values["NC"["NC".index(s[0])]]}) for s in parts]
+
+
+def test_isolated_atoms_are_named_and_written_by_init(tmp_path):
+    report = check(tmp_path, isolated("NaCl") + scan(np.linspace(2, 3, 20)))
+    assert report.isolated == {"Na": -10.0, "Cl": -20.0}
+    assert report.errors == []  # they have no forces
+    assert "energy outlier" not in kinds(report)
+    assert "model.e0: isolated" in format_report(report)
+    assert "e0: isolated" in make_configuration(tmp_path / "a.xyz")
+
+
+def test_isolated_atoms_that_lack_or_differ(tmp_path):
+    frames = scan(np.linspace(2, 3, 20))
+    report = check(tmp_path, isolated("Na") + frames)
+    (note,) = [f for f in report.findings if f.kind == "isolated atoms"]
+    assert "none of Cl" in note.message
+    assert "e0: isolated" not in make_configuration(tmp_path / "a.xyz")
+    report = check(tmp_path, isolated("NaCl") + isolated("Na", N=-10.1) + frames)
+    (warning,) = [f for f in report.warnings if f.kind == "isolated atoms"]
+    assert "differ" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("key", "zero"),
+    [
+        ("interaction_energy", True),
+        ("E_int", True),
+        ("formation_energy", True),
+        ("atomization_energy", True),
+        ("total_energy", False),
+        ("dft_energy_internal", False),
+    ],
+)
+def test_differences_of_energies_suggest_zero(tmp_path, key, zero):
+    frames = scan(np.linspace(2, 3, 20))
+    for atoms in frames:
+        atoms.info[key] = atoms.info.pop("REF_energy")
+    report = check(tmp_path, frames, {"energy": key})
+    assert ("relative energies" in kinds(report)) == zero
+    text = make_configuration(tmp_path / "a.xyz", keys={"energy": key})
+    assert ("e0: zero" in text) == zero
+
+
+def test_small_energies_suggest_zero(tmp_path):
+    frames = scan(np.linspace(2.4, 3, 20), shift=600 + 5.0)
+    assert "relative energies" in kinds(check(tmp_path, frames))
+
+
+def test_charged_sets_name_the_models_that_fit(tmp_path):
+    frames = scan(np.linspace(2, 3, 20))
+    assert "charges" not in kinds(check(tmp_path, frames))
+    frames[3].info["charge"] = 1
+    report = check(tmp_path, frames)
+    (note,) = [f for f in report.findings if f.kind == "charges"]
+    assert note.severity == "note"
+    for kind in CHARGES:
+        model: type[ChargeModel] = lookup("charges", kind)
+        sentence = note.message.split(" sum to the stated total")[0]
+        fits = model.exact_total_charge and model.needs_features and not model.needs_charges
+        assert (kind in sentence.replace(",", " ").split()) == fits
+
+
+def test_spins_name_the_parts_that_read_them(tmp_path):
+    frames = scan(np.linspace(2, 3, 20))
+    frames[3].info["spin"] = 3
+    (note,) = [f for f in check(tmp_path, frames).findings if f.kind == "spin"]
+    for name in ("fukui", "scf", "painn", "embed"):
+        assert name in note.message
+
+
+def polar_frames(count: int = 6) -> list[Atoms]:
+    """A crystal of fixed charges: P = sum q r, known up to lattice vectors."""
+    rng, frames = np.random.default_rng(0), []
+    for _ in range(count):
+        atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+        charges = np.where(atoms.symbols == "Na", 1.1, -1.1)
+        moves = 0.05 * rng.normal(size=atoms.positions.shape)
+        atoms.positions += moves
+        atoms.info["REF_energy"] = -100.0 * len(atoms) + rng.normal()
+        atoms.info["REF_polarization"] = modulo_cell(charges @ moves, atoms)
+        atoms.arrays["REF_bec"] = (charges[:, None, None] * np.eye(3)).reshape(-1, 9)
+        alpha = 8.0 * 1.5 / COULOMB_CONSTANT * np.eye(3)
+        atoms.info["REF_polarizability"] = alpha.ravel()
+        epsilon = np.eye(3) + 4 * np.pi * COULOMB_CONSTANT * alpha / atoms.get_volume()
+        atoms.info["REF_dielectric"] = epsilon.ravel()
+        frames.append(atoms)
+    return frames
+
+
+VOLUME = 5.64**3
+
+
+@pytest.mark.parametrize(
+    ("key", "factor", "hint"),
+    [
+        ("REF_polarization", 1.0, None),
+        ("REF_polarization", -1.0, "opposite sign"),
+        ("REF_polarization", 1 / Debye, "Debye"),
+        ("REF_polarization", 1 / Bohr, "e Bohr"),
+        ("REF_polarization", 1 / VOLUME, "e/A^2"),
+        ("REF_polarization", 16.021766 / VOLUME, "C/m^2"),
+        ("REF_polarizability", COULOMB_CONSTANT, "A^3"),
+        ("REF_polarizability", COULOMB_CONSTANT / Bohr**3, "Bohr^3"),
+        ("REF_polarizability", 0.5, "do not belong together"),
+    ],
+)
+def test_units_of_responses(tmp_path, key, factor, hint):
+    frames = polar_frames()
+    for atoms in frames:
+        atoms.info[key] = factor * atoms.info[key]
+    report = check(tmp_path, frames)
+    messages = [f.message for f in report.findings if f.kind == "units"]
+    assert report.errors == []
+    assert messages == [] if hint is None else any(hint in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("factor", "hint"),
+    [(1.0, None), (COULOMB_CONSTANT, "A^3"), (COULOMB_CONSTANT / Bohr**3, "Bohr^3"), (1e5, "unit")],
+)
+def test_units_of_polarizabilities_of_molecules(tmp_path, factor, hint):
+    """That of water is 1.45 A^3."""
+    frames = [molecule("H2O", info={"REF_energy": -2000.0 + k}) for k in range(3)]
+    for k, atoms in enumerate(frames):
+        atoms.rattle(0.01, seed=k)
+        atoms.info["REF_polarizability"] = factor * 1.45 / COULOMB_CONSTANT * np.eye(3).ravel()
+    messages = [f.message for f in check(tmp_path, frames).findings if f.kind == "units"]
+    assert messages == [] if hint is None else any(hint in message for message in messages)
+
+
+def test_a_susceptibility_is_no_dielectric_tensor(tmp_path):
+    frames = polar_frames()
+    for atoms in frames:
+        atoms.info["REF_dielectric"] = atoms.info["REF_dielectric"] - np.eye(3).ravel()
+    messages = [f.message for f in check(tmp_path, frames).findings if f.kind == "units"]
+    assert any("susceptibility" in message for message in messages)
