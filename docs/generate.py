@@ -18,7 +18,14 @@ from muse_lr.ablate.study import Study
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
 from muse_lr.data.labels import LABELS
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
-from muse_lr.train.config import BatchConfig, Config, DataConfig, ScheduleConfig, TrainingConfig
+from muse_lr.train.config import (
+    BatchConfig,
+    Config,
+    DataConfig,
+    MicroBatchConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
 
 DOCS = Path(__file__).resolve().parent
 INTRODUCTION = """\
@@ -128,6 +135,10 @@ def configuration_page() -> str:
         "### `training.batch`",
         "",
         *table(BatchConfig),
+        "",
+        "### `training.micro_batch`",
+        "",
+        *table(MicroBatchConfig),
         "### `training.schedule`",
         "",
         *table(ScheduleConfig),

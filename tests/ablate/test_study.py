@@ -152,10 +152,13 @@ def test_what_differs_is_listed_by_part(study):
 
 def test_a_budget_that_is_not_shared_is_said(study):
     shared = shared_lines(_plan(study()))
-    assert any(line.startswith("budget: the same") and "epochs 5" in line for line in shared)
+    assert any(
+        line.startswith("epochs, batches and early stopping: the same") and "epochs 5" in line
+        for line in shared
+    )
     assert any(line.startswith("seeds") and "(0, 3)" in line for line in shared)
     runs = _plan(study(STUDY.replace("full: {}", "full: {training.epochs: 9}")))
-    (line,) = [line for line in shared_lines(runs) if line.startswith("budget")]
+    (line,) = [line for line in shared_lines(runs) if line.startswith("epochs")]
     assert "NOT the same" in line
     assert "training.epochs" in line
 

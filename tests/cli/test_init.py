@@ -52,6 +52,10 @@ def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
     assert config.data.keys == {"energy": "REF_energy", "forces": "REF_forces"}
     assert config.data.partial == ()
     assert set(config.training.loss) == {"energy", "forces"}
+    batch, limits = config.training.batch, config.training.micro_batch
+    assert batch.graphs == 32
+    assert 4 * 32 <= batch.atoms <= 6 * 32, "NH3 and H2O in equal numbers: 3.5 atoms on average"
+    assert limits.edges >= 32 * 12, "all batches of molecules up to NH3 fit"
     text = output.read_text()
     assert "# E0 check: least squares leaves" in text
     assert "rank 2 of 3" in text

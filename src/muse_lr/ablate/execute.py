@@ -45,6 +45,11 @@ class _Child:
     first_epoch: int
 
 
+def is_finished(run: Run) -> bool:
+    """Whether the directory of a run holds a finished run."""
+    return read_summary(run.directory) is not None
+
+
 def check_existing(runs: Sequence[Run]) -> list[Run]:
     """Return the finished runs and check that existing runs have the planned configuration.
 

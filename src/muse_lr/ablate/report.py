@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from muse_lr import __version__
 from muse_lr.ablate.aggregate import Record, Results, inconsistencies
+from muse_lr.ablate.equality import measured_equality
 from muse_lr.ablate.execute import last_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
-from muse_lr.ablate.shared import recorded_lines, shared_lines
+from muse_lr.ablate.shared import shared_lines
 from muse_lr.ablate.statistics import RESAMPLES
 from muse_lr.ablate.tables import (
     accuracy_table,
@@ -75,12 +76,13 @@ def write_study_report(results: Results, study_text: str, name: str, out: Path) 
         subtitle=f"{finished} of {len(runs)} runs finished; reference variant "
         f"{results.reference}; muse_lr {__version__}",
         sections=[
-            Section("Accuracy", [*_status_blocks(results), *_accuracy_blocks(results)]),
+            Section("What was equal", [*_status_blocks(results), *_equality_blocks(results)]),
+            Section("Accuracy", _accuracy_blocks(results)),
             Section("Cost beside accuracy", [cost_table(results)]),
             *_node_sections(results),
             *_figure_sections(results, out),
-            Section("What was shared", _shared_blocks(results)),
-            Section("Runs and configuration", _run_blocks(results, study_text)),
+            Section("Configurations", _shared_blocks(results)),
+            Section("Runs", _run_blocks(results, study_text)),
         ],
     )
     write_markdown(report, out / "report.md")
@@ -99,6 +101,24 @@ def _status_blocks(results: Results) -> list[Block]:
         blocks.append(Paragraph(f"Not run yet: {', '.join(waiting)}.", warning=True))
     blocks += [Paragraph(line, warning=True) for line in inconsistencies(results)]
     return blocks
+
+
+def _equality_blocks(results: Results) -> list[Block]:
+    """What was equal for all variants and, highlighted, what was not."""
+    equality = measured_equality(results)
+    lines = equality.lines()
+    if not lines:
+        return [Paragraph("One variant alone is finished: there is nothing to compare it with.")]
+    warned = bool(equality.unequal)
+    blocks: list[Block] = [
+        Paragraph(line, warning=warned and not index) for index, line in enumerate(lines)
+    ]
+    text = (
+        "Compared seed by seed, as the runs recorded it: steps, batches and learning rates by "
+        "digests of the values of every step, data by digests of structures and labels. What "
+        "differs by design, such as parts and parameters, is listed under Configurations."
+    )
+    return [*blocks, Paragraph(text)]
 
 
 def _accuracy_blocks(results: Results) -> list[Block]:
@@ -222,10 +242,9 @@ def _pooled_parity(records: list[Record], test: str, variant: str) -> dict[str, 
 
 def _shared_blocks(results: Results) -> list[Block]:
     runs = [record.run for record in results.records]
-    lines = [*shared_lines(runs), *recorded_lines(results)]
     blocks: list[Block] = [
-        Paragraph("Computed from the resolved configurations of the runs."),
-        Items(lines),
+        Paragraph("Settings in the resolved configurations of the runs."),
+        Items(shared_lines(runs)),
     ]
     table = configuration_table(runs)
     if table is None:

@@ -1,4 +1,4 @@
-"""Settings that all variants of a study share, from the configurations and the runs."""
+"""Settings that all variants of a study share, from their configurations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.study import Run, comparable
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.runs import flatten
@@ -26,7 +23,11 @@ TOPICS = {
         "training.ema",
     ),
     "loss": ("training.loss", "training.loss_function", "training.huber_delta"),
-    "budget": ("training.epochs", "training.batch", "training.early_stopping"),
+    "epochs, batches and early stopping": (
+        "training.epochs",
+        "training.batch",
+        "training.early_stopping",
+    ),
     "precision and device": ("training.dtype", "training.device"),
     "backbone": ("model.backbone",),
     "multiscale": ("model.multiscale",),
@@ -38,8 +39,6 @@ DEFAULT_MEANINGS = {
     "model.e0": "E0s by least squares over the training data",
     "model.elements": "elements of the training data",
 }
-#: Tolerance (eV per frame) for equal E0s, which are written with few digits.
-E0_TOLERANCE = 1e-4
 ABSENT = "absent"
 #: Printed for the keys of a part that is absent from a variant.
 NOTHING = "–"
@@ -74,56 +73,6 @@ def shared_lines(runs: Sequence[Run]) -> list[str]:
             values = _short({k: v for k, v in config.items() if _under(k, prefixes)})
         lines.append(f"{topic}: the same for all variants ({values or 'defaults'})")
     return lines
-
-
-def recorded_lines(results: Results) -> list[str]:
-    """Compare data that the runs recorded, seed by seed.
-
-    E0s are compared through the energies of isolated atoms in the predictions, all other data
-    through the ``fingerprints`` in the summaries.
-    """
-    names = {name for r in results.records for name in r.summary.get("fingerprints", {})}
-    lines = [
-        _state(f"{name.replace('_', ' ')}, as recorded by the runs", _unequal(results, name))
-        for name in sorted(names)
-    ]
-    parts = [_unequal_e0s(results, test) for test in results.tests]
-    if any(found is not None for found in parts):
-        seeds = sorted({seed for found in parts for seed in found or []})
-        lines.append(_state("E0s, as found in the predictions", seeds))
-    return lines
-
-
-def _state(what: str, unequal: Sequence[int]) -> str:
-    if unequal:
-        return f"{what}: DIFFER between variants for seed {', '.join(map(str, unequal))}"
-    return f"{what}: equal for all variants"
-
-
-def _unequal(results: Results, name: str) -> list[int]:
-    """Return the seeds with different fingerprints between variants."""
-    by_seed: dict[int, set[str]] = {}
-    for record in results.records:
-        value = record.summary.get("fingerprints", {}).get(name)
-        if value is not None:
-            by_seed.setdefault(record.run.seed, set()).add(str(value))
-    return sorted(seed for seed, values in by_seed.items() if len(values) > 1)
-
-
-def _unequal_e0s(results: Results, test: str) -> list[int] | None:
-    """Return the seeds with different atomic energies of the test frames; None without any."""
-    by_seed: dict[int, list[np.ndarray]] = {}
-    for record in results.records:
-        predictions = record.predictions.get(test)
-        if predictions is not None and "e0" in predictions.parts:
-            by_seed.setdefault(record.run.seed, []).append(predictions.parts["e0"])
-    if not by_seed:
-        return None
-    return [
-        seed
-        for seed, (first, *others) in by_seed.items()
-        if any(e0.shape != first.shape or np.abs(e0 - first).max() > E0_TOLERANCE for e0 in others)
-    ]
 
 
 def difference_table(runs: Sequence[Run]) -> Table | None:

@@ -15,8 +15,11 @@ from muse_lr.config.schema import Strict, check_name, validate
 from muse_lr.config.yaml import load_yaml
 from muse_lr.errors import InputError, nearest
 from muse_lr.model.build import build_model
+from muse_lr.model.config import without_data
 from muse_lr.train.config import Config, load_config
 
+#: Keys whose values are paths of data.
+DATA_PATHS = ("data.train", "data.valid", "data.test", "data.isolated_atoms")
 #: Keys that the study sets in every run.
 RESERVED_KEYS = ("training.seed", "training.directory")
 #: Files in the directory of the study, which are not allowed as names of variants.
@@ -33,6 +36,11 @@ class Study(Strict):
         ...,
         min_length=1,
         description="Name -> dotted keys and their values, which override the base.",
+    )
+    drop_impossible_losses: bool = Field(
+        False,
+        description="Whether a variant that cannot predict a label of training.loss, such as bec "
+        "without charges, trains without it. The report names what was dropped. Default: an error.",
     )
 
     @field_validator("seeds")
@@ -78,12 +86,15 @@ class Run:
         Run directory. The configuration and the log are written next to it.
     config : dict
         The resolved configuration as plain data.
+    notes : tuple of str
+        What the study changed in the configuration.
     """
 
     variant: str
     seed: int
     directory: Path
     config: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -109,6 +120,20 @@ def load_study(path: str | Path) -> Study:
     return validate(Study, load_yaml(path), str(path))
 
 
+class StudyError(InputError):
+    """Everything that is wrong with the variants of a study.
+
+    Attributes
+    ----------
+    problems : list of str
+        One line for each problem.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
 def plan(study: Study, path: Path, out: Path) -> list[Run]:
     """Plan all runs of a study; resolve and validate each configuration.
 
@@ -123,21 +148,36 @@ def plan(study: Study, path: Path, out: Path) -> list[Run]:
 
     Raises
     ------
-    InputError
-        If a variant overrides an unknown key or gives an invalid configuration, or if a data file
+    StudyError
+        If variants override an unknown key or give an invalid configuration, or if a data file
         does not exist.
     """
+    runs, problems = resolve_runs(study, path, out)
+    if problems:
+        raise StudyError(problems)
+    return runs
+
+
+def resolve_runs(study: Study, path: Path, out: Path) -> tuple[list[Run], list[str]]:
+    """Runs of the valid variants as in :func:`plan`, and one line for each variant that is not."""
     base = Path(expand_path(study.base, path.parent))
     load_config(base)  # reports an error of the base without the name of a variant
-    runs = []
+    runs: list[Run] = []
+    problems: list[str] = []
     for variant, changes in study.variants.items():
-        for seed in study.seeds:
-            directory = (out / variant / f"seed-{seed}").resolve()
-            config = _resolve(base, path, variant, changes, seed, directory)
-            if seed == study.seeds[0]:
-                _check_usable(config, path, variant)
-            runs.append(Run(variant, seed, directory, config.model_dump(mode="json")))
-    return runs
+        found = []
+        try:
+            for seed in study.seeds:
+                directory = (out / variant / f"seed-{seed}").resolve()
+                config = _resolve(base, path, variant, changes, seed, directory)
+                if seed == study.seeds[0]:
+                    _check_usable(config, path, variant)
+                found.append(Run(variant, seed, directory, config.model_dump(mode="json")))
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            runs += found
+    return runs, problems
 
 
 def select(runs: list[Run], names: list[str]) -> list[Run]:
@@ -196,7 +236,7 @@ def _resolve(
 
 def _anchored(key: str, value: Any, directory: Path) -> Any:
     """Make data paths of an override relative to the study file instead of the base."""
-    if key not in ("data.train", "data.valid", "data.test") and not key.startswith("data.test."):
+    if key not in DATA_PATHS and not key.startswith("data.test."):
         return value
     if isinstance(value, str):
         return expand_path(value, directory)
@@ -209,7 +249,11 @@ def _anchored(key: str, value: Any, directory: Path) -> Any:
 
 def _check_usable(config: Config, path: Path, variant: str) -> None:
     data = config.data
-    files = [*data.train, *(file for files in data.test.values() for file in files)]
+    files = [
+        *data.train,
+        *data.isolated_atoms,
+        *(file for files in data.test.values() for file in files),
+    ]
     if isinstance(data.valid, tuple):
         files += data.valid
     for file in files:
@@ -218,6 +262,6 @@ def _check_usable(config: Config, path: Path, variant: str) -> None:
     if config.model.elements is None:
         return  # the elements are only known after reading the training data
     try:
-        build_model(config.model)
+        build_model(without_data(config.model))
     except InputError as error:
         raise InputError(f"{path}: variant {variant!r}: {error}") from error

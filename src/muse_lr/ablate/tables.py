@@ -7,6 +7,8 @@ from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.wording import duration, metric_heading, number, percent
 
+#: Number of digits of a digest in a table.
+SHOWN_DIGITS = 8
 #: Metrics in the cost table and in the table of the terminal.
 MAIN_METRICS = ("energy_mae", "forces_mae")
 
@@ -113,6 +115,7 @@ def runs_table(results: Results) -> Table:
     rows = []
     for record in results.records:
         summary = record.summary
+        work = summary.get("work", {})
         rows.append(
             [
                 Cell(record.run.variant),
@@ -121,11 +124,19 @@ def runs_table(results: Results) -> Table:
                 Cell(duration(summary.get("seconds"))),
                 Cell(str(summary.get("epochs", "–"))),
                 Cell(str(summary.get("steps", "–"))),
+                Cell(str(work.get("structures", "–"))),
+                Cell(number(work.get("largest_rate"))),
+                Cell(work.get("batches", "–")[:SHOWN_DIGITS]),
                 Cell(str(summary.get("best_epoch", "–"))),
             ]
         )
-    columns = ["variant", "seed", "status", "training time", "epochs", "steps", "best epoch"]
-    return Table(columns, rows)
+    columns = ["variant", "seed", "status", "training time", "epochs", "steps", "structures seen"]
+    columns += ["largest rate", "batches", "best epoch"]
+    caption = (
+        "Batches: first digits of the digest of the structures in all batches, in order. Equal "
+        "digests mean the same batches."
+    )
+    return Table(columns, rows, caption)
 
 
 def mean_cell(mean: Mean | None) -> Cell:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from muse_lr.ablate.study import Run
+    from muse_lr.ablate.check import CheckedRun
+    from muse_lr.ablate.study import Run, Study
 
 HELP = "train every variant of an ablation study with every seed and compare the errors"
 
@@ -27,25 +29,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train only these runs (VARIANT or VARIANT/seed-N); the report still covers every "
         "finished run",
     )
-    parser.add_argument("--plan", action="store_true", help="list the runs without training")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="check every run and list steps, batches and parameters, without training",
+    )
+    parser.add_argument(
+        "--estimate",
+        action="store_true",
+        help="like --plan, with time and memory from a few steps of each variant",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the study; exit code 0 on success, 1 if a run failed, 130 if interrupted."""
     from muse_lr.ablate.execute import check_existing, execute
-    from muse_lr.ablate.study import identical_variants, load_study, plan, select
+    from muse_lr.ablate.study import StudyError, identical_variants, load_study, select
     from muse_lr.config.schema import check_name
 
     study = load_study(args.study)
     name = check_name(args.study.stem, "study")
     out: Path = args.out or Path("runs", name)
-    runs = plan(study, args.study, out)
+    try:
+        runs, checked = _planned(study, args, out)
+    except StudyError as error:
+        for problem in error.problems:
+            print(f"muse-lr: {problem}", file=sys.stderr)
+        return 2
     for first, second in identical_variants(runs):
         print(f"warning: variants {first} and {second} are the same", file=sys.stderr)
     chosen = select(runs, args.only) if args.only else runs
-    if args.plan:
-        _print_plan(chosen, check_existing(chosen))
-        return 0
+    if args.plan or args.estimate:
+        done = check_existing(chosen)
+        _print_plan([item for item in checked if item.run in chosen], done, out)
+        return _estimate(checked, [r for r in chosen if r not in done], args)
     check_existing(runs)  # the report also covers the runs that are not selected
     try:
         outcome = execute(chosen, args.jobs)
@@ -55,10 +72,38 @@ def run(args: argparse.Namespace) -> int:
     return _report(args.study, study.reference, name, out, runs, outcome.failed)
 
 
+def _planned(
+    study: Study, args: argparse.Namespace, out: Path
+) -> tuple[list[Run], list[CheckedRun]]:
+    """Plan the runs and, unless all of them are finished, check them as training would.
+
+    Raises
+    ------
+    StudyError
+        With one line for each variant that cannot be trained.
+    """
+    from muse_lr.ablate.check import check_runs
+    from muse_lr.ablate.execute import is_finished
+    from muse_lr.ablate.study import StudyError, resolve_runs
+    from muse_lr.train.record import silent
+
+    runs, problems = resolve_runs(study, args.study, out)
+    asked = args.plan or args.estimate or study.drop_impossible_losses
+    if not asked and not problems and all(map(is_finished, runs)):
+        return runs, []
+    # Seconds: only a terminal shows them, so that a refusal is one line.
+    report = _progress if sys.stderr.isatty() else silent
+    checked, more = check_runs(runs, study, args.study, report)
+    if problems or more:
+        raise StudyError(problems + more)
+    return [item.run for item in checked], checked
+
+
 def _report(
     study_file: Path, reference: str, name: str, out: Path, runs: list[Run], failed: list[Run]
 ) -> int:
     from muse_lr.ablate.aggregate import collect, write_results, write_runs
+    from muse_lr.ablate.equality import measured_equality
     from muse_lr.ablate.report import write_study_report
     from muse_lr.ablate.tables import compact_table
     from muse_lr.reporting.html import text_table
@@ -69,6 +114,8 @@ def _report(
     if results.variants:
         text = study_file.read_text(encoding="utf-8")
         report = write_study_report(results, text, name, out)
+        for line in measured_equality(results).lines():
+            print(line)
         print(text_table(compact_table(results)))
         print("* significant: the 95 % interval of the difference to the reference excludes zero")
         print(f"report: {report}")
@@ -82,11 +129,38 @@ def _report(
     return 0
 
 
-def _print_plan(runs: list[Run], finished: list[Run]) -> None:
-    for item in runs:
-        state = "finished" if item in finished else "to run"
-        print(f"{item.name:40} {state:9} {item.directory}")
-    print(f"{len(runs)} runs, {len(finished)} finished")
+def _print_plan(checked: Sequence[CheckedRun], finished: Sequence[Run], out: Path) -> None:
+    from muse_lr.ablate.check import plan_table
+    from muse_lr.ablate.equality import planned_equality
+    from muse_lr.reporting.html import text_table
+
+    print(text_table(plan_table(checked, finished)))
+    for line in planned_equality(checked).lines():
+        print(line)
+    print(f"{len(checked)} runs, {len(finished)} finished; directory: {out}")
+
+
+def _estimate(checked: Sequence[CheckedRun], runs: Sequence[Run], args: argparse.Namespace) -> int:
+    """Print time and memory of the variants; exit code 2 if the steps of one failed."""
+    from muse_lr.ablate.estimate import estimate_table, estimate_variants, total_seconds
+    from muse_lr.reporting.html import text_table
+    from muse_lr.reporting.wording import duration
+
+    if not args.estimate or not runs:
+        return 0
+    found, problems = estimate_variants(runs, args.jobs, _progress)
+    if found:
+        print(text_table(estimate_table(checked, found)))
+        known = [found[run.variant].seconds for run in runs if run.variant in found]
+        total = total_seconds(known, args.jobs)
+        print(f"{len(known)} runs to do with --jobs {args.jobs}: about {duration(total)}")
+    for problem in problems:
+        print(f"muse-lr: {args.study}: {problem}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _positive(text: str) -> int:

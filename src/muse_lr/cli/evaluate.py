@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=16,
         help="largest number of structures in a batch (default: 16)",
     )
+    parser.add_argument(
+        "--edges",
+        type=int,
+        help="largest number of edges computed at once, to save memory (default: no limit)",
+    )
     add_trust_argument(parser)
 
 
@@ -47,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.reporting.plots import parity
     from muse_lr.reporting.predictions import read_predictions
     from muse_lr.reporting.style import save
-    from muse_lr.train.config import BatchConfig
+    from muse_lr.train.config import BatchConfig, MicroBatchConfig
     from muse_lr.train.evaluate import evaluate, write_predictions
+    from muse_lr.train.possible import impossible_labels
     from muse_lr.utils.devices import find_device
     from muse_lr.utils.files import write_json
 
@@ -58,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
     dataset = Dataset.from_frames(frames, model.cutoff)
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
-    found = evaluate(model, dataset, batch)
+    limits = validate(MicroBatchConfig, {"edges": args.edges}, "--edges")
+    found = evaluate(model, dataset, batch, limits)
     shares = {f"node_share_level{n}": share for n, share in enumerate(found.node_share, 1)}
     metrics = found.metrics | shares
     write_json(out / "metrics.json", metrics)
@@ -70,5 +77,9 @@ def run(args: argparse.Namespace) -> int:
     width = max(14, *map(len, metrics))
     for name, value in metrics.items():
         print(f"{name:>{width}}  {value:.5g}")
+    carried = {label for frame in frames for label in frame.labels}
+    for label, reason in impossible_labels(model, frames).items():
+        if label in carried:
+            print(f"note: no errors of {label}: the label {reason}")
     print(f"{len(frames)} structures; predictions and plots: {out}")
     return 0

@@ -169,10 +169,14 @@ def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Sect
 def _cost_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
     if summary is None:
         return [Paragraph("Available after the run is finished.")]
+    work = summary.get("work", {})
     rows = [
         ("parameters", f"{summary.get('parameters', 0):,}"),
         ("training time", duration(summary.get("seconds"))),
         ("epochs (best)", f"{summary.get('epochs', '–')} ({summary.get('best_epoch', '–')})"),
+        ("steps", str(summary.get("steps", "–"))),
+        ("structures seen", str(work.get("structures", "–"))),
+        ("largest learning rate", number(work.get("largest_rate"))),
         ("peak memory (MB)", number(summary.get("peak_memory_mb"))),
         ("inference (µs/atom)", number(summary.get("inference_us_per_atom"))),
         ("seed", str(summary.get("seed", "–"))),
