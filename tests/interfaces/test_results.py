@@ -161,3 +161,27 @@ def test_a_change_under_any_key_recomputes(model, key):
     atoms.info[key] = "wrong"
     with pytest.raises(InputError):
         atoms.get_potential_energy()
+
+
+def test_a_refused_property_keeps_the_last_results(model):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(model)
+    energy = atoms.get_potential_energy()
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_stress()
+    attach_parts(atoms)
+    parts = [value for key, value in atoms.info.items() if key.startswith("muse_part_")]
+    assert sum(parts) == pytest.approx(energy, abs=1e-12)
+
+
+def test_attached_values_of_another_calculation_are_removed(model, tmp_path):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(model)
+    atoms.get_properties(["energy", "forces", "born_effective_charges"])
+    write(tmp_path / "a.xyz", atoms)
+    attach_parts(atoms)
+    assert "muse_born_effective_charges" in atoms.arrays
+    atoms.positions[0] += 0.1
+    attach_parts(atoms)
+    assert "muse_born_effective_charges" not in atoms.arrays
+    assert "muse_born_effective_charges_error" not in atoms.info

@@ -92,10 +92,10 @@ def test_an_impossible_parity_warns_once() -> None:
 def test_initial_charges_that_disagree_with_the_total_charge_warn() -> None:
     atoms = water()
     atoms.set_initial_charges([1.0, 0.0, 0.0])
-    with pytest.warns(UserWarning, match="does not state a total charge"):
+    with pytest.warns(UserWarning, match=r"total charge of 0 e \(not stated\)"):
         AtomsBatch.from_ase([atoms], 3.0)
     atoms.info["charge"] = -1
-    with pytest.warns(UserWarning, match="sum to 1 e, but the structure states -1 e"):
+    with pytest.warns(UserWarning, match=r"total charge of -1 e \(stated\)"):
         AtomsBatch.from_ase([atoms], 3.0)
     atoms.info["charge"] = 1
     with warnings.catch_warnings():

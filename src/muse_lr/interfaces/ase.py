@@ -104,6 +104,8 @@ class Calculator(ASECalculator):
         extras: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if isinstance(extras, str):
+            extras = (extras,)
         for name in extras:
             if name not in EXTRAS:
                 raise InputError(f"extras: {name!r}{nearest(name, EXTRAS)}; known: {EXTRAS}")
@@ -152,6 +154,13 @@ class Calculator(ASECalculator):
             self.extras[BORN] = self.results.pop(BORN)
         return self.extras[BORN].copy()
 
+    def calculate_properties(self, atoms: Atoms, properties: Sequence[str]) -> Any:
+        """Compute several properties; see ASE. Born charges are then kept in :attr:`extras`."""
+        found = super().calculate_properties(atoms, properties)
+        if BORN in self.results:
+            self.extras[BORN] = self.results.pop(BORN)
+        return found
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -161,7 +170,6 @@ class Calculator(ASECalculator):
         """Compute all properties of the model and the requested response properties; see ASE."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
-        self.energy_parts, self.extras = {}, {}
         self._refuse(atoms, properties)
         self._state = read_state(atoms)
         batch = self._batch_of(atoms)
@@ -175,6 +183,7 @@ class Calculator(ASECalculator):
 
     def _keep(self, batch: AtomsBatch, output: ModelOutput) -> None:
         """Store the output of the model."""
+        self.extras = {}
         energy = float(output.energy[0].detach())
         results = {"energy": energy, "free_energy": energy, "forces": _numpy(output.forces)}
         self.energy_parts = {k: float(v[0].detach()) for k, v in output.energy_parts.items()}
@@ -202,7 +211,7 @@ class Calculator(ASECalculator):
             raise PropertyNotImplementedError(
                 "only a periodic structure whose cell has a volume has a stress: give a slab a "
                 "cell vector along its open direction"
-                if atoms.pbc.any()
+                if int(atoms.pbc.sum()) == 2
                 else "a system with open boundaries has no stress"
             )
         if "dipole" in properties and atoms.pbc.all():
@@ -265,6 +274,10 @@ def attach_parts(atoms: Atoms) -> None:
     if not isinstance(calculator, Calculator):
         raise InputError("attach_parts: the structure has no muse_lr.Calculator as atoms.calc")
     atoms.get_potential_energy()
+    own = [f"muse_{name}" for name in (*EXTRAS, "total_charge", BORN, f"{BORN}_error")]
+    for stored in (atoms.info, atoms.arrays):
+        for key in [k for k in stored if k.startswith("muse_part_") or k in own]:
+            del stored[key]
     for name, energy in calculator.energy_parts.items():
         atoms.info[f"muse_part_{name}"] = energy
     for name, value in calculator.extras.items():

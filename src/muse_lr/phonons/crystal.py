@@ -23,7 +23,7 @@ from muse_lr.phonons.constants import (
     forces_of,
 )
 from muse_lr.phonons.electric import check_electric, electric_response
-from muse_lr.structures.state import repeated_info
+from muse_lr.structures.state import COARSE_INDEX, NO_GROUP, read_state, repeated_info
 from muse_lr.units import COULOMB_CONSTANT
 
 if TYPE_CHECKING:
@@ -123,9 +123,10 @@ class Phonons:
         if not crystal.pbc.all():
             raise InputError("phonons need a crystal: the structure must be periodic throughout")
         check_electric(model)
-        self.phonopy = _phonopy(crystal, supercell)
+        self.phonopy = phonopy_of(crystal, supercell)
         copies = len(self.phonopy.supercell) // len(crystal)
         self._info = repeated_info(crystal, copies)
+        self._groups = repeated_groups(crystal, self.phonopy)
         own = deepcopy(model).double().eval().requires_grad_(False)
         cell = self._atoms(self.phonopy.supercell)
         rows = np.asarray(self.phonopy.primitive.p2s_map)
@@ -175,9 +176,12 @@ class Phonons:
 
     def _atoms(self, cell: Any) -> Atoms:
         """Convert phonopy's supercell to ASE, with the state that the crystal states."""
-        return Atoms(
+        atoms = Atoms(
             cell.symbols, positions=cell.positions, cell=cell.cell, pbc=True, info=self._info
         )
+        if self._groups is not None:
+            atoms.arrays[COARSE_INDEX] = self._groups.copy()
+        return atoms
 
     def _displace(self, model: EnergyModel, displacement: float) -> None:
         """Compute force constants from the forces in displaced supercells."""
@@ -220,7 +224,29 @@ def band_structure(
     return Bands(distances, [np.array(piece) for piece in found.frequencies], ticks)
 
 
-def _phonopy(crystal: Atoms, supercell: Sequence[int]) -> Phonopy:
+def repeated_groups(crystal: Atoms, phonon: Phonopy) -> NDArray[np.int64] | None:
+    """Groups of the atoms of the supercell, each cell with groups of its own; None without groups.
+
+    A group stays together across the boundary of the cell: its atoms are the images nearest to its
+    first atom.
+    """
+    stated = read_state(crystal).groups
+    if stated is None:
+        return None
+    groups, scaled = np.array(stated, np.int64), crystal.get_scaled_positions()
+    first = {int(g): scaled[np.flatnonzero(groups == g)[0]] for g in np.unique(groups)}
+    wraps = np.round([first[int(g)] - s for g, s in zip(groups, scaled, strict=True)])
+    supercell = phonon.supercell
+    counts = np.diag(phonon.supercell_matrix)
+    own = np.array([supercell.u2u_map[atom] for atom in supercell.s2u_map])
+    cells = np.round(supercell.scaled_positions * counts - scaled[own])
+    home = np.mod(cells - wraps[own], counts).astype(np.int64)
+    number = np.ravel_multi_index(tuple(home.T), tuple(counts))
+    repeated = groups[own] + (groups.max() + 1) * number
+    return np.where(groups[own] == NO_GROUP, NO_GROUP, repeated)
+
+
+def phonopy_of(crystal: Atoms, supercell: Sequence[int]) -> Phonopy:
     """Create the phonopy object of the crystal and its supercell.
 
     Raises

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.response import coulomb_heads
+from muse_lr.structures.state import SAME
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
@@ -141,6 +142,14 @@ def electric_response(
     assert out.bec is not None
     assert out.bec_error is not None
     assert out.dielectric is not None
+    assert out.total_charge is not None
+    charge = float(out.total_charge[0])
+    if abs(charge) > SAME:
+        raise InputError(
+            f"the supercell has a total charge of {charge:g} e: a charged crystal has no phonons "
+            "with a macroscopic field, because its acoustic waves carry charge; use a neutral "
+            "crystal, or a model without a coulomb head"
+        )
     born: Array = out.bec.detach().cpu().double().numpy()[atoms]
     dielectric: Array = out.dielectric[0].detach().cpu().double().numpy()
     error = float(out.bec_error[0].detach())

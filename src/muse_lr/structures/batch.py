@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest
 from muse_lr.structures.neighbor_tables import NeighborTables
 from muse_lr.structures.neighbors import complete_cell, has_volume, neighbor_list
 from muse_lr.structures.sparse import SparseGraphs
@@ -234,18 +234,38 @@ def atoms_to_data(
         field=torch.tensor([state.field], dtype=torch.float64),
     )
     for name, value in (labels or {}).items():
-        rows = len(atoms) if name in ATOM_LABELS else 1
-        shape = (rows, *LABEL_SHAPES[name])
-        data[f"label_{name}"] = torch.from_numpy(_native(value, f"label {name}")).reshape(shape)
+        data[f"label_{name}"] = torch.from_numpy(_label(value, name, len(atoms)))
     return data
+
+
+def _label(value: ArrayLike, name: str, num_atoms: int) -> NDArray[np.float64]:
+    """Values of a label with one row per atom, or with one row."""
+    if name not in LABEL_SHAPES:
+        known = ", ".join(LABEL_SHAPES)
+        raise InputError(f"{name!r} is not a label{nearest(name, LABEL_SHAPES)}; known: {known}")
+    array, shape = _native(value, f"label {name}"), LABEL_SHAPES[name]
+    per_atom = name in ATOM_LABELS
+    rows = num_atoms if per_atom else 1
+    size = int(np.prod(shape, dtype=np.int64))
+    accepted = [(rows, *shape), (rows, size)]
+    if not per_atom:
+        accepted += [shape, (size,)]
+    if array.shape not in accepted:
+        needed = (rows, *shape) if per_atom else shape
+        raise InputError(f"label {name} has shape {array.shape}, not {needed}")
+    return array.reshape(rows, *shape)
 
 
 def _native(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Copy real numbers of any dtype, byte order and memory layout to contiguous float64."""
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"{name} have the type {array.dtype}: real numbers are needed")
-    return np.array(array, dtype=np.float64, order="C")
+    if array.dtype.kind not in "iufO" or np.ma.is_masked(values):
+        what = "masked values" if np.ma.is_masked(values) else f"the type {array.dtype}"
+        raise InputError(f"{name} have {what}: real numbers are needed")
+    try:
+        return np.array(array, dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} have the type object: real numbers are needed") from error
 
 
 def _atomic_numbers(atoms: Atoms) -> NDArray[np.int64]:

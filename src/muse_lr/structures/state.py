@@ -36,6 +36,8 @@ FIELD_KEY = "electric_field"
 STATE_KEYS = (*CHARGE_KEYS, *SPIN_KEYS, FIELD_KEY)
 #: Name of the per-atom array of groups, and the value for atoms without a group.
 COARSE_INDEX, NO_GROUP = "coarse_index", -1
+#: Largest number of a group, which float64 still represents exactly.
+LARGEST_GROUP = 2**52
 #: Largest difference of two numbers that state the same, and of a whole number from an integer.
 SAME = 1e-6
 #: Largest difference of the sum of ASE's initial charges from the total charge, e.
@@ -49,7 +51,7 @@ class State:
     Attributes
     ----------
     total_charge : float
-        In e; 0 if it is not stated.
+        In e; 0 if it is not stated. A charge that is whole within ``SAME`` is rounded.
     charge_stated : bool
     spin : float
         Multiplicity 2S + 1. If it is not stated, the lowest one for the number of electrons; 1 if
@@ -81,6 +83,7 @@ def read_state(atoms: Atoms) -> State:
     charge = _stated(atoms.info, CHARGE_KEYS)
     spin = _stated(atoms.info, SPIN_KEYS)
     total = 0.0 if charge is None else charge
+    total = float(round(total)) if is_whole(total) else total
     if spin is not None and (spin < 1 - SAME or not is_whole(spin)):
         key = next(key for key in SPIN_KEYS if atoms.info.get(key) is not None)
         raise InputError(
@@ -111,10 +114,11 @@ def state_doubts(atoms: Atoms, state: State) -> Iterator[str]:
     if initial is not None:
         total = float(np.sum(initial))
         if not abs(total - state.total_charge) <= INITIAL_CHARGES:
-            what = "states" if state.charge_stated else "does not state a total charge, so it is"
+            what = "stated" if state.charge_stated else "not stated"
+            # Without the sum, which can differ in each frame: Python shows each text once.
             yield (
-                f"the initial charges of ASE, which are not used, sum to {total:g} e, but the "
-                f"structure {what} {state.total_charge:g} e: set info['total_charge']"
+                "the initial charges of ASE, which are not used, do not sum to the total charge of "
+                f"{state.total_charge:g} e ({what}): set info['total_charge'], or remove them"
             )
 
 
@@ -219,7 +223,9 @@ def _groups(atoms: Atoms) -> tuple[int, ...] | None:
         return None
     if stated.ndim != 1 or stated.dtype.kind not in "iuf":
         raise InputError(f"{COARSE_INDEX} must contain one whole number for each atom")
-    wrong = np.flatnonzero(~((stated >= NO_GROUP) & (stated == np.round(stated))))
+    wrong = np.flatnonzero(
+        ~((stated >= NO_GROUP) & (stated <= LARGEST_GROUP) & (stated == np.round(stated)))
+    )
     if len(wrong):
         raise InputError(
             f"{COARSE_INDEX} of atom {wrong[0]} is {stated[wrong[0]]}: it must be an integer "
