@@ -121,7 +121,7 @@ def _net_force(a: Atoms) -> None:
 
 
 def _outlier(a: Atoms) -> None:
-    a.info["REF_energy"] += 30.0
+    a.info["REF_energy"] -= 30.0
 
 
 def _close(a: Atoms) -> None:

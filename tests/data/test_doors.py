@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ase.db
 import ase.io
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from hypothesis import strategies as st
 import muse_lr
 from muse_lr import AtomsBatch, Calculator, InputError
 from muse_lr.data.check import check_file
-from muse_lr.data.dataset import Dataset
-from muse_lr.data.reading import read_frames
-from muse_lr.structures.state import CHARGE_KEYS, SPIN_KEYS
+from muse_lr.data.dataset import Dataset, fingerprint
+from muse_lr.data.labels import read_label
+from muse_lr.data.reading import Frame, read_frames
+from muse_lr.structures.state import CHARGE_KEYS, SPIN_KEYS, read_state
 from muse_lr.train.config import BatchConfig
 from muse_lr.train.evaluate import evaluate
 
@@ -203,3 +205,89 @@ def test_a_stress_of_a_slab_without_volume_is_refused(tmp_path: Path) -> None:
         read_frames([tmp_path / "a.xyz"])
     assert [f.kind for f in check_file(tmp_path / "a.xyz").errors] == ["stress value"]
     assert "stress" not in read_frames([tmp_path / "a.xyz"], partial=["stress"])[0].labels
+
+
+@pytest.mark.parametrize("name", ["a.db", "a.json"])
+def test_databases_keep_what_they_state(tmp_path: Path, name: str) -> None:
+    with ase.db.connect(tmp_path / name) as database:
+        pairs = {"total_charge": -1, "spin": 2, "REF_energy": -3.5}
+        database.write(hydroxyl({}), key_value_pairs=pairs, data={"REF_forces": np.ones((2, 3))})
+    (frame,) = read_frames([tmp_path / name], required=["energy", "forces"])
+    state = read_state(frame.atoms)
+    assert (state.total_charge, state.spin) == (-1, 2)
+    np.testing.assert_array_equal(frame.labels["forces"], np.ones((2, 3)))
+    assert frame.labels["energy"] == -3.5
+
+
+def test_labels_of_another_shape_are_refused(tmp_path: Path) -> None:
+    atoms = hydroxyl({})
+    atoms.info["forces"] = np.arange(6).reshape(3, 2)
+    with pytest.raises(InputError, match=r"forces under 'forces' has shape \(3, 2\)"):
+        read_label(atoms, "forces", "forces")
+    atoms.info["forces"] = np.arange(6)
+    assert read_label(atoms, "forces", "forces").tolist() == [[0, 1, 2], [3, 4, 5]]
+    for label, value, match in [
+        ("forces", np.zeros((3, 2)), r"label forces has shape \(3, 2\), not \(2, 3\)"),
+        ("stress", np.zeros(6), r"label stress has shape \(6,\), not \(3, 3\)"),
+        ("foo", 1.0, "'foo' is not a label"),
+    ]:
+        with pytest.raises(InputError, match=match):
+            AtomsBatch.from_ase([atoms], 3.0, [{label: value}])
+
+
+def test_the_fingerprint_of_data_contains_the_state() -> None:
+    made = []
+    for info in ({}, {"charge": 1}, {"spin": 4}, {"electric_field": [0, 0, 0.1]}):
+        made.append(fingerprint([Frame(hydroxyl(info), {}, "a")]))
+    groups = hydroxyl({})
+    groups.arrays["coarse_index"] = np.array([0, 0])
+    assert len({*made, fingerprint([Frame(groups, {}, "a")])}) == 5
+    assert made[1] == fingerprint([Frame(hydroxyl({"total_charge": 1.0}), {}, "b")])
+
+
+@pytest.mark.parametrize("charge", [1e-9, -1e-8])
+def test_rounding_errors_do_not_charge_a_structure(charge: float) -> None:
+    state = read_state(hydroxyl({"total_charge": charge}))
+    assert (state.total_charge, state.charge_stated) == (0, True)
+
+
+def dimer(**info: Any) -> Atoms:
+    atoms = Atoms("OHOH", [[0, 0, 0], [0, 0, 1.0], [4, 0, 0], [4, 0, 1.0]], info=info)
+    atoms.info.update(REF_energy=0.0, size_first=2)
+    return atoms
+
+
+def test_fragments_of_a_dimer(model: muse_lr.EnergyModel) -> None:
+    def energies(atoms: Atoms) -> dict[str, Any]:
+        data = Dataset.from_frames([Frame(atoms, {}, "a")], model.cutoff)
+        return evaluate(model, data, BatchConfig(graphs=1)).frames[0].info
+
+    assert "muse_interaction_energy" in energies(dimer())
+    with pytest.warns(UserWarning, match="no fragment_total_charges"):
+        assert "muse_interaction_energy" not in energies(dimer(charge=1))
+    known = energies(dimer(charge=1, fragment_total_charges=[1, 0]))
+    assert "muse_interaction_energy" in known
+    for wrong in ({"fragment_total_charges": [1, 1]}, {"fragment_total_charges": "1 -1"}):
+        with pytest.raises(InputError, match="fragment_total_charges"):
+            energies(dimer(**wrong))
+    for size in (0, 4, -1, 1.5, "x"):
+        atoms = dimer()
+        atoms.info["size_first"] = size
+        with pytest.raises(InputError, match="size_first"):
+            energies(atoms)
+
+
+def test_predictions_hold_what_is_defined(model: muse_lr.EnergyModel) -> None:
+    """No stress without a volume, no dipole of a crystal, and that of a slab along its normal."""
+    crystal = Atoms("OH", [[0, 0, 0], [0, 0.5, 1.0]], cell=[4, 4, 4], pbc=True)
+    slab, bare = crystal.copy(), crystal.copy()
+    slab.pbc = bare.pbc = [True, True, False]
+    bare.cell = [[4, 0, 0], [0, 4, 0], [0, 0, 0]]
+    frames = [Frame(a, {}, "a") for a in (crystal, slab, bare, hydroxyl({}))]
+    data = Dataset.from_frames(frames, model.cutoff)
+    found = evaluate(model, data, BatchConfig(graphs=4)).frames
+    assert ["muse_stress" in a.info for a in found] == [True, True, False, False]
+    assert ["muse_dipole" in a.info for a in found] == [False, True, True, True]
+    for atoms in found[1:3]:
+        expected = atoms.arrays["muse_charges"] @ atoms.positions[:, 2]
+        np.testing.assert_allclose(atoms.info["muse_dipole"], [0, 0, expected], atol=1e-10)

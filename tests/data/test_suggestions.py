@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.lj import LennardJones
 from ase.units import Bohr, Debye
 
 from muse_lr.charges.base import ChargeModel
@@ -16,8 +17,10 @@ from muse_lr.config.registry import CHARGES, lookup
 from muse_lr.data.check import check_file
 from muse_lr.data.check_text import format_report
 from muse_lr.data.findings import CheckReport
+from muse_lr.data.reading import read_frames
 from muse_lr.data.scaffold import make_configuration
 from muse_lr.data.vacuum import gap_question
+from muse_lr.errors import InputError
 from muse_lr.structures.lattice import modulo_cell
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -90,6 +93,46 @@ def test_a_repulsive_wall_may_be_physics(tmp_path, forces):
     assert "energy outlier" not in kinds(report)
 
 
+@pytest.mark.parametrize("forces", [True, False])
+@pytest.mark.parametrize("count", [30, 75])
+def test_the_whole_wall_of_a_scan_without_noise(tmp_path, forces, count):
+    """Argon: outliers above the fit are the shortest distances, one after another."""
+    frames = []
+    for r in np.linspace(2.2, 6, count):
+        atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, r]])
+        atoms.calc = LennardJones(sigma=3.4, epsilon=0.0104, rc=50.0)
+        atoms.info["REF_energy"] = atoms.get_potential_energy()
+        if forces:
+            atoms.arrays["REF_forces"] = atoms.get_forces()
+        atoms.calc = None
+        frames.append(atoms)
+    report = check(tmp_path, frames)
+    assert "energy outlier" not in kinds(report)
+    walls = [f.frame for f in report.findings if f.kind == "repulsive wall"]
+    assert walls == list(range(len(walls)))
+    assert len(walls) >= 7
+
+
+def test_a_wall_between_rigid_molecules(tmp_path):
+    """The bonds are all equal, so that only the distance between the molecules can explain it."""
+    frames = []
+    for k, r in enumerate(np.linspace(2.3, 5.0, 40)):
+        atoms, other = molecule("H2O"), molecule("H2O")
+        atoms.extend(Atoms(other.symbols, other.positions + np.array([0, r, 0])))
+        atoms.info["REF_energy"] = -4000 + 1e-3 * np.sin(k)
+        frames.append(atoms)
+    frames[0].info["REF_energy"] += 3.0
+    frames[25].info["REF_energy"] += 1.0
+    (alone,) = [f for f in check(tmp_path, frames).findings if f.frame == 0]
+    assert "outlier" in alone.kind
+    assert "may be physics" in alone.message
+    frames[1].info["REF_energy"] += 2.0
+    report = check(tmp_path, frames)
+    assert [f.frame for f in report.findings if f.kind == "energy outlier"] == [25]
+    assert {f.frame for f in report.findings if "may be physics" in f.message} == {0, 1}
+    assert [f.frame for f in report.findings if f.kind == "repulsive wall"] == [1]
+
+
 @pytest.mark.parametrize("error", [30.0, -30.0])
 def test_a_wrong_energy_is_still_an_outlier(tmp_path, error):
     frames = scan(np.linspace(2.1, 3.2, 30))
@@ -132,7 +175,16 @@ def test_isolated_atoms_that_lack_or_differ(tmp_path):
         ("E_int", True),
         ("formation_energy", True),
         ("atomization_energy", True),
+        ("E_ads", True),
+        ("dE", True),
+        ("dE_ccsd", True),
+        ("delta_energy", True),
+        ("DeltaE", True),
+        ("Ecoh", True),
+        ("relative_energy", True),
         ("total_energy", False),
+        ("mode_energy", False),
+        ("node_e", False),
         ("dft_energy_internal", False),
     ],
 )
@@ -163,6 +215,42 @@ def test_charged_sets_name_the_models_that_fit(tmp_path):
         sentence = note.message.split(" sum to the stated total")[0]
         fits = model.exact_total_charge and model.needs_features and not model.needs_charges
         assert (kind in sentence.replace(",", " ").split()) == fits
+    # fixed charges are local too, but their sum is not adjusted to the total
+    of_these = note.message.split("of these, ")[1].split(" can keep")[0]
+    assert "split" in of_these
+    assert "fixed" not in of_these
+    assert "fixed: constants" in note.message
+
+
+def test_a_file_of_isolated_atoms_only_is_no_training_set(tmp_path):
+    (note,) = [f for f in check(tmp_path, isolated("NaCl")).findings if "isolated" in f.kind]
+    assert "data.isolated_atoms" in note.message
+    with pytest.raises(InputError, match=r"all frames are isolated atoms.*data\.isolated_atoms"):
+        make_configuration(tmp_path / "a.xyz")
+
+
+def test_ions_of_one_atom_need_no_forces(tmp_path):
+    """They are zero by symmetry, but not in a field or in a crystal."""
+    ion = Atoms("Na", info={"REF_energy": -5.0, "total_charge": 1})
+    frames = scan(np.linspace(2, 3, 20))
+    assert check(tmp_path, [ion, *frames]).errors == []
+    assert len(read_frames([tmp_path / "a.xyz"], required=["forces"])) == 21
+    for change in ({"electric_field": [0, 0, 0.1]}, {"cell": [3, 3, 3], "pbc": True}):
+        other = ion.copy()
+        other.info.update({k: v for k, v in change.items() if k == "electric_field"})
+        other.set_cell(change.get("cell"))
+        other.pbc = change.get("pbc", False)
+        assert [f.kind for f in check(tmp_path, [other, *frames]).errors] == ["mixed forces"]
+        with pytest.raises(InputError, match=r"frame 0.*mixed labels"):
+            read_frames([tmp_path / "a.xyz"])
+
+
+def test_an_atom_in_a_field_is_no_isolated_atom(tmp_path):
+    frames = isolated("NaCl")
+    frames[0].info["electric_field"] = [0, 0, 0.1]
+    report = check(tmp_path, frames + scan(np.linspace(2, 3, 20)))
+    assert report.isolated == {"Cl": -20.0}
+    assert report.errors == []  # no force acts on it
 
 
 def test_spins_name_the_parts_that_read_them(tmp_path):

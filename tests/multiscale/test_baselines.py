@@ -15,8 +15,8 @@ from scipy.integrate import quad
 import muse_lr
 from helpers import geometry_of, painn_section, random_model
 from muse_lr import testing
-from muse_lr.multiscale import virtual_nodes
-from muse_lr.multiscale.ewald_portions import lattice_sum
+from muse_lr.multiscale import ewald_portions, virtual_nodes
+from muse_lr.multiscale.ewald_portions import PortionedOpenSum, lattice_sum, open_sum
 from muse_lr.multiscale.ewald_sums import DENSITY, FilterBasis, OpenSum
 from muse_lr.testing import structures
 
@@ -118,6 +118,25 @@ def test_a_molecule_is_a_crystal_in_a_large_box():
     assert inside == pytest.approx(alone, abs=1e-7)
     slab = Atoms(atoms, cell=np.diag([25.0, 26.0, 1.0]), pbc=(1, 1, 0))
     assert energies(model, slab)[0] == pytest.approx(alone, abs=1e-7)
+
+
+def test_messages_of_molecules_do_not_depend_on_the_portions(monkeypatch):
+    listed = [structures.molecule(ELEMENTS, seed) for seed in (3, 4)] + [Atoms("H")]
+    model, found = model_of("ewald_mp"), []
+    for portion in (10**9, 1, 10_000):
+        monkeypatch.setattr(ewald_portions, "PORTION_BYTES", portion)
+        batch = muse_lr.AtomsBatch.from_ase(listed, cutoff=model.cutoff)
+        output = model(batch, ("forces",), create_graph=True)
+        loss = output.forces.square().sum() + output.energy.square().sum()
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        given = [gradient for gradient in gradients if gradient is not None]
+        found.append([output.energy.detach(), output.forces.detach(), *given])
+        everything = torch.ones(3, dtype=torch.bool)
+        made = open_sum(geometry_of(listed, 1.0), everything, SHORT, torch.float64)
+        assert isinstance(made, OpenSum if portion == 10**9 else PortionedOpenSum)
+    for other in found[1:]:
+        for expected, value in zip(found[0], other, strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-11)
 
 
 def test_messages_over_pairs_by_hand():

@@ -12,6 +12,7 @@ from ase.io import write
 import muse_lr
 from muse_lr.cli.main import main
 from muse_lr.config.yaml import dump_yaml
+from muse_lr.data.dataset import fingerprint
 from muse_lr.errors import InputError
 from muse_lr.model.describe import describe
 from muse_lr.train.config import load_config
@@ -40,7 +41,14 @@ def atoms_of(energies=ENERGIES) -> list[Atoms]:
     return [single(symbol, energy) for symbol, energy in energies.items()]
 
 
-def setup(tmp_path: Path, frames: list[Atoms], e0=None, extra: list[Atoms] = (), **data) -> Setup:
+def setup(
+    tmp_path: Path,
+    frames: list[Atoms],
+    e0=None,
+    extra: list[Atoms] = (),
+    training=None,
+    **data,
+) -> Setup:
     write(tmp_path / "a.xyz", frames, format="extxyz")
     if extra:
         write(tmp_path / "extra.xyz", extra, format="extxyz")
@@ -49,7 +57,7 @@ def setup(tmp_path: Path, frames: list[Atoms], e0=None, extra: list[Atoms] = (),
     config = {
         "model": {"backbone": backbone, "e0": e0},
         "data": {"train": "a.xyz", "valid": 0.25, **data},
-        "training": {"epochs": 1, "directory": "run", "device": "cpu"},
+        "training": {"epochs": 1, "directory": "run", "device": "cpu", **(training or {})},
     }
     dump_yaml(config, tmp_path / "config.yaml")
     return prepare(load_config(tmp_path / "config.yaml"))
@@ -75,6 +83,111 @@ def test_the_written_configuration_gives_the_same_training_set(tmp_path):
     first = setup(tmp_path, atoms_of() + dimers(), "isolated")
     again = prepare(first.config)
     assert [f.source for f in again.train.frames] == [f.source for f in first.train.frames]
+
+
+OXYGEN = [single("O", -400.0)]
+
+
+@pytest.mark.parametrize(
+    ("e0", "inside", "extra"),
+    [
+        ("isolated", atoms_of(), []),
+        ("isolated", [], atoms_of()),
+        ("isolated", atoms_of({"Na": -9.5}), atoms_of({"Cl": -19.5})),
+        ("isolated", atoms_of(), atoms_of()),
+        ("isolated", atoms_of() + OXYGEN, OXYGEN),  # no other frame has this element
+        ("isolated", [single("Na", -9.500004), *atoms_of()], []),
+        ("zero", atoms_of({"Na": 0.0, "Cl": -0.1}), []),
+        ("lstsq", atoms_of(), []),
+    ],
+)
+def test_the_written_configuration_runs_with_the_same_data(tmp_path, e0, inside, extra):
+    setup(tmp_path, inside + dimers(), e0, extra)
+    first = prepare(load_config(tmp_path / "config.yaml"))
+    written = train(load_config(tmp_path / "config.yaml")) / "config.yaml"
+    again = prepare(load_config(written))
+    for one, two in ((first.train, again.train), (first.valid, again.valid)):
+        assert fingerprint(one.frames) == fingerprint(two.frames)
+        assert [f.source for f in one.frames] == [f.source for f in two.frames]
+    assert again.model.config.e0 == first.model.config.e0
+    assert again.model.elements == first.model.elements
+
+
+@pytest.mark.parametrize("e0", ["lstsq", "zero", ENERGIES, {"Na": 0.0, "Cl": 0.0}])
+@pytest.mark.parametrize("stay", [True, False])
+def test_whether_isolated_atoms_are_trained_on_can_be_configured(tmp_path, e0, stay):
+    found = setup(tmp_path, atoms_of() + dimers(), e0, train_on_isolated=stay)
+    assert sizes(found) == 12 + 2 * stay
+    (note,) = [note for note in found.notes if "frame 0" in note]
+    assert ("not trained on" in note) == (not stay)
+    assert note.startswith("E0s are") == (not stay and e0 == ENERGIES)
+    with pytest.raises(InputError, match="train_on_isolated is true, but"):
+        setup(tmp_path, atoms_of() + dimers(), "isolated", train_on_isolated=True)
+
+
+def test_a_file_that_contradicts_the_numbers_is_refused(tmp_path):
+    numbers = dict(ENERGIES, Cl=-19.4)
+    with pytest.raises(InputError, match=r"extra.xyz, frame 1.*-19.5 eV.*model.e0 has -19.4"):
+        setup(tmp_path, dimers(), numbers, atoms_of())
+    assert setup(tmp_path, dimers(), ENERGIES, atoms_of()).model.config.e0 == ENERGIES
+
+
+def test_nothing_left_to_train_on_names_the_isolated_atoms(tmp_path):
+    for others in ([], dimers(1)):
+        with pytest.raises(InputError, match=r"isolated atoms .*a.xyz, frame 0.*are left"):
+            setup(tmp_path, atoms_of() + others, "isolated", training={"loss": {"energy": 1}})
+    write(tmp_path / "v.xyz", atoms_of(), format="extxyz")
+    frames, loss = atoms_of() + dimers(), {"loss": {"energy": 1}}
+    with pytest.raises(InputError, match=r"data.valid: 2 of 2 frames are isolated"):
+        setup(tmp_path, frames, "isolated", valid="v.xyz", training=loss)
+    with pytest.raises(InputError, match="no frame has a label forces, since all are isolated"):
+        setup(tmp_path, atoms_of(), "isolated")
+
+
+def test_notes_name_each_isolated_atom_once_and_those_of_test_sets(tmp_path):
+    frames = atoms_of() + dimers()
+    found = setup(tmp_path, frames, "isolated", valid="a.xyz", test={"far": "a.xyz"})
+    first, second = [note for note in found.notes if "isolated" in note]
+    assert "(Na -9.5, Cl -19.5 eV)" in first or "(Cl -19.5, Na -9.5 eV)" in first
+    assert first.count("frame 0") == first.count("frame 1") == 1
+    assert second.startswith("test set far: 2 frames are isolated atoms")
+    assert "metrics" in second
+    assert len(found.test["far"].frames) == 14
+    unused = setup(tmp_path, frames, "lstsq", valid="a.xyz").notes
+    (note,) = [note for note in unused if "isolated" in note]
+    assert note.startswith("2 frames are isolated atoms")
+    assert note.count("frame 0") == 1
+
+
+@pytest.mark.parametrize("role", ["valid", "test", "isolated_atoms"])
+def test_files_of_another_level_of_theory_are_refused(tmp_path, role):
+    """Only the training frames show that "energy" is another quantity than "REF_energy"."""
+    frames, others = dimers(), dimers() if role != "isolated_atoms" else atoms_of()
+    for atoms in frames:
+        atoms.info["total_energy"] = atoms.info["REF_energy"] + 1.0
+    for atoms in others:
+        atoms.info["total_energy"] = atoms.info.pop("REF_energy")
+    write(tmp_path / "b.xyz", others, format="extxyz")
+    given = {role: {"far": "b.xyz"} if role == "test" else "b.xyz"}
+    e0 = "isolated" if role == "isolated_atoms" else None
+    with pytest.raises(
+        InputError, match=r"b.xyz, frame 0: mixed labels.*a.xyz, frame \d+ has both"
+    ):
+        setup(tmp_path, frames, e0, **given)
+    keys = {"energy": ["REF_energy", "total_energy"]}
+    assert sizes(setup(tmp_path, frames, e0, keys=keys, **given)) >= 12
+
+
+def test_labels_of_several_keys_and_undefined_ones_are_noted(tmp_path):
+    frames = dimers()
+    for atoms in frames[:5]:
+        atoms.info["dft_energy"] = atoms.info.pop("REF_energy")
+    frames[7].info["REF_stress"] = np.zeros(9)
+    found = setup(tmp_path, frames, test={"far": "a.xyz"}).notes
+    for start in ("", "test set far: "):
+        counts = "REF_energy (7 frames), dft_energy (5 frames)"
+        assert f"{start}the energy is read from several keys: {counts}" in found
+        assert any(note.startswith(f"{start}1 frame has a stress") for note in found)
 
 
 @pytest.mark.parametrize("e0", [None, "lstsq", "average", "zero", {"Na": -1.0, "Cl": -2.0}])
@@ -118,6 +231,12 @@ def test_a_file_of_its_own(tmp_path):
         (atoms_of(), "isolated", atoms_of({"Cl": -19.4}), "of Cl differ.*extra.xyz"),
         ([], "isolated", dimers(1), "one neutral atom"),
         ([], "isolated", [single("Na", -4.0, total_charge=1)], "one neutral atom"),
+        (
+            [],
+            "isolated",
+            [single("Na", -9.5, electric_field=np.array([0, 0, 0.1]))],
+            "without an electric field, not Na in a field",
+        ),
         ([], "lstsq", atoms_of(), "only used if model.e0 is isolated"),
         ([], "isolatd", [], "did you mean 'isolated'"),
         ([], {"Na": "low"}, [], "a number in eV"),

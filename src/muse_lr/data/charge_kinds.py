@@ -21,13 +21,13 @@ def charge_hint() -> str:
             given.append(kind)
         else:
             exact.append(kind)
-        if model.exact_total_charge and model.size_consistent:
-            local.append(kind)
+            if model.size_consistent:
+                local.append(kind)
     return (
-        f"there are net charges: the charges of {_list(exact)} sum to the stated total; those of "
-        f"{_list(given)} must do so by themselves; those of {_list(free)} are free. Among the "
-        f"exact ones, {_list(local)} can keep an ion's charge local (size-consistent); the others "
-        "share it out over the structure"
+        f"there are net charges: the charges of {_list(exact)} sum to the stated total; of these, "
+        f"{_list(local)} can keep an ion's charge local (size-consistent), and the others share it "
+        f"out over the structure. {_list(given)}: constants, which are local and must sum to the "
+        f"total. {_list(free)}: no constraint"
     )
 
 

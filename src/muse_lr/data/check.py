@@ -15,6 +15,7 @@ from muse_lr.data.energy_check import check_energies
 from muse_lr.data.findings import CheckReport, Finding
 from muse_lr.data.formats import Unreadable, scan_file
 from muse_lr.data.isolated import is_isolated, must_carry
+from muse_lr.data.keys import describe_keys, find_doubts, find_keys
 from muse_lr.data.labels import (
     LABELS,
     applies,
@@ -24,11 +25,11 @@ from muse_lr.data.labels import (
     conflicting,
     key_of,
     read_label,
-    refuse_undefined,
 )
-from muse_lr.data.reading import find_keys, missing_key
+from muse_lr.data.reading import missing_key
 from muse_lr.data.structures import boundary, find_problems
 from muse_lr.data.suspicions import find_suspicions
+from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
 from muse_lr.data.vacuum import gap_question
 from muse_lr.errors import InputError
 from muse_lr.structures.state import STATE_KEYS, State, read_state
@@ -65,6 +66,7 @@ def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> Check
     _count(report, structures, found)
     if structures:
         _check_presence(report, structures, keys, found)
+        _check_keys(report, structures, keys, found)
         check_energies(report, structures, values)
         _suggest(report, structures)
     order = ("error", "warning", "note")
@@ -168,6 +170,34 @@ def _check_presence(
             add(Finding("error", "missing energy", text))
         elif label == "forces":
             add(Finding("warning", "missing forces", "there are no forces"))
+
+
+def _check_keys(
+    report: CheckReport,
+    structures: Mapping[int, Atoms],
+    named: Mapping[str, str],
+    keys: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Report keys of different meaning, several keys, and labels that are not defined."""
+    add = report.findings.append
+    valid = {i: atoms for i, atoms in structures.items() if _state_of(atoms) is not None}
+    frames = list(valid)
+    pairs = [(valid[i], f"frame {i}") for i in frames]
+    for doubt in find_doubts(pairs, keys, named):
+        kind = f"{doubt.kind} {doubt.label}"
+        add(Finding("error", kind, doubt.message, frames[doubt.frame]))
+    for label, candidates in keys.items():
+        counts = report.labels.get(label, {})
+        if len(counts) > 1:
+            add(Finding("note", f"keys of {label}", describe_keys(label, counts)))
+        found = [
+            (key, reason)
+            for atoms in valid.values()
+            if (key := key_of(atoms, candidates)) is not None
+            and (reason := why_undefined(label, atoms)) is not None
+        ]
+        if found:
+            add(Finding("note", f"undefined {label}", undefined_text(label, found)))
 
 
 def _suggest(report: CheckReport, structures: Mapping[int, Atoms]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from muse_lr.data.reading import Frame
 from muse_lr.errors import InputError
 from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.structures.state import read_state
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,13 @@ def sizes_of(frames: Sequence[Frame]) -> NDArray[np.int64]:
 
 
 def fingerprint(frames: Sequence[Frame]) -> str:
-    """Digest of structures and labels, in order."""
+    """Digest of structures, what they state, and labels, in order."""
     digest = hashlib.sha256()
     for frame in frames:
         atoms = frame.atoms
         parts = [("numbers", atoms.numbers), ("positions", atoms.positions)]
         parts += [("cell", atoms.cell.array), ("pbc", atoms.pbc), *sorted(frame.labels.items())]
+        digest.update(repr(read_state(atoms)).encode())
         for name, values in parts:
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(values).tobytes())
@@ -85,7 +88,10 @@ def fingerprint(frames: Sequence[Frame]) -> str:
 
 
 def divide(
-    order: Sequence[int], sizes: NDArray[np.int64], count: int | None, limit: int | None
+    order: Sequence[int] | NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    count: int | None,
+    limit: int | None,
 ) -> list[list[int]]:
     """Divide ``order`` into consecutive groups within two limits, each as large as possible.
 
@@ -100,24 +106,37 @@ def divide(
     limit : int or None
         Largest sum of the sizes in a group. An item above the limit forms a group of its own.
     """
+    items = np.asarray(order, np.int64).tolist()
+    stops = group_stops(sizes, count, limit).tolist()
+    return [items[start:stop] for start, stop in pairwise((0, *stops))]
+
+
+def group_stops(
+    sizes: NDArray[np.int64], count: int | None, limit: int | None
+) -> NDArray[np.int64]:
+    """(n_groups,) number of items up to the end of each group of :func:`divide`."""
+    total = len(sizes)
+    most = total if count is None else count
+    stops = np.minimum(np.arange(most, total + most, most), total) if total else np.arange(0)
+    if limit is None or not total:
+        return stops
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    most = len(order) if count is None else count
-    groups: list[list[int]] = []
-    start = 0
-    while start < len(order):
-        stop = min(start + most, len(order))
-        if limit is not None:
-            fitting = int(np.searchsorted(ends, ends[start] + limit, side="right")) - 1
-            stop = max(start + 1, min(stop, fitting))
-        groups.append([int(index) for index in order[start:stop]])
-        start = stop
-    return groups
+    if np.all(np.diff(ends[stops], prepend=0) <= limit):
+        return stops
+    # Where a group ends, for each item that it may start with; then the starts that occur.
+    fitting = np.searchsorted(ends, ends[:-1] + limit, side="right") - 1
+    starts = np.arange(total)
+    after = np.maximum(starts + 1, np.minimum(starts + most, fitting)).tolist()
+    found, stop = [], 0
+    while stop < total:
+        stop = after[stop]
+        found.append(stop)
+    return np.array(found, np.int64)
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Order of the training data in an epoch; it depends on seed and epoch only."""
-    permutation: list[int] = np.random.default_rng([seed, epoch]).permutation(count).tolist()
-    return permutation
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """(count,) order of the training data in an epoch; it depends on seed and epoch only."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def split_frames(

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from muse_lr.data.composition import CompositionFit, fit_composition
@@ -16,27 +15,19 @@ from muse_lr.data.isolated import IsolatedAtom, is_isolated, isolated_energies, 
 from muse_lr.data.response_check import response_hints
 from muse_lr.data.suspicions import find_duplicates
 from muse_lr.data.units_check import unit_hints
+from muse_lr.data.walls import find_walls
 from muse_lr.errors import InputError
-from muse_lr.structures.neighbors import complete_cell, neighbor_list
 
 #: An outlier exceeds both thresholds: robust standard deviations and eV/atom.
 OUTLIER_SCORE = 12.0
 OUTLIER_ENERGY = 0.02
 #: Outliers are only searched for with at least this many frames per determined E0.
 FEWEST_FRAMES = 4
-#: Atoms are on a repulsive wall if they push each other apart by this multiple of the usual push,
-#: which is at least the second number, eV/A.
-PUSH, LEAST_PUSH = 3.0, 0.3
-#: Largest energy of a wall relative to the push, in A per atom; that of Exp(-r / 0.3 A) is 0.3 A.
-WALL_WIDTH = 2.0
-#: Atoms are on a wall too if their distance is below SHORT times the shortest one of all but a FEW
-#: of the other frames, relative to the covalent radii.
-SHORT, FEW = 0.9, 0.1
-#: Number of frames from which the usual shortest distance is taken.
-SAMPLED = 64
 #: Names of energies from which those of the atoms or of the fragments are already subtracted.
 RELATIVE = re.compile(
-    r"interact|binding|formation|atomi[sz]ation|cohesive|adsorption|reaction|(^|_)e_?int($|_)",
+    r"interact|binding|formation|atomi[sz]ation|cohesi|adsorption|reaction|relative|difference"
+    r"|(^|_)((e|energy)_?(int|ads|bind|coh|form|rel|diff|delta)"
+    r"|(int|ads|bind|coh|form|rel|diff|delta|d|Δ)_?(e|en|energy|energies))($|_)",
     re.IGNORECASE,
 )
 #: Energies below this are too small for total energies, eV/atom.
@@ -99,6 +90,10 @@ def _report_isolated(report: CheckReport, single: list[tuple[int, Atoms, float]]
         text += f", but none of {', '.join(missing)}: without it they are trained on like others"
     else:
         text += ": model.e0: isolated takes the E0s from them"
+    if len(found) == report.n_frames:
+        text += (
+            "; there is nothing else to train on, so that this is a file for data.isolated_atoms"
+        )
     report.findings.append(Finding("note", "isolated atoms", text))
 
 
@@ -132,90 +127,25 @@ def _outliers(
         return
     excesses = fit.residuals - np.median(fit.residuals)
     outside = (fit.scores > OUTLIER_SCORE) & (np.abs(excesses) > OUTLIER_ENERGY)
-    others = {
-        frame: structures[frame] for frame, out in zip(frames, outside, strict=True) if not out
-    }
-    usual = _usual_contact(others, values) if outside.any() else (0.0, 0.0)
+    forces = {frame: values[frame].get("forces") for frame in frames}
+    above = {frames[k]: float(excesses[k]) for k in np.flatnonzero(outside & (excesses > 0))}
+    below = {frames[k] for k in np.flatnonzero(outside & (excesses < 0))}
+    compared = {frame: atoms for frame, atoms in structures.items() if frame not in below}
+    walls = find_walls(compared, forces, above)
     for k in np.flatnonzero(outside):
         frame, excess = frames[k], float(excesses[k])
-        wall = _wall(structures[frame], values[frame].get("forces"), excess, usual)
         text = (
             f"the energy is {excess:+.3g} eV/atom from the fit to the composition, "
             f"{fit.scores[k]:.0f} robust standard deviations"
         )
-        if wall is None:
-            text = text.replace("the energy is", "the energy is an outlier:")
-            yield Finding("warning", "energy outlier", text, frame, size=abs(excess))
-        else:
+        wall = walls.get(frame)
+        if wall is not None:
             text += (
-                f", and {wall}: this may be physics, a repulsive wall as in a scan, or a broken "
-                "structure"
+                f", and {wall.text}: this may be physics, a repulsive wall as in a scan, or a "
+                "broken structure"
             )
-            yield Finding("warning", "repulsive wall", text, frame, size=excess)
-
-
-def _wall(
-    atoms: Atoms,
-    forces: NDArray[np.float64] | None,
-    excess: float,
-    usual: tuple[float, float],
-) -> str | None:
-    """Describe two atoms whose repulsion explains an energy above the fit, or None."""
-    if excess <= 0:
-        return None
-    first, second, vectors, ratios = _contacts(atoms)
-    if not len(ratios):
-        return None
-    lengths = np.linalg.norm(vectors, axis=1)
-    if forces is not None:
-        pull = _pushes(forces, first, second, vectors)
-        k = int(pull.argmax())
-        if pull[k] >= PUSH * usual[1] and excess <= WALL_WIDTH * pull[k]:
-            return (
-                f"atoms {first[k]} and {second[k]}, {lengths[k]:.2f} A apart, push each other "
-                f"away with {pull[k]:.3g} eV/A"
-            )
-    k = int(ratios.argmin())
-    if ratios[k] < SHORT * usual[0]:
-        return f"atoms {first[k]} and {second[k]} are only {lengths[k]:.2f} A apart"
-    return None
-
-
-def _usual_contact(structures: Mapping[int, Atoms], values: Labels) -> tuple[float, float]:
-    """Shortest relative distance of most frames, and the median of their strongest push, eV/A."""
-    ratios, pushes = [], []
-    for frame in list(structures)[:: max(1, len(structures) // SAMPLED)]:
-        first, second, vectors, found = _contacts(structures[frame])
-        if not len(found):
-            continue
-        ratios.append(found.min())
-        forces = values[frame].get("forces")
-        if forces is not None:
-            pushes.append(_pushes(forces, first, second, vectors).max())
-    shortest = float(np.quantile(ratios, FEW)) if ratios else 0.0
-    return shortest, max(float(np.median(pushes)) if pushes else 0.0, LEAST_PUSH)
-
-
-def _pushes(
-    forces: NDArray[np.float64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    vectors: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """(n_pairs,) mean force that drives the atoms of each pair apart, eV/A."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    pushes: NDArray[np.float64] = np.sum((forces[second] - forces[first]) * vectors, axis=1)
-    return pushes / (2 * lengths)
-
-
-def _contacts(
-    atoms: Atoms,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Pairs (first, second), vectors to the second, and distances relative to covalent radii."""
-    radii = covalent_radii[atoms.numbers]
-    cell = complete_cell(atoms.cell.array, atoms.pbc)
-    edges, shifts = neighbor_list(atoms.positions, cell, atoms.pbc, 3.0 * float(radii.max()))
-    second, first = edges
-    vectors = atoms.positions[second] - atoms.positions[first] + shifts @ cell
-    ratios = np.linalg.norm(vectors, axis=1) / (radii[first] + radii[second])
-    return first, second, vectors, ratios
+        kind, size = "repulsive wall", excess
+        if wall is None or not wall.likely:
+            kind, size = "energy outlier" + (" of close atoms" if wall else ""), abs(excess)
+            text = text.replace("the energy is", "the energy is an outlier:", 1)
+        yield Finding("warning", kind, text, frame, size=size)

@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ase.db
@@ -36,6 +37,8 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
 }
 
+#: Databases of ASE: suffix -> type.
+DATABASES = {".db": "db", ".json": "json"}
 #: Exceptions that parsers raise on malformed input; ASE has no common base class.
 MALFORMED = (
     ArithmeticError,
@@ -94,8 +97,8 @@ def read_atoms(path: str | Path) -> list[Atoms]:
     Parameters
     ----------
     path : str or Path
-        Extended XYZ (plain, .gz, .xz, .bz2), an ASE database (.db; its key-value pairs and data
-        are copied to ``atoms.info``) or any other format of ``ase.io.read``.
+        Extended XYZ (plain, .gz, .xz, .bz2), an ASE database (.db, .json; its key-value pairs and
+        data are copied to ``atoms.info``) or any other format of ``ase.io.read``.
 
     Raises
     ------
@@ -121,8 +124,8 @@ def scan_file(path: str | Path) -> Iterator[Atoms | Unreadable]:
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else ""
     if suffixes and suffixes[-1] in (".xyz", ".extxyz"):
         yield from _scan_extxyz(path, compression)
-    elif suffixes and suffixes[-1] == ".db" and not compression:
-        yield from _read_all(path, _read_database)
+    elif suffixes and suffixes[-1] in DATABASES and not compression:
+        yield from _read_all(path, partial(_read_database, kind=DATABASES[suffixes[-1]]))
     else:
         yield from _read_all(path, _read_other)
 
@@ -235,9 +238,9 @@ def _read_all(path: Path, read: Callable[[str], list[Atoms]]) -> Iterator[Atoms 
         yield atoms if len(atoms) else Unreadable("the frame has no atoms", frame)
 
 
-def _read_database(path: str) -> list[Atoms]:
+def _read_database(path: str, kind: str) -> list[Atoms]:
     structures = []
-    with ase.db.connect(path, type="db") as database:
+    with ase.db.connect(path, type=kind) as database:
         for row in database.select():
             atoms = row.toatoms(add_additional_information=True)
             extra = atoms.info

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from muse_lr.errors import InputError
-from muse_lr.structures.state import read_state
+from muse_lr.structures.state import State, read_state
 
 #: Shortest distance between the periodic images of an atom that counts as isolated, A.
 FAR = 8.0
@@ -39,36 +39,49 @@ class IsolatedAtom:
     source: str
 
 
-def is_single_neutral(atoms: Atoms) -> bool:
-    """Whether a structure is one atom without charge, at any distance from its images."""
-    if len(atoms) != 1:
-        return False
-    try:
-        return read_state(atoms).total_charge == 0
-    except InputError:  # reported elsewhere
-        return False
+def is_free_atom(atoms: Atoms) -> bool:
+    """Whether a structure is one atom without charge or electric field, at any image distance."""
+    state = _state_of_one(atoms)
+    return state is not None and state.total_charge == 0 and not any(state.field)
 
 
 def is_isolated(atoms: Atoms) -> bool:
-    """Whether a structure is one neutral atom, far from its periodic images.
+    """Whether a structure is one neutral atom without a field, far from its periodic images.
 
     A periodic structure of one atom is a crystal unless its images are at least :data:`FAR` away,
     or its ``info["config_type"]`` is ``IsolatedAtom``.
     """
-    if not is_single_neutral(atoms):
-        return False
-    mark = str(atoms.info.get("config_type", "")).lower()
-    if not atoms.pbc.any() or "".join(filter(str.isalnum, mark)) == MARK:
-        return True
-    return _image_distance(atoms) >= FAR
+    return is_free_atom(atoms) and _is_far(atoms)
 
 
 def must_carry(atoms: Atoms, label: str) -> bool:
     """Whether a structure must have a label that others have.
 
-    The forces on an isolated atom are zero, and it may have no label but its energy.
+    The forces on an isolated atom or ion are zero, unless a field acts on the charge of an ion.
+    Without a field it may have no label but its energy.
     """
-    return label == "energy" or not is_isolated(atoms)
+    state = _state_of_one(atoms)
+    if label == "energy" or state is None or not _is_far(atoms):
+        return True
+    return any(state.field) and (label != "forces" or state.total_charge != 0)
+
+
+def _state_of_one(atoms: Atoms) -> State | None:
+    """State of a structure of one atom; None for all others and for an invalid state."""
+    if len(atoms) != 1:
+        return None
+    try:
+        return read_state(atoms)
+    except InputError:  # reported elsewhere
+        return None
+
+
+def _is_far(atoms: Atoms) -> bool:
+    """Whether a structure of one atom is no crystal."""
+    mark = str(atoms.info.get("config_type", "")).lower()
+    if not atoms.pbc.any() or "".join(filter(str.isalnum, mark)) == MARK:
+        return True
+    return _image_distance(atoms) >= FAR
 
 
 def isolated_energies(found: Iterable[IsolatedAtom]) -> dict[str, float]:
@@ -92,9 +105,13 @@ def isolated_energies(found: Iterable[IsolatedAtom]) -> dict[str, float]:
 
 
 def listed(found: Sequence[IsolatedAtom]) -> str:
-    """Elements and sources of isolated atoms, for messages."""
-    text = ", ".join(f"{atom.symbol}: {atom.source}" for atom in found[:LISTED])
-    return text + f" and {len(found) - LISTED} more" * (len(found) > LISTED)
+    """Elements and sources of isolated atoms, for messages; each source once."""
+    sources: dict[str, str] = {}
+    for atom in found:
+        sources.setdefault(atom.source, atom.symbol)
+    parts = [f"{symbol}: {source}" for source, symbol in sources.items()]
+    more = f" and {len(parts) - LISTED} more" * (len(parts) > LISTED)
+    return ", ".join(parts[:LISTED]) + more
 
 
 def _image_distance(atoms: Atoms) -> float:

@@ -174,15 +174,6 @@ def _is_neutral(atoms: Atoms) -> bool:
         return True
 
 
-def refuse_undefined(atoms: Atoms, label: str, key: str) -> None:
-    """Raise an error for a stress of a periodic structure that has no volume."""
-    if label == "stress" and atoms.pbc.any() and not applies(label, atoms):
-        raise InputError(
-            f"there is a stress under {key!r}, but the cell has no volume, because it has no "
-            "vector along the open direction: give this vector, or remove the label"
-        )
-
-
 def read_label(atoms: Atoms, label: str, key: str) -> NDArray[np.float64] | None:
     """Read a label in the shape of the package; None if the structure does not have the key.
 
@@ -271,11 +262,19 @@ def _shaped(values: NDArray[np.float64], atoms: Atoms, label: str, key: str) -> 
             values = values.reshape(3, 3)
         if label == "quadrupole":
             _check_traceless(values, key)
-    elif values.size == np.prod(shape) and (spec.per_atom or values.squeeze().shape == shape):
+    elif values.shape in _flat_shapes(spec, len(atoms)):
         values = values.reshape(shape)
     if values.shape != shape:
         raise InputError(f"{label} under {key!r} has shape {values.shape}, not {shape}")
     return values
+
+
+def _flat_shapes(spec: Label, num_atoms: int) -> list[tuple[int, ...]]:
+    """Shapes in which files store a label besides its own: rows as numbers, or all in one row."""
+    size = int(np.prod(spec.shape, dtype=np.int64))
+    if spec.per_atom:
+        return [(num_atoms, size), (num_atoms * size,), (num_atoms, *spec.shape)]
+    return [(1, *spec.shape), (*spec.shape, 1), (size,)]
 
 
 def _check_traceless(values: NDArray[np.float64], key: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from muse_lr.data.formats import place, printable, read_atoms
-from muse_lr.data.isolated import must_carry
+from muse_lr.data.isolated import is_isolated, must_carry
+from muse_lr.data.keys import describe_keys, find_doubts, find_keys
 from muse_lr.data.labels import (
     LABELS,
     applies,
@@ -21,12 +23,12 @@ from muse_lr.data.labels import (
     check_label_names,
     key_of,
     read_label,
-    refuse_undefined,
 )
 from muse_lr.data.structures import find_problems
+from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
 from muse_lr.errors import InputError, nearest
 
-__all__ = ["Frame", "find_keys", "read_atoms", "read_frames"]
+__all__ = ["Frame", "read_atoms", "read_frames"]
 
 #: Largest number of keys that an error message lists.
 LISTED = 12
@@ -45,11 +47,18 @@ class Frame:
         Label -> reference values (:mod:`muse_lr.data.labels`), float64.
     source : str
         ``"file.xyz, frame 12"``, counted from 0.
+    keys : dict of str to str
+        Label -> key that it was read from.
+    undefined : dict of str to str
+        Label -> key of a value that was not read, because the label is not defined for the
+        structure.
     """
 
     atoms: Atoms
     labels: dict[str, NDArray[np.float64]]
     source: str
+    keys: dict[str, str] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
 
 
 def read_frames(
@@ -68,7 +77,8 @@ def read_frames(
     keys : mapping, optional
         Label -> key in the files, or several keys. A frame uses the first one that it has, and
         every frame must have one, unless the label is in ``partial``. Other labels are read from
-        their default keys in the same way, where any frame has one of them.
+        their default keys in the same way, where any frame has one of them. Default keys of
+        different meaning are refused (:func:`~muse_lr.data.keys.find_doubts`).
     required : sequence of str
         Labels that every frame must have, or at least one frame for labels in ``partial``.
     partial : sequence of str
@@ -94,6 +104,7 @@ def read_frames(
         structures += [(atoms, place(path, index)) for index, atoms in enumerate(read_atoms(path))]
     found = find_keys((atoms for atoms, _ in structures), keys)
     frames = [_frame(atoms, source, found, elements, partial) for atoms, source in structures]
+    refuse_doubts(frames, keys)
     for label in LABELS:
         _check_presence(frames, label, found.get(label), label in keys, label in partial)
         if label in required and not any(label in frame.labels for frame in frames):
@@ -101,26 +112,36 @@ def read_frames(
     return frames
 
 
-def find_keys(
-    structures: Iterable[Atoms], keys: Mapping[str, str | Sequence[str]]
-) -> dict[str, tuple[str, ...]]:
-    """Map each label to its keys: the given ones, or all default keys of any structure.
+def refuse_doubts(
+    frames: Sequence[Frame], keys: Mapping[str, str | Sequence[str]] | None = None
+) -> None:
+    """Raise an error for default keys of different meaning, among the frames of all files."""
+    keys = dict(keys or {})
+    structures = [(frame.atoms, frame.source) for frame in frames]
+    found = find_keys((frame.atoms for frame in frames), keys)
+    for doubt in find_doubts(structures, found, keys):
+        raise InputError(f"{frames[doubt.frame].source}: {doubt.message}")
 
-    A structure uses the first of the keys that it has.
-    """
-    present: set[str] = set()
-    for atoms in structures:
-        present.update(available_keys(atoms))
-    found = {}
-    for label, spec in LABELS.items():
-        if label in keys:
-            given = keys[label]
-            found[label] = (given,) if isinstance(given, str) else tuple(given)
-        else:
-            defaults = tuple(key for key in spec.keys if key in present)
-            if defaults:
-                found[label] = defaults
-    return found
+
+def label_notes(frames: Sequence[Frame]) -> Iterator[str]:
+    """Yield notes on labels that have several keys, or that are not defined for some frames."""
+    for label in LABELS:
+        counts = Counter(frame.keys[label] for frame in frames if label in frame.keys)
+        if len(counts) > 1:
+            yield describe_keys(label, counts)
+        text = undefined_note(frames, label)
+        if text is not None:
+            yield text
+
+
+def undefined_note(frames: Sequence[Frame], label: str) -> str | None:
+    """Describe the frames with a value of a label that is not defined for them, or None."""
+    found = [
+        (frame.undefined[label], reason)
+        for frame in frames
+        if label in frame.undefined and (reason := why_undefined(label, frame.atoms)) is not None
+    ]
+    return undefined_text(label, found) if found else None
 
 
 def missing_key(atoms: Atoms, label: str, keys: Sequence[str]) -> str:
@@ -143,7 +164,9 @@ def _frame(
     try:
         for problem in find_problems(atoms, elements):
             raise InputError(problem.message)
-        labels = {}
+        labels: dict[str, NDArray[np.float64]] = {}
+        used: dict[str, str] = {}
+        undefined: dict[str, str] = {}
         for label, candidates in keys.items():
             key = key_of(atoms, candidates)
             if key is None:
@@ -152,14 +175,15 @@ def _frame(
                 refuse_undefined(atoms, label, key)
             values = read_label(atoms, label, key) if applies(label, atoms) else None
             if values is None:
+                undefined[label] = key
                 continue
             bad = bad_value(values, label)
             if bad is not None:
                 raise InputError(f"{bad[0]} (key {key!r})")
-            labels[label] = values
+            labels[label], used[label] = values, key
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    return Frame(atoms, labels, source)
+    return Frame(atoms, labels, source, used, undefined)
 
 
 def _check_presence(
@@ -191,6 +215,14 @@ def _absent(
     files = ", ".join(printable(path) for path in paths)
     if not frames:
         return f"there are no files to read the label {label} from"
+    undefined = undefined_note(frames, label)
+    if undefined is not None:
+        return f"{files}: the label {label} is not defined for these structures: {undefined}"
+    if all(is_isolated(frame.atoms) for frame in frames):
+        return (
+            f"{files}: no frame has a label {label}, since all are isolated atoms, which only give "
+            "the E0s: add other structures"
+        )
     tried = keys if keys is not None else LABELS[label].keys
     there = ", ".join(printable(k) for k in available_keys(frames[0].atoms)[:LISTED]) or "none"
     return (

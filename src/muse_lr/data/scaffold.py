@@ -16,6 +16,7 @@ from muse_lr.config.registry import kinds, lookup
 from muse_lr.data.check import check_file
 from muse_lr.data.findings import CheckReport
 from muse_lr.data.formats import printable, read_atoms
+from muse_lr.data.isolated import is_isolated
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.errors import InputError
 from muse_lr.structures.neighbors import complete_cell, neighbor_list
@@ -65,8 +66,9 @@ def make_configuration(
     Raises
     ------
     InputError
-        If the data has errors, or if a test set cannot be read or contains other elements. Labels
-        that only some frames carry are not an error: they are listed in ``data.partial``.
+        If the data has errors or only isolated atoms, or if a test set cannot be read or contains
+        other elements. Labels that only some frames carry are not an error: they are listed in
+        ``data.partial``.
     """
     report = check_file(path, keys)
     partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
@@ -75,6 +77,12 @@ def make_configuration(
         where = "" if serious[0].frame is None else f", frame {serious[0].frame}"
         more = f" (and {len(serious) - 1} more: muse-lr data check)" if len(serious) > 1 else ""
         raise InputError(f"{printable(path)}{where}: {serious[0].message}{more}")
+    structures = read_atoms(path)
+    if all(map(is_isolated, structures)):
+        raise InputError(
+            f"{printable(path)}: all frames are isolated atoms, which only give the E0s: give a "
+            "file of other structures, and this one as data.isolated_atoms with model.e0: isolated"
+        )
     if "TFF" in report.boundaries:
         raise InputError(f"{printable(path)}: structures with one periodic axis are not supported")
     for name, file in (tests or {}).items():
@@ -83,7 +91,7 @@ def make_configuration(
         *_header(report),
         *_model_section(report),
         *_data_section(report, tests or {}, partial, Path(base)),
-        *_training_section(report, read_atoms(path)),
+        *_training_section(report, structures),
     ]
     return "\n".join(lines) + "\n"
 
@@ -198,7 +206,7 @@ def _data_section(
     report: CheckReport, tests: Mapping[str, str], partial: list[str], base: Path
 ) -> list[str]:
     keys = ", ".join(f"{label}: {_key_list(counts)}" for label, counts in report.labels.items())
-    share = 0.1 if report.n_frames >= 20 else round(min(0.5, 2 / max(report.n_frames, 4)), 2)
+    share = _valid_share(report)
     lines = [
         "",
         "data:                        # paths are relative to this file",
@@ -231,12 +239,19 @@ def _relative(path: Path, base: Path) -> str:
     return Path(os.path.relpath(path, base)).as_posix()
 
 
+def _valid_share(report: CheckReport) -> float:
+    """Fraction of the frames for validation."""
+    return 0.1 if report.n_frames >= 20 else round(min(0.5, 2 / max(report.n_frames, 4)), 2)
+
+
 def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]:
     mean = sum(report.elements.values()) / report.n_frames
     graphs = int(np.clip(round(BATCH_ATOMS / mean), 1, 32))
     atoms = _round_up(max(1.25 * graphs * mean, report.sizes[1]))
     edges = _round_up(EDGES_FACTOR * graphs * _edges_per_frame(structures))
-    steps = math.ceil(0.9 * report.n_frames / graphs)
+    trained = report.n_frames - max(1, round(_valid_share(report) * report.n_frames))
+    steps = max(1, math.ceil(trained / graphs))
+    per_epoch = "1 step" if steps == 1 else f"{steps} steps"
     epochs = int(np.clip(round(STEPS / steps, -1), 20, 500))
     present = [label for label in WEIGHTS if label in report.labels]
     loss = ", ".join(f"{label}: {WEIGHTS[label]}" for label in present)
@@ -247,7 +262,7 @@ def _training_section(report: CheckReport, structures: list[Atoms]) -> list[str]
         "",
         "training:",
         f"  directory: runs/{stem}",
-        f"  epochs: {epochs:<18} # about {steps} steps per epoch",
+        f"  epochs: {epochs:<18} # about {per_epoch} per epoch",
         f"  batch: {{graphs: {graphs}, atoms: {atoms}}}   # upper limits of a step",
         f"  micro_batch: {{edges: {edges}}}   # computed at once, to save memory; no other effect",
         f"  loss: {{{loss}}}   # weights{also}",

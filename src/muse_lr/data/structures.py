@@ -45,7 +45,7 @@ def find_problems(atoms: Atoms, elements: Collection[str] | None = None) -> Iter
     elements : collection of str, optional
         Elements of the model; any other element is a problem.
     """
-    yield from _element_problems(atoms, elements)
+    yield from element_problems(atoms, elements)
     try:
         read_state(atoms)
     except InputError as error:
@@ -115,7 +115,8 @@ def close_pair(
     return int(first[nearest_pair]), int(second[nearest_pair]), float(distances[nearest_pair])
 
 
-def _element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterator[Problem]:
+def element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterator[Problem]:
+    """Yield an atom that is no element, and one whose element the model does not know."""
     unknown = np.flatnonzero(atoms.numbers <= 0)
     if len(unknown):
         atom = int(unknown[0])

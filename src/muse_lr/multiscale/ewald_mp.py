@@ -23,9 +23,9 @@ It differs from the paper, whose results depend on the choice of the cell or of 
 - Slabs are summed over the images of their plane, in a cell with a gap larger than the range of F.
 - The blocks follow the backbone instead of alternating with its layers.
 
-Time scales with the square of the number of atoms of a structure. So does memory, until the sum of
-crystals and slabs is computed in portions (:mod:`muse_lr.electrostatics.portions`). Sparse cells
-are summed over pairs with F (:mod:`muse_lr.structures.sparse`).
+Time scales with the square of the number of atoms of a structure. So does memory, until the sum is
+computed in portions (:mod:`muse_lr.electrostatics.portions`). Sparse cells are summed over pairs
+with F (:mod:`muse_lr.structures.sparse`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolutions of :mod:`muse_lr.multiscale.ewald_sums` in large and in sparse cells."""
+"""Convolutions of :mod:`muse_lr.multiscale.ewald_sums` in large structures and in sparse cells."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def convolutions(geometry: Geometry, basis: FilterBasis, dtype: torch.dtype) -> 
     found: list[Convolution] = []
     opened = geometry.open_graphs
     if bool(opened.any()):
-        found.append(OpenSum.of(geometry, opened, basis, dtype))
+        found.append(open_sum(geometry, opened, basis, dtype))
     if bool(opened.all()):
         return found
     dense = torch.zeros_like(opened)
@@ -59,6 +59,17 @@ def convolutions(geometry: Geometry, basis: FilterBasis, dtype: torch.dtype) -> 
     if bool(dense.any()):
         found.append(lattice_sum(geometry, dense, basis, dtype))
     return found
+
+
+def open_sum(
+    geometry: Geometry, chosen: Tensor, basis: FilterBasis, dtype: torch.dtype
+) -> Convolution:
+    """The sum over all pairs of the ``chosen`` graphs, at once if it fits in one portion."""
+    padding = Padding.of(geometry, chosen)
+    pairs = len(padding.counts) * padding.length**2
+    if pairs * len(basis.centers) * BASIS_BYTES > PORTION_BYTES:
+        return PortionedOpenSum(padding, padding.fill(geometry.positions), basis, dtype)
+    return OpenSum.of(geometry, chosen, basis, dtype)
 
 
 def lattice_sum(
@@ -138,6 +149,43 @@ class PortionedSum:
         angle = 2 * math.pi * fractional @ integers.to(fractional.dtype).mT
         part = LatticeSum(self.padding, angle.cos(), angle.sin(), values.to(fractional.dtype))
         return part.message(content, weight)
+
+
+@dataclass(frozen=True)
+class PortionedOpenSum:
+    """The convolution of an :class:`OpenSum` in portions of receiving atoms, with bounded memory.
+
+    Attributes
+    ----------
+    padding : Padding
+    positions : Tensor
+        (G, length, 3) in A.
+    basis : FilterBasis
+    dtype : torch.dtype
+        Precision of the messages.
+    """
+
+    padding: Padding
+    positions: Tensor
+    basis: FilterBasis
+    dtype: torch.dtype
+
+    def message(self, content: Tensor, weight: Tensor) -> Tensor:
+        """(G, length, C) of x and the filter's (C, count) to the messages, (G, length, C)."""
+        graphs, length, _ = content.shape
+        row = graphs * length * len(self.basis.centers) * BASIS_BYTES
+        size = max(1, PORTION_BYTES // row)
+        portions = [slice(start, start + size) for start in range(0, length, size)]
+        return sum_portions(self._of_portion, portions, (self.positions, content, weight))
+
+    def _of_portion(
+        self, rows: slice, positions: Tensor, content: Tensor, weight: Tensor
+    ) -> Tensor:
+        squared = (positions[:, rows, None] - positions[:, None]).square().sum(-1)
+        kernels = self.basis.real(squared).movedim(-1, 1).to(self.dtype)
+        found = OpenSum(self.padding, kernels).message(content, weight)
+        after = content.shape[1] - rows.start - found.shape[1]
+        return torch.nn.functional.pad(found, (0, 0, rows.start, after))
 
 
 @dataclass(frozen=True)

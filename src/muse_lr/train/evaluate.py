@@ -12,16 +12,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from numpy.typing import NDArray
 from torch import Tensor
 
 from muse_lr.data.dataset import Dataset, divide, sizes_of
-from muse_lr.data.labels import LABELS
+from muse_lr.data.labels import LABELS, applies
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.output import ModelOutput
 from muse_lr.model.response import RESPONSES
 from muse_lr.structures.batch import AtomsBatch
-from muse_lr.structures.state import COARSE_INDEX, FIELD_KEY, SAME, read_state
+from muse_lr.structures.geometry import open_projection
+from muse_lr.structures.neighbors import has_volume
+from muse_lr.structures.state import (
+    COARSE_INDEX,
+    FIELD_KEY,
+    SAME,
+    finite_number,
+    is_whole,
+    read_state,
+)
 from muse_lr.train.config import BatchConfig, MicroBatchConfig, TrainingConfig
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
@@ -135,13 +145,14 @@ def _store(output: ModelOutput, row: int, span: slice, atoms: Atoms) -> None:
         atoms.info[f"muse_part_{name}"] = float(values[row].detach())
     assert output.forces is not None
     atoms.arrays["muse_forces"] = output.forces[span].detach().cpu().numpy()
-    if output.stress is not None and atoms.pbc.any():
+    if output.stress is not None and has_volume(atoms.cell.array, atoms.pbc):
         atoms.info["muse_stress"] = output.stress[row].detach().cpu().numpy()
     if output.charges is not None and output.dipole is not None:
         atoms.arrays["muse_charges"] = (
             output.charges[span].detach().cpu().numpy().astype(np.float64)
         )
-        atoms.info["muse_dipole"] = output.dipole[row].detach().cpu().numpy()
+        if applies("dipole", atoms):
+            atoms.info["muse_dipole"] = _open_dipole(output.dipole[row], atoms)
     for name in ("polarizability", "dielectric"):
         tensor = getattr(output, name)
         if tensor is not None and bool(torch.isfinite(tensor[row]).all()):
@@ -155,6 +166,14 @@ def _store(output: ModelOutput, row: int, span: slice, atoms: Atoms) -> None:
     if output.bec is not None and output.bec_error is not None:
         atoms.arrays["muse_bec"] = output.bec[span].detach().cpu().numpy()
         atoms.info["muse_bec_error"] = float(output.bec_error[row])
+
+
+def _open_dipole(dipole: Tensor, atoms: Atoms) -> NDArray[np.float64]:
+    """(3,) dipole along the open directions, e A."""
+    cell, pbc = torch.from_numpy(np.array(atoms.cell.array)), torch.from_numpy(atoms.pbc.copy())
+    projection = open_projection(cell[None], pbc[None])[0].numpy()
+    found: NDArray[np.float64] = projection @ dipole.detach().cpu().double().numpy()
+    return found
 
 
 def node_counts(output: ModelOutput, batch: AtomsBatch) -> Tensor:
@@ -214,21 +233,27 @@ def _fragment_charges(atoms: Atoms) -> list[float] | None:
     given = atoms.info.get("fragment_total_charges")
     if given is None:
         return None
-    stated = np.asarray(given, dtype=np.float64)
+    charges = [finite_number(value) for value in np.ravel(given)]
+    known = [charge for charge in charges if charge is not None]
     total = read_state(atoms).total_charge
-    if stated.shape != (2,) or abs(stated.sum() - total) > SAME:
+    if len(charges) != 2 or len(known) != 2 or abs(sum(known) - total) > SAME:
         raise InputError(
-            f"fragment_total_charges of a dimer are {stated.tolist()}, but its total charge is "
+            f"fragment_total_charges of a dimer are {given!s}, but its total charge is "
             f"{total:g} e: give two charges that sum to it"
         )
-    charges: list[float] = stated.tolist()
-    return charges
+    return known
 
 
 def _has_fragments(atoms: Atoms) -> bool:
     """Whether a frame is a dimer whose fragments have known charges."""
     if "size_first" not in atoms.info:
         return False
+    size = finite_number(atoms.info["size_first"])
+    if size is None or not is_whole(size) or not 0 < size < len(atoms):
+        raise InputError(
+            f"size_first of a dimer is {atoms.info['size_first']!s}: it is the number of atoms of "
+            f"the first fragment, from 1 to {len(atoms) - 1}"
+        )
     known = _fragment_charges(atoms) is not None or read_state(atoms).total_charge == 0
     if not known:
         warnings.warn(

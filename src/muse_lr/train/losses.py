@@ -79,7 +79,8 @@ def labeled(batch: AtomsBatch, label: str) -> Tensor:
     if label == "dipole":
         component = torch.arange(3, device=mask.device)
         periodic = batch.pbc.sum(1)[:, None]
-        mask = mask & torch.where(periodic == 2, component == 0, periodic == 0)
+        along = mask.all(1, keepdim=True) & (component == 0)
+        mask = torch.where(periodic == 2, along, mask & (periodic == 0))
     return mask
 
 
