@@ -132,6 +132,7 @@ def write_run(
         "status": "finished", "parameters": 50_000 + 1_000 * charges, "seconds": 61.0 + seed,
         "peak_memory_mb": 812.0, "inference_us_per_atom": 21.0 + charges, "seed": seed,
         "epochs": epochs, "best_epoch": epochs - 2, "tests": metrics, "device": "cpu",
+        "processes": 1, "initial_weights": {"backbone": f"0123456789abcde{seed}"},
         "steps": 7 * epochs, "fingerprints": {"training data": "0123456789abcdef"},
         "work": {
             "epochs": epochs, "steps": 7 * epochs, "structures": 50 * epochs,

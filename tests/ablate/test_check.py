@@ -14,6 +14,7 @@ from muse_lr.ablate.check import check_runs, once
 from muse_lr.ablate.equality import planned_equality
 from muse_lr.ablate.study import load_study, resolve_runs
 from muse_lr.config.yaml import dump_yaml, load_yaml
+from muse_lr.data.dataset import group_stops
 from muse_lr.data.reading import read_frames
 from muse_lr.train.config import load_config
 from muse_lr.train.loop import train
@@ -100,15 +101,17 @@ def test_five_variants_have_the_same_steps_batches_and_rates(study):
 def test_training_does_what_the_plan_says(study, tmp_path):
     """The work of a run of one variant is that planned for all, and the report is told so."""
     checked, _ = checked_of(study(epochs=1))
-    for name in ("short_range", "muse"):
-        (item,) = [c for c in checked if c.run.name == f"{name}/seed-5"]
+    for name in ("short_range/seed-5", "muse/seed-0"):
+        (item,) = [c for c in checked if c.run.name == name]
         dump_yaml(item.run.config, tmp_path / "one.yaml")
         directory = train(load_config(tmp_path / "one.yaml", {"data.test": {}}))
         summary = load_yaml(directory / "summary.json")
         assert summary["work"] == vars(item.work)
         assert summary["parameters"] == item.parameters
+        assert item.initial_weights in ({}, summary["initial_weights"])
         for data in ("training data", "validation data"):
             assert summary["fingerprints"][data] == item.fingerprints[data]
+    assert set(item.initial_weights) == {"backbone", "multiscale"}
 
 
 def test_what_is_not_equal_is_said_in_words(study):
@@ -119,13 +122,91 @@ def test_what_is_not_equal_is_said_in_words(study):
     }
     checked, problems = checked_of(study(variants))
     assert problems == []
-    text = planned_equality(checked).lines()[0]
-    assert text.startswith("Not equal for all variants: ")
-    assert "steps (short_range, slow: " in text
-    assert "batches (short_range, slow: " in text
-    assert "largest learning rate (short_range, small: 0.00200; slow: 0.000100)" in text
-    assert "loss (short_range, small: energy 1.00, forces 10.0; slow: " in text
-    assert "training data" not in text
+    first, *lines, equal = planned_equality(checked).lines()
+    assert first == "Not equal for all variants:"
+    steps = {item.run.variant: item.work.steps for item in checked if item.run.seed == 0}
+    assert steps["small"] > steps["slow"] == steps["short_range"]
+    assert lines == [
+        f"- steps: {steps['slow']} in short_range, slow; {steps['small']} in small",
+        "- batches: short_range and slow differ from small",
+        "- largest learning rate: 0.00200 in short_range, small; 0.000100 in slow",
+        "- learning rates of all steps: short_range differs from small and from slow",
+        "- learning-rate schedule: learning_rate 0.00200 in short_range, small; 0.000100 in slow",
+        "- loss: forces 10.0 in short_range, small; 3.00 in slow",
+        "- batch: graphs 4 in short_range, slow; 2 in small",
+    ]
+    assert "training data" in equal
+
+
+def test_other_elements_give_other_weights_though_no_part_is_configured_otherwise(study):
+    variants = {
+        "short_range": SHORT,
+        "more": {**SHORT, "model.elements": ["H", "Na", "Cl"]},
+        "narrow": {**SHORT, "model.backbone.channels": 3},
+        "exact": {**SHORT, "training.dtype": "float64"},
+    }
+    checked, problems = checked_of(study(variants))
+    assert problems == []
+    equality = planned_equality(checked)
+    said = "initial weights of backbone: short_range and exact differ from more"
+    assert said in equality.unequal, "narrow is another part by its settings"
+    assert not any("initial weights" in phrase for phrase in equality.equal)
+
+
+def test_a_schedule_is_compared_key_by_key(study):
+    variants = {
+        "short_range": SHORT,
+        "plateau": {**SHORT, "training.schedule.kind": "plateau"},
+        "cold": {**SHORT, "training.schedule.warmup_steps": 7},
+    }
+    unequal = planned_equality(checked_of(study(variants))[0]).unequal
+    assert unequal == [
+        "learning-rate schedule: schedule.kind cosine in short_range, cold; plateau in plateau | "
+        "schedule.warmup_steps 4 in short_range, plateau; 7 in cold",
+        "learning rates of all steps: depend on the validation loss in plateau (schedule kind "
+        "plateau)",
+    ]
+
+
+def test_a_plan_of_unequal_seeds_says_so(study, capsys):
+    only = ("--only", "short_range/seed-0", "muse/seed-5")
+    assert run_cli("ablate", study(), "--plan", *only) == 0
+    out = capsys.readouterr().out
+    assert "- seeds: 0 in short_range; 5 in muse" in out
+    assert "No two variants have a common seed. Not compared: epochs, steps" in out
+    (equal,) = [line for line in out.splitlines() if line.startswith("Equal")]
+    assert "batch (graphs 4, atoms 60)" in equal
+    assert "steps" not in equal
+
+
+@pytest.mark.parametrize("device", ["gpu0", "cuda:99"])
+def test_a_device_that_training_refuses_is_refused(study, capsys, device):
+    assert run_cli("ablate", study(device=device), "--plan") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("muse-lr: ")]
+    assert f"training.device: device '{device}' cannot be used here" in line
+    assert all(repr(variant) in line for variant in VARIANTS)
+
+
+def test_the_notes_of_the_check_are_printed(study, capsys):
+    variants = {"short_range": SHORT, "idle": {"model.heads": {}}}
+    assert run_cli("ablate", study(variants, schedule={"warmup_steps": 99}), "--plan") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (idle,) = [line for line in lines if "no head and no loss reads the charges" in line]
+    assert idle.startswith("note on idle: ")
+    (warm,) = [line for line in lines if "warmup_steps: 99) takes the whole run" in line]
+    assert warm.startswith("note: ")
+
+
+def test_planning_divides_each_epoch_once_for_all_variants(study, monkeypatch):
+    divided = []
+    real = group_stops
+    monkeypatch.setattr(
+        "muse_lr.train.work.group_stops", lambda *args: divided.append(1) or real(*args)
+    )
+    checked_of(study())
+    assert len(divided) == 2 * 3  # seeds, epochs
 
 
 def test_a_memory_limit_changes_no_step(study):
@@ -137,7 +218,7 @@ def test_a_memory_limit_changes_no_step(study):
 def test_what_only_training_decides_is_named(study):
     path = study(early_stopping=2, schedule={"kind": "plateau"})
     (first, second) = planned_equality(checked_of(path)[0]).unequal
-    assert first.startswith("learning rates may drop at different steps")
+    assert first.startswith("learning rates of all steps: depend on the validation loss in short")
     assert second.startswith("early stopping may end variants")
 
 
@@ -171,7 +252,10 @@ def test_impossible_losses_are_dropped_where_the_study_says_so(study):
     assert "muse: training.loss.bec was dropped, since it needs charges" in " ".join(
         equality.unequal
     )
-    assert any(text.startswith("loss (") for text in equality.unequal)
+    assert any(
+        text.startswith("loss: bec not set in short_range, muse, cutoff_12; 1.00 in charges, both")
+        for text in equality.unequal
+    )
 
 
 def test_nothing_is_left_of_a_loss(study):

@@ -27,16 +27,23 @@ def test_an_estimate_adds_up_and_writes_nothing(tmp_path):
     found = estimate(config)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert 0 < found.step_seconds < found.seconds
+    assert found.measured_seconds > found.setup_seconds
+    started = found.started_in(found.measured_seconds + 5.0)
+    assert started.seconds == pytest.approx(found.seconds + 5.0)
+    assert started.start_seconds == pytest.approx(5.0)
     assert found.seconds > found.setup_seconds + 40 * 4 * found.step_seconds  # 12 frames
     assert found.peak_memory_mb > 10
 
 
-#: Prints an estimate for variant a and fails for others, like muse_lr.train.estimate.
+#: Prints an estimate for variant a and fails for others, like muse_lr.train.estimate. Its start
+#: takes 2 s, which only the caller can measure.
 FAKE = """
-import json, sys
+import json, sys, time
 if "/a.yaml" not in sys.argv[1]:
-    sys.exit("device 'cuda:99' cannot be used")
+    sys.exit("the loss is not finite")
+time.sleep(2)
 found = {"setup_seconds": 1, "step_seconds": 0.5, "seconds": 600, "peak_memory_mb": 321}
+found["measured_seconds"] = 0
 print("a warning")
 print(json.dumps(found))
 """
@@ -46,7 +53,7 @@ print(json.dumps(found))
 def command(tmp_path, monkeypatch):
     write_run(tmp_path, epochs=7)
     short = {"model.charges": None, "model.heads": {}}
-    variants = {"a": short, "b": {"training.device": "cuda:99"}}
+    variants = {"a": short, "b": {**short, "training.learning_rate": 1e30}}
     study = {"base": "config.yaml", "reference": "a", "seeds": [0, 1], "variants": variants}
     dump_yaml(study, tmp_path / "study.yaml")
     monkeypatch.chdir(tmp_path)
@@ -58,16 +65,21 @@ def test_time_and_memory_are_printed_and_what_failed_is_named(command, capsys, m
     monkeypatch.setattr("muse_lr.ablate.estimate.COMMAND", fake)
     assert command() == 2
     out, err = capsys.readouterr()
-    assert re.search(r"^a +[\d,]+ +21 +500 +10 min 00 s +321$", out, re.MULTILINE)
-    assert "2 runs to do with --jobs 2: about 10 min 00 s" in out
+    found = re.search(r"^a +[\d,]+ +21 +500 +([\d.]+) s +10 min (\d\d) s +321$", out, re.MULTILINE)
+    assert found is not None
+    assert float(found[1]) >= 2.0
+    assert int(found[2]) >= 2, "the start of the process is added"
+    assert "2 runs to do with --jobs 2: about 10 min 0" in out
+    assert "not counted: checkpoints" in out
     assert "estimating b (2 of 2)" in err
-    assert "variant 'b': the steps failed (exit code 1): device 'cuda:99' cannot be used" in err
+    assert "variant 'b': the steps failed (exit code 1): the loss is not finite" in err
 
 
 @pytest.mark.slow
 def test_the_steps_run_in_processes_of_their_own(command, capfd, tmp_path):
     assert command() == 2
     out, err = capfd.readouterr()
-    assert re.search(r"^a +[\d,]+ +21 +[\d.,]+ +[\d.]+ s", out, re.MULTILINE)
-    assert "variant 'b': the steps failed (exit code 2): device 'cuda:99' cannot be used" in err
+    assert re.search(r"^a +[\d,]+ +21 +[\d.,]+ +[\d.]+ s +[\d.]+ s", out, re.MULTILINE)
+    assert "variant 'b': the steps failed (exit code 2): " in err
+    assert "lower training.learning_rate" in err
     assert not (tmp_path / "runs").exists()

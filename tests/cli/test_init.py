@@ -15,10 +15,13 @@ from helpers import run_command
 from muse_lr.cli import init as command
 from muse_lr.config.registry import SLOTS, kinds
 from muse_lr.config.yaml import parse_yaml
+from muse_lr.data.dataset import sizes_of
 from muse_lr.data.scaffold import make_configuration, quote
 from muse_lr.errors import InputError
 from muse_lr.model.build import build_model
 from muse_lr.train.config import load_config
+from muse_lr.train.setup import read_data
+from muse_lr.train.work import Batches
 
 
 def frames(count: int = 24, stress: bool = False) -> list[Atoms]:
@@ -62,6 +65,22 @@ def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
     assert "total charges here: 0, 1" in text
     model = build_model(output)
     assert model.cutoff >= 5.0
+
+
+@pytest.mark.parametrize(("count", "trained"), [(2, 1), (4, 2), (24, 22), (48, 43), (72, 65)])
+def test_the_steps_of_an_epoch_are_those_of_training(tmp_path: Path, count: int, trained: int):
+    """The fraction for validation is larger for a few frames; 32 molecules make a batch."""
+    ase.io.write(tmp_path / "train.xyz", frames(count))
+    text = make_configuration(tmp_path / "train.xyz")
+    steps = -(-trained // 32)
+    assert f"# about {steps} step{'s' * (steps > 1)} per epoch" in text
+    (tmp_path / "config.yaml").write_text(text)
+    config = load_config(tmp_path / "config.yaml")
+    data = read_data(config)
+    assert len(data.train) == trained
+    assert Batches(sizes_of(data.train), config.training).total_steps == (
+        steps * config.training.epochs
+    )
 
 
 def test_relative_paths_start_at_the_configuration(

@@ -60,6 +60,8 @@ def test_a_run_writes_everything_down(finished):
     assert summary["epochs"] == 3
     assert summary["steps"] == 9
     assert summary["parameters"] > 0
+    assert summary["processes"] == 1
+    assert set(summary["initial_weights"]) == {"backbone", "charges"}
     assert set(summary["tests"]["held_out"]) >= {"energy_mae", "forces_rmse", "dipole_mae"}
     assert len(rows_of(finished)) == 3
     assert (finished / "report.html").read_text().startswith("<!DOCTYPE html>")
@@ -125,6 +127,46 @@ def test_resume_refuses_another_configuration(tmp_path):
         train(load_config(config), resume=True)
 
 
+@pytest.mark.parametrize("changed", ["train", "valid"])
+def test_resume_refuses_other_data(tmp_path, changed):
+    """The files of a run change after its first epochs: the rest is not trained on other data."""
+    config = write_run(tmp_path)
+    overrides = {"data.valid": ["test.xyz"], "data.test": {}, "model.e0": "zero"}
+    directory = train(load_config(config, overrides))
+    (directory / "summary.json").unlink()
+    path = tmp_path / {"train": "train.xyz", "valid": "test.xyz"}[changed]
+    frames = read(path, ":")
+    frames[3].info["total_charge"] *= -1
+    write(path, frames, format="extxyz")
+    name = {"train": r"training data \(data\.train\)", "valid": r"validation data \(data\.valid\)"}
+    with pytest.raises(InputError, match=rf"with other {name[changed]}; .*restore them, or train"):
+        train(load_config(config, overrides), resume=True)
+    assert not (directory / "summary.json").exists()
+
+
+def test_other_data_are_named_before_the_e0s_fitted_to_them(tmp_path):
+    config = write_run(tmp_path)
+    directory = train(load_config(config))
+    (directory / "summary.json").unlink()
+    frames = read(tmp_path / "train.xyz", ":")
+    for atoms in frames:
+        atoms.info["REF_energy"] += len(atoms)
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    with pytest.raises(InputError, match=r"training data .* and validation data"):
+        train(load_config(config), resume=True)
+
+
+def test_a_warm_up_longer_than_the_run_is_noted(tmp_path):
+    for steps, noted in ((9, True), (8, False)):  # 3 epochs of 3 steps
+        lines: list[str] = []
+        config = write_run(tmp_path / str(steps), schedule={"warmup_steps": steps})
+        directory = train(load_config(config), report=lines.append)
+        notes = [line for line in lines if "warmup_steps: 9) takes the whole run" in line]
+        assert bool(notes) == noted
+        summary = json.loads((directory / "summary.json").read_text())
+        assert any("warmup_steps" in note for note in summary["notes"]) == noted
+
+
 def test_early_stopping_and_averages(tmp_path):
     config = write_run(tmp_path, epochs=50, early_stopping=2, learning_rate=1e-9, ema=None)
     summary_path = train(load_config(config)) / "summary.json"
@@ -150,7 +192,10 @@ def test_all_losses_train(tmp_path):
         ({"data.keys": {"energy": "REF_enrgy"}}, "REF_enrgy"),
         ({"training.loss": {"stress": 1.0}}, "stress"),
         ({"model.charges": None}, "needs charges"),
-        ({"training.batch": {"graphs": 4, "edges": 9}}, r"training\.micro_batch\.edges"),
+        (
+            {"training.batch": {"graphs": 4, "edges": 9}},
+            r"training\.micro_batch\.edges'; .* training\.batch\.atoms limits a step",
+        ),
         ({"model.elements": ["H", "O", "Na"]}, "Cl"),
         ({"training.loss": {"dipole": 1.0}, "model.charges": None, "model.heads": {}}, "dipole"),
         ({"model.backbone": None, "model.charges": None, "model.heads": {}}, "no parameters"),
@@ -229,6 +274,7 @@ def test_two_ranks_and_micro_batches_give_the_run_of_one(tmp_path):
         for name in ("one", "two")
     ]
     assert summaries[0]["work"] == summaries[1]["work"]
+    assert [summary["processes"] for summary in summaries] == [1, 2]
     left, right = weights_of(single), weights_of(tmp_path / "two" / "run")
     for name in left:
         torch.testing.assert_close(left[name], right[name], rtol=1e-9, atol=1e-11)
@@ -240,12 +286,12 @@ def test_batches_keep_their_limits():
 
     data = Dataset.from_frames([Frame(a, {}, str(i)) for i, a in enumerate(frames)], 20.0)
     order = epoch_order(10, 0, 1)
-    assert order != epoch_order(10, 0, 2)
+    assert order.tolist() != epoch_order(10, 0, 2).tolist()
     assert sorted(order) == list(range(10))
     sizes = sizes_of(data.frames)
     batches = divide(order, sizes, 3, None)
     assert [len(b) for b in batches] == [3, 3, 3, 1]
-    assert [i for b in batches for i in b] == order
+    assert [i for b in batches for i in b] == order.tolist()
     assert all(len(b) == 2 for b in divide(order, sizes, 8, 2 * 4))
     assert all(len(b) == 2 for b in data.micro_batches(order, 8, 2 * 12))
 

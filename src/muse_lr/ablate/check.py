@@ -10,7 +10,7 @@ from typing import Any
 from muse_lr.ablate.study import Run, Study
 from muse_lr.ablate.tables import SHOWN_DIGITS
 from muse_lr.config.schema import validate
-from muse_lr.data.dataset import sizes_of
+from muse_lr.data.dataset import fingerprint, sizes_of
 from muse_lr.data.reading import Frame, read_frames
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import Cell, Table
@@ -18,7 +18,14 @@ from muse_lr.reporting.wording import number
 from muse_lr.train.config import Config
 from muse_lr.train.possible import ImpossibleLossError
 from muse_lr.train.setup import Data, Draft, draft, read_data
-from muse_lr.train.work import Work, fingerprints, planned_work
+from muse_lr.train.work import (
+    Work,
+    fingerprints,
+    initial_weights,
+    planned_work,
+    warmup_notes,
+)
+from muse_lr.utils.devices import find_device
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class CheckedRun:
         Steps, batches and learning rates.
     fingerprints : dict of str to str
         Digests of data and E0s.
+    initial_weights : dict of str to str
+        Digest of the initial weights of each part; only for the first seed.
+    notes : tuple of str
+        Notes of the check, which training would print too.
     """
 
     run: Run
@@ -44,6 +55,8 @@ class CheckedRun:
     frames: int
     work: Work
     fingerprints: dict[str, str] = field(default_factory=dict)
+    initial_weights: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def check_runs(
@@ -70,19 +83,23 @@ def check_runs(
     checked : list of CheckedRun
         The runs of all variants that can be trained.
     problems : list of str
-        One line for each variant that cannot.
+        One line for each variant that cannot, or for several with the same problem.
     """
     read = once(read_frames)
     work = _Planner()
     checked: list[CheckedRun] = []
-    problems: list[str] = []
+    found: dict[str, list[str]] = {}
     for variant in dict.fromkeys(run.variant for run in runs):
         report(f"checking {variant}")
         try:
             checked += _check_variant([r for r in runs if r.variant == variant], study, read, work)
         except InputError as error:
             text = _mending(variant, error) if isinstance(error, ImpossibleLossError) else error
-            problems.append(f"{path}: variant {variant!r}: {text}")
+            found.setdefault(str(text), []).append(repr(variant))
+    problems = [
+        f"{path}: variant{'s' * (len(variants) > 1)} {', '.join(variants)}: {text}"
+        for text, variants in found.items()
+    ]
     return checked, problems
 
 
@@ -113,6 +130,10 @@ def _check_variant(
     runs: Sequence[Run], study: Study, read: Callable[..., list[Frame]], planner: _Planner
 ) -> list[CheckedRun]:
     first, config = runs[0], _config(runs[0])
+    try:
+        find_device(config.training.device)
+    except InputError as error:
+        raise InputError(f"training.device: {error}") from error
     data = read_data(config, read)
     dropped: dict[str, str] = {}
     try:
@@ -133,11 +154,16 @@ def _check_variant(
 
 def _checked(run: Run, data: Data, found: Draft, planner: _Planner) -> CheckedRun:
     parameters = sum(p.numel() for p in found.model.parameters())
-    prints = fingerprints(data, found.model.config.e0)
-    if run.seed != found.config.training.seed:
+    prints = fingerprints(data, found.model.config.e0, planner.digest)
+    weights: dict[str, str] = {}
+    if run.seed == found.config.training.seed:
+        weights = initial_weights(found.model)
+    else:
         prints.pop("E0s")  # fitted to the training data of the first seed
-    work = planner(data, _config(run))
-    return CheckedRun(run, parameters, len(data.train), work, prints)
+    config = _config(run)
+    work = planner(data, config)
+    notes = (*found.notes, *warmup_notes(config.training, work.steps))
+    return CheckedRun(run, parameters, len(data.train), work, prints, weights, notes)
 
 
 def plan_table(checked: Sequence[CheckedRun], finished: Sequence[Run]) -> Table:
@@ -161,11 +187,32 @@ def plan_table(checked: Sequence[CheckedRun], finished: Sequence[Run]) -> Table:
     return Table([*columns, "largest rate", "batches"], rows)
 
 
+def plan_notes(checked: Sequence[CheckedRun]) -> list[str]:
+    """Each note of the check once, with the variants that it concerns unless these are all."""
+    variants: dict[str, dict[str, None]] = {}
+    for item in checked:
+        for note in item.notes:
+            variants.setdefault(note, {})[item.run.variant] = None
+    total = len({item.run.variant for item in checked})
+    return [
+        f"note: {note}" if len(names) == total else f"note on {', '.join(names)}: {note}"
+        for note, names in variants.items()
+    ]
+
+
 class _Planner:
-    """Plans the work of runs; equal runs, such as those of most variants, are planned once."""
+    """Plans the work of runs; what is equal, as for most variants, is planned once."""
 
     def __init__(self) -> None:
         self.known: dict[str, Work] = {}
+        self.digests: dict[tuple[int, ...], tuple[str, Sequence[Frame]]] = {}
+
+    def digest(self, frames: Sequence[Frame]) -> str:
+        """Digest of frames, computed once for the same objects."""
+        key = tuple(map(id, frames))  # of living objects, since the frames are kept beside it
+        if key not in self.digests:
+            self.digests[key] = fingerprint(frames), frames
+        return self.digests[key][0]
 
     def __call__(self, data: Data, config: Config) -> Work:
         training, sizes = config.training, sizes_of(data.train)

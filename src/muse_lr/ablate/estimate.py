@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def estimate_variants(
             report(f"estimating {variant} ({place} of {len(variants)})")
             path = Path(directory, f"{variant}.yaml")
             dump_yaml(first[variant].config, path)
+            start = time.monotonic()
             done = subprocess.run(
                 [*COMMAND, str(path)],
                 capture_output=True,
@@ -59,7 +61,8 @@ def estimate_variants(
                 check=False,
             )
             if done.returncode == 0:
-                found[variant] = Estimate(**json.loads(done.stdout.splitlines()[-1]))
+                estimate = Estimate(**json.loads(done.stdout.splitlines()[-1]))
+                found[variant] = estimate.started_in(time.monotonic() - start)
                 continue
             reason = f"exit code {done.returncode}" if done.returncode >= 0 else "killed"
             end = " ".join(done.stderr.split())[-LAST_CHARACTERS:]
@@ -86,9 +89,10 @@ def estimate_table(checked: Sequence[CheckedRun], estimates: dict[str, Estimate]
                 Cell(f"{item.parameters:,}"),
                 Cell(str(item.work.steps)),
                 Cell(number(1000 * cost.step_seconds)),
+                Cell(duration(cost.start_seconds)),
                 Cell(duration(cost.seconds)),
                 Cell(number(cost.peak_memory_mb)),
             ]
         )
-    columns = ["variant", "parameters", "steps", "ms/step", "time of a run", "peak memory (MB)"]
-    return Table(columns, rows)
+    columns = ["variant", "parameters", "steps", "ms/step", "start-up", "time of a run"]
+    return Table([*columns, "peak memory (MB)"], rows)

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from muse_lr import __version__
 from muse_lr.ablate.aggregate import Record, Results, inconsistencies
+from muse_lr.ablate.compare import UNEQUAL
 from muse_lr.ablate.equality import measured_equality
 from muse_lr.ablate.execute import last_lines
+from muse_lr.ablate.shared import completed_runs, shared_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
-from muse_lr.ablate.shared import shared_lines
 from muse_lr.ablate.statistics import RESAMPLES
 from muse_lr.ablate.tables import (
     accuracy_table,
@@ -52,6 +53,7 @@ from muse_lr.reporting.plots import (
     parity,
 )
 from muse_lr.reporting.run_report import versions
+from muse_lr.reporting.runs import read_config
 from muse_lr.reporting.style import save
 
 
@@ -106,17 +108,20 @@ def _status_blocks(results: Results) -> list[Block]:
 def _equality_blocks(results: Results) -> list[Block]:
     """What was equal for all variants and, highlighted, what was not."""
     equality = measured_equality(results)
-    lines = equality.lines()
-    if not lines:
+    if equality.variants < 2:
         return [Paragraph("One variant alone is finished: there is nothing to compare it with.")]
-    warned = bool(equality.unequal)
-    blocks: list[Block] = [
-        Paragraph(line, warning=warned and not index) for index, line in enumerate(lines)
-    ]
+    blocks: list[Block] = []
+    if equality.unequal:
+        blocks += [Paragraph(UNEQUAL, warning=True), Items(equality.unequal)]
+    if equality.uncompared:
+        blocks.append(Paragraph(equality.gap(), warning=True))
+    if equality.equal:
+        blocks.append(Paragraph(equality.agreement()))
     text = (
-        "Compared seed by seed, as the runs recorded it: steps, batches and learning rates by "
-        "digests of the values of every step, data by digests of structures and labels. What "
-        "differs by design, such as parts and parameters, is listed under Configurations."
+        "As the runs recorded it. What depends on the seed is compared seed by seed: steps, "
+        "batches and learning rates by digests of the values of every step, data by digests of "
+        "structures and labels, initial weights by digests of each part. What differs by design, "
+        "such as parts and parameters, is listed under Configurations."
     )
     return [*blocks, Paragraph(text)]
 
@@ -241,11 +246,11 @@ def _pooled_parity(records: list[Record], test: str, variant: str) -> dict[str, 
 
 
 def _shared_blocks(results: Results) -> list[Block]:
-    runs = [record.run for record in results.records]
-    blocks: list[Block] = [
-        Paragraph("Settings in the resolved configurations of the runs."),
-        Items(shared_lines(runs)),
-    ]
+    runs, completed = completed_runs(results)
+    text = "Settings as planned: no seed is finished for all variants."
+    if completed:
+        text = "Settings of the finished runs, with the values that training took from the data."
+    blocks: list[Block] = [Paragraph(text), Items(shared_lines(runs))]
     table = configuration_table(runs)
     if table is None:
         text = "All variants have the same configuration: there is nothing to compare."
@@ -254,13 +259,13 @@ def _shared_blocks(results: Results) -> list[Block]:
 
 
 def _run_blocks(results: Results, study_text: str) -> list[Block]:
-    finished = next(record for record in results.records if record.finished)
-    first = results.records[0].run
+    first = next(record for record in results.records if record.finished)
+    config = read_config(first.run.directory / "config.yaml") or first.run.config
     return [
         runs_table(results),
-        Items(versions(finished.summary)),
+        Items(versions(first.summary)),
         Details("The study file", study_text),
-        Details(f"Resolved configuration of {first.name}", format_yaml(first.config)),
+        Details(f"Resolved configuration of {first.run.name}", format_yaml(config)),
     ]
 
 

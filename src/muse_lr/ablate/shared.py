@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.study import Run, comparable
 from muse_lr.reporting.html import Cell, Table
-from muse_lr.reporting.runs import flatten
+from muse_lr.reporting.runs import flatten, read_config
 
 #: Topic of a fair comparison -> prefixes of its keys.
 TOPICS = {
@@ -42,6 +44,30 @@ DEFAULT_MEANINGS = {
 ABSENT = "absent"
 #: Printed for the keys of a part that is absent from a variant.
 NOTHING = "–"
+
+
+def completed_runs(results: Results) -> tuple[list[Run], bool]:
+    """Runs with the configurations that training completed from the data.
+
+    The E0s depend on the seed, so that all runs of a variant get the configuration of one seed that
+    is finished for all variants with a finished run.
+
+    Returns
+    -------
+    runs : list of Run
+        Runs of these variants; all planned runs if there is no such seed.
+    completed : bool
+        Whether there is such a seed.
+    """
+    finished = {v: {r.run.seed: r.run for r in results.of(v)} for v in results.variants}
+    planned = [record.run for record in results.records]
+    seeds = [s for s in next(iter(finished.values()), {}) if all(s in f for f in finished.values())]
+    configs = {}
+    for variant, found in finished.items():
+        configs[variant] = read_config(found[seeds[0]].directory / "config.yaml") if seeds else {}
+    if not seeds or not all(configs.values()):
+        return planned, False
+    return [replace(r, config=configs[r.variant]) for r in planned if r.variant in configs], True
 
 
 def differing_keys(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
@@ -109,6 +135,8 @@ def _differences(values: Mapping[str, Any], key: str) -> dict[str, dict[str, str
 def _describe(value: Any) -> str:
     if isinstance(value, dict):
         return str(value.get("kind", "on"))
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return ABSENT if value is ABSENT else json.dumps(value, ensure_ascii=False)
 
 

@@ -130,12 +130,12 @@ def _report(
 
 
 def _print_plan(checked: Sequence[CheckedRun], finished: Sequence[Run], out: Path) -> None:
-    from muse_lr.ablate.check import plan_table
+    from muse_lr.ablate.check import plan_notes, plan_table
     from muse_lr.ablate.equality import planned_equality
     from muse_lr.reporting.html import text_table
 
     print(text_table(plan_table(checked, finished)))
-    for line in planned_equality(checked).lines():
+    for line in [*planned_equality(checked).lines(), *plan_notes(checked)]:
         print(line)
     print(f"{len(checked)} runs, {len(finished)} finished; directory: {out}")
 
@@ -154,6 +154,7 @@ def _estimate(checked: Sequence[CheckedRun], runs: Sequence[Run], args: argparse
         known = [found[run.variant].seconds for run in runs if run.variant in found]
         total = total_seconds(known, args.jobs)
         print(f"{len(known)} runs to do with --jobs {args.jobs}: about {duration(total)}")
+        print("not counted: checkpoints, early stopping, and the plan and report of the study")
     for problem in problems:
         print(f"muse-lr: {args.study}: {problem}", file=sys.stderr)
     return 2 if problems else 0

@@ -18,9 +18,12 @@ class Strict(BaseModel):
     ----------
     renamed : dict of str to str
         Former name of a key -> current name, for the error message.
+    advice : dict of str to str
+        Former name of a key -> what else the message says.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
+    advice: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
@@ -105,7 +108,8 @@ def _unknown_key(schema: type[BaseModel], path: tuple[int | str, ...]) -> str:
     if section is None:
         return "unknown key"
     if issubclass(section, Strict) and key in section.renamed:
-        return f"unknown key; it is called {section.renamed[key]!r}"
+        advice = f"; {section.advice[key]}" if key in section.advice else ""
+        return f"unknown key; it is called {section.renamed[key]!r}{advice}"
     return f"unknown key{nearest(key, section.model_fields)}"
 
 

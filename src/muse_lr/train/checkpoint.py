@@ -14,7 +14,9 @@ from muse_lr.model.serialization import read_tensors, write_tensors
 from muse_lr.train.work import Work
 
 FORMAT = "muse_lr checkpoint"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+#: Data that the steps used -> key of the configuration that names their files.
+USED = {"training data": "data.train", "validation data": "data.valid"}
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Progress:
         Averaged weights of the best epoch.
     work : Work
         What the steps used.
+    initial_weights : dict of str to str
+        Digest of the weights before the first step, by part.
     """
 
     epoch: int = 0
@@ -47,6 +51,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_state: dict[str, Tensor] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
+    initial_weights: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -57,6 +62,7 @@ def save_checkpoint(
     average: dict[str, Tensor],
     schedule: dict[str, float],
     config: dict[str, Any],
+    fingerprints: dict[str, str],
 ) -> None:
     """Write the checkpoint atomically, including the state of the random generator."""
     data = {
@@ -68,25 +74,40 @@ def save_checkpoint(
         "average": average,
         "schedule": schedule,
         "config": config,
+        "fingerprints": fingerprints,
         "random_state": torch.get_rng_state(),
     }
     write_tensors(data, path)
 
 
-def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, config: dict[str, Any], fingerprints: dict[str, str]
+) -> dict[str, Any]:
     """Read a checkpoint and restore the state of the random generator.
+
+    Parameters
+    ----------
+    path : Path
+    config : dict
+        Configuration of the run, completed from its data.
+    fingerprints : dict of str to str
+        Digests of its data.
 
     Raises
     ------
     InputError
-        If the file is damaged, of another version, or of another configuration. The message names
-        the first key that differs.
+        If the file is damaged, of another version, of another configuration, or of other data. The
+        message names the first key that differs, or the data.
     """
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
-    missing = {"config", "progress", "random_state", "model"} - data.keys()
+    missing = {"config", "fingerprints", "progress", "random_state", "model"} - data.keys()
     if missing:
         raise InputError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
-    different = _first_difference(data["config"], config)
+    # The data come before the model section, whose E0s and elements may be those of the data.
+    different = _first_difference(_without_model(data["config"]), _without_model(config))
+    if not different:
+        _check_data(path, data["fingerprints"], fingerprints)
+        different = _first_difference(data["config"], config)
     if different:
         raise InputError(
             f"{path} belongs to another configuration ({different} differs): train into another "
@@ -96,6 +117,19 @@ def load_checkpoint(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     data["progress"] = Progress(**{**saved, "work": Work(**saved["work"])})
     torch.set_rng_state(data["random_state"])
     return data
+
+
+def _without_model(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "model"}
+
+
+def _check_data(path: Path, old: dict[str, str], new: dict[str, str]) -> None:
+    changed = [f"{name} ({key})" for name, key in USED.items() if old.get(name) != new[name]]
+    if changed:
+        raise InputError(
+            f"{path} was written with other {' and '.join(changed)}; the files have changed since: "
+            "restore them, or train from the start in another training.directory"
+        )
 
 
 def _first_difference(old: Any, new: Any, path: str = "") -> str:

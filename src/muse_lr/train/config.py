@@ -53,6 +53,11 @@ class DataConfig(Strict):
         description="Files of isolated atoms, one neutral atom in each frame, for model.e0: "
         "isolated. Isolated atoms among the training frames count too.",
     )
+    train_on_isolated: bool | None = Field(
+        None,
+        description="Whether the isolated atoms among the training and validation frames stay "
+        "there; null: unless model.e0 is isolated, or has numbers that are their energies.",
+    )
 
     @field_validator("train", "valid", "isolated_atoms", mode="before")
     @classmethod
@@ -83,6 +88,9 @@ class BatchConfig(Strict):
     """
 
     renamed: ClassVar[dict[str, str]] = {"edges": "training.micro_batch.edges"}
+    advice: ClassVar[dict[str, str]] = {
+        "edges": "it only saves memory, and training.batch.atoms limits a step"
+    }
 
     graphs: int = Field(8, ge=1, description="Largest number of structures in a batch.")
     atoms: int | None = Field(

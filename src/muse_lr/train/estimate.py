@@ -10,19 +10,20 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from muse_lr.config.yaml import dump_yaml
 from muse_lr.data.dataset import Dataset
 from muse_lr.errors import InputError
 from muse_lr.train.config import Config, load_config
 from muse_lr.train.evaluate import evaluate, measure
-from muse_lr.train.finish import peak_memory_mb
+from muse_lr.train.finish import finish, peak_memory_mb
 from muse_lr.train.loop import Run
 from muse_lr.train.ranks import Ranks
 from muse_lr.train.record import silent
 from muse_lr.train.setup import prepare
-from muse_lr.train.work import step_batches, total_steps
 from muse_lr.utils.malloc import tune_malloc
 
 #: Steps are timed for batches at these places in the order of the number of edges.
@@ -40,50 +41,75 @@ class Estimate:
     step_seconds : float
         Mean of the timed steps.
     seconds : float
-        Whole run: setup, all steps, all validations and the tests.
+        Whole run: start of the process, setup, all steps, all validations, the tests, predictions
+        and the report. Checkpoints are not counted.
     peak_memory_mb : float
         Peak memory; it includes a step on the largest batch of the first epoch.
+    measured_seconds : float
+        Time that the estimate itself took.
+    start_seconds : float
+        Start and end of the process with its imports. Only the caller can measure it.
     """
 
     setup_seconds: float
     step_seconds: float
     seconds: float
     peak_memory_mb: float
+    measured_seconds: float
+    start_seconds: float = 0.0
+
+    def started_in(self, wall_seconds: float) -> Estimate:
+        """Estimate with the start of the process, which took ``wall_seconds`` in total."""
+        start = max(0.0, wall_seconds - self.measured_seconds)
+        return replace(self, seconds=self.seconds + start, start_seconds=start)
 
 
 def estimate(config: Config) -> Estimate:
-    """Set up a run, take a few steps and evaluate a few structures, without writing files.
+    """Set up a run, take a few steps, evaluate a few structures and write a report on them.
+
+    Files are written to a temporary directory only.
 
     Raises
     ------
     InputError
         If the run cannot be trained.
     """
-    start = time.perf_counter()
+    begin = time.perf_counter()
     setup = prepare(config)
     run = Run(setup, Path(), Ranks(), silent)
-    setup_seconds = time.perf_counter() - start
+    setup_seconds = time.perf_counter() - begin
     training = setup.config.training
     run.model.train()
-    largest, *typical = _chosen(setup.train, step_batches(run.sizes, training, 1))
+    largest, *typical = _chosen(setup.train, run.batches.of(1))
     run.step(largest)  # also warms up
     start = time.perf_counter()
     for batch in typical:
         run.step(batch)
     step_seconds = (time.perf_counter() - start) / len(typical)
-    seconds = setup_seconds + total_steps(run.sizes, training) * step_seconds
+    seconds = setup_seconds + run.batches.total_steps * step_seconds
     run.model.eval()
     few = _first(setup.valid, training.batch.graphs)
     start = time.perf_counter()
     measure(run.model, few, tuple(training.loss), training)
     seconds += training.epochs * len(setup.valid) / len(few) * (time.perf_counter() - start)
-    for dataset in setup.test.values():
-        few = _first(dataset, training.batch.graphs)
+    tests = {name: _first(dataset, training.batch.graphs) for name, dataset in setup.test.items()}
+    for name, few in tests.items():
         start = time.perf_counter()
         evaluate(run.model, few, training.batch, training.micro_batch)
-        seconds += len(dataset) / len(few) * (time.perf_counter() - start)
+        seconds += (len(setup.test[name]) / len(few) - 1) * (time.perf_counter() - start)
     memory = peak_memory_mb(run.model.device)
-    return Estimate(setup_seconds, step_seconds, seconds, memory)
+    seconds += _finish_seconds(run, tests)
+    return Estimate(setup_seconds, step_seconds, seconds, memory, time.perf_counter() - begin)
+
+
+def _finish_seconds(run: Run, tests: dict[str, Dataset]) -> float:
+    """Time of evaluating ``tests``, and of writing predictions, summary and report."""
+    start = time.perf_counter()
+    with TemporaryDirectory() as directory:
+        dump_yaml(run.setup.config.model_dump(mode="json"), Path(directory, "config.yaml"))
+        setup = replace(run.setup, test=tests)
+        finish(run.model, setup, run.progress, Path(directory), {}, silent)
+    return time.perf_counter() - start
 
 
 def _chosen(dataset: Dataset, batches: Sequence[list[int]]) -> list[list[int]]:

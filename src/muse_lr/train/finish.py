@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.checkpoint import Progress
 from muse_lr.train.config import MicroBatchConfig
 from muse_lr.train.evaluate import evaluate, write_predictions
-from muse_lr.train.setup import Data, Setup
-from muse_lr.train.work import fingerprints
+from muse_lr.train.setup import Setup
 from muse_lr.utils.files import write_json
 
 
@@ -43,11 +42,13 @@ def finish(
     setup: Setup,
     progress: Progress,
     directory: Path,
+    measured: Mapping[str, Any],
     report: Callable[[str], None],
 ) -> None:
     """Evaluate the test sets and write predictions, summary and report, in this order.
 
-    The summary marks the run as finished, so that it is written after all predictions.
+    The summary marks the run as finished, so that it is written after all predictions. ``measured``
+    is added to it.
     """
     training = setup.config.training
     tests: dict[str, dict[str, float]] = {}
@@ -60,11 +61,6 @@ def finish(
         write_predictions(found.frames, directory / f"predictions-{name}.extxyz")
         errors = "  ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
         report(f"test {name}: {errors}")
-    data = Data(
-        setup.train.frames,
-        setup.valid.frames,
-        {name: dataset.frames for name, dataset in setup.test.items()},
-    )
     summary: dict[str, Any] = {
         "status": "finished",
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -76,7 +72,7 @@ def finish(
         "steps": progress.step,
         "best_epoch": progress.best_epoch,
         "work": vars(progress.work),
-        "fingerprints": fingerprints(data, model.config.e0),
+        "initial_weights": progress.initial_weights,
         "notes": setup.notes,
         "train_frames": len(setup.train),
         "valid_frames": len(setup.valid),
@@ -87,6 +83,7 @@ def finish(
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+        **measured,
         "tests": tests,
         "node_share": node_share,
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from muse_lr.config.yaml import dump_yaml, load_yaml
@@ -22,9 +24,9 @@ from muse_lr.train.finish import finish, read_finished
 from muse_lr.train.ranks import Ranks
 from muse_lr.train.record import Record, silent
 from muse_lr.train.schedule import Schedule
-from muse_lr.train.setup import Setup, prepare
+from muse_lr.train.setup import Data, Setup, prepare
 from muse_lr.train.step import add_gradients
-from muse_lr.train.work import step_batches, total_steps
+from muse_lr.train.work import Batches, fingerprints, initial_weights, warmup_notes
 
 
 def train(config: Config, resume: bool = False, report: Callable[[str], None] = silent) -> Path:
@@ -59,9 +61,9 @@ def train(config: Config, resume: bool = False, report: Callable[[str], None] = 
         setup = prepare(config, report)
         _claim(directory, resume, setup)
         ranks.wait()  # no rank writes before all ranks have checked the directory
+        run = Run(setup, directory, ranks, report)
         for note in setup.notes:
             report(f"note: {note}")
-        run = Run(setup, directory, ranks, report)
         if resume and run.checkpoint.exists():
             run.restore()
         run.fit()
@@ -116,19 +118,25 @@ class Run:
             amsgrad=True,
         )
         self.average = WeightAverage(self.model, self.config.ema)
-        self.sizes = sizes_of(setup.train.frames)
-        self.schedule = Schedule(
-            self.config.schedule,
-            self.config.learning_rate,
-            total_steps(self.sizes, self.config),
-        )
-        self.progress = Progress()
+        self.batches = Batches(sizes_of(setup.train.frames), self.config)
+        steps = self.batches.total_steps
+        setup.notes += warmup_notes(self.config, steps)
+        self.schedule = Schedule(self.config.schedule, self.config.learning_rate, steps)
+        self.progress = Progress(initial_weights=initial_weights(self.model))
         self.reached: set[str] = set()
         self.record = Record(directory, self.config.tensorboard and ranks.first)
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Digests of the data and of the E0s."""
+        setup = self.setup
+        tests = {name: dataset.frames for name, dataset in setup.test.items()}
+        data = Data(setup.train.frames, setup.valid.frames, tests)
+        return fingerprints(data, setup.config.model.e0)
+
     def restore(self) -> None:
         """Restore the state from the checkpoint."""
-        data = load_checkpoint(self.checkpoint, self._config_dump())
+        data = load_checkpoint(self.checkpoint, self._config_dump(), self.fingerprints)
         self.progress = data["progress"]
         self.model.load_state_dict(data["model"])
         self.optimizer.load_state_dict(data["optimizer"])
@@ -170,16 +178,16 @@ class Run:
     def _train_epoch(self, epoch: int) -> float:
         self.model.train()
         total = 0.0
-        batches = step_batches(self.sizes, self.config, epoch)
-        rates = []
-        for indices in batches:
-            rates.append(self.schedule.rate(self.progress.step))
+        batches = self.batches.of(epoch)
+        rates = self.schedule.rate(self.progress.step + np.arange(len(batches)))
+        for indices, rate in zip(batches, rates.tolist(), strict=True):
             for group in self.optimizer.param_groups:
-                group["lr"] = rates[-1]
+                group["lr"] = rate
             total += self.step(indices)
             self.progress.step += 1
             self.average.update(self.progress.step)
-        self.progress.work.add_epoch(batches, rates)
+        stops = self.batches.stops[epoch - 1]
+        self.progress.work.add_epoch(self.batches.order(epoch), stops, rates)
         if epoch == 1:
             check_reached(self.model, self.reached, self.ranks)
         return total / len(batches)
@@ -228,6 +236,7 @@ class Run:
                 self.average.values,
                 self.schedule.state,
                 self._config_dump(),
+                self.fingerprints,
             )
             self.record.add(row)
 
@@ -252,7 +261,8 @@ class Run:
         self.model.eval()
         if self.ranks.first:
             save_model(self.model, self.directory / "model.pt")
-            finish(self.model, self.setup, self.progress, self.directory, self.report)
+            extra = {"fingerprints": self.fingerprints, "processes": self.ranks.size}
+            finish(self.model, self.setup, self.progress, self.directory, extra, self.report)
         self.ranks.wait()
 
     def _config_dump(self) -> dict[str, object]:

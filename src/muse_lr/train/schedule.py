@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from muse_lr.train.config import ScheduleConfig
 
 
@@ -30,17 +33,18 @@ class Schedule:
         self.total_steps = total_steps
         self.state: dict[str, float] = {"share": 1.0, "best": math.inf, "waited": 0}
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        config = self.config
-        warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    def rate(self, steps: ArrayLike) -> NDArray[np.float64]:
+        """Learning rates of steps, counted from 0, in the current state; shape of ``steps``."""
+        config, steps = self.config, np.asarray(steps)
+        warm = np.minimum(1.0, (steps + 1) / max(1, config.warmup_steps))
         if config.kind == "cosine":
             span = max(1, self.total_steps - config.warmup_steps)
-            progress = min(1.0, max(0.0, (step - config.warmup_steps) / span))
-            share = config.final + (1 - config.final) * (1 + math.cos(math.pi * progress)) / 2
+            progress = np.clip((steps - config.warmup_steps) / span, 0.0, 1.0)
+            share = config.final + (1 - config.final) * (1 + np.cos(math.pi * progress)) / 2
         else:
-            share = self.state["share"]
-        return self.peak * warm * share
+            share = np.asarray(self.state["share"])
+        rates: NDArray[np.float64] = self.peak * warm * share
+        return rates
 
     def end_epoch(self, valid_loss: float) -> None:
         """Drop the rate if the validation loss has not improved for ``patience`` epochs."""

@@ -10,12 +10,28 @@ import torch
 
 from muse_lr.data.dataset import Dataset, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
-from muse_lr.data.reading import Frame, elements_of, read_frames
+from muse_lr.data.reading import (
+    Frame,
+    elements_of,
+    label_notes,
+    read_frames,
+    refuse_doubts,
+    undefined_note,
+)
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.train.config import Config
-from muse_lr.train.e0 import choose_e0, fit_e0, note_isolated, read_isolated, take_isolated
+from muse_lr.train.e0 import (
+    choose_e0,
+    complete_data,
+    fit_e0,
+    note_isolated,
+    read_isolated,
+    refuse_only_isolated,
+    refuse_unknown,
+    take_isolated,
+)
 from muse_lr.train.losses import computed
 from muse_lr.train.possible import check_possible, check_structures
 
@@ -32,7 +48,7 @@ class Data:
     train, valid : list of Frame
     test : dict of str to list of Frame
     isolated : list of Frame
-        Isolated atoms that only give the E0s.
+        Isolated atoms that are not trained on.
     """
 
     train: list[Frame]
@@ -127,27 +143,42 @@ def read_data(config: Config, read: Callable[..., list[Frame]] = read_frames) ->
     data, wanted = config.data, tuple(config.training.loss)
     elements = config.model.elements
 
-    def labeled(files: Sequence[str]) -> list[Frame]:
-        return read(files, data.keys, required=wanted, partial=data.partial, elements=elements)
+    def labeled(files: Sequence[str], where: str) -> tuple[list[Frame], list[Frame]]:
+        # Isolated atoms may be of elements that the model does not know.
+        found = read(files, data.keys, required=wanted, partial=data.partial)
+        frames, taken = take_isolated(found, config)
+        refuse_unknown(frames, elements)
+        refuse_only_isolated(frames, taken, where)
+        return frames, taken
 
-    train, isolated = take_isolated(labeled(data.train), config.model)
-    isolated += read_isolated(data, read)
+    train, isolated = labeled(data.train, "data.train")
     if isinstance(data.valid, float):
+        refuse_only_isolated(train, isolated, "data.train", 2)
         train, valid = split_frames(train, data.valid, config.training.seed)
     else:
-        valid, others = take_isolated(labeled(data.valid), config.model)
+        valid, others = labeled(data.valid, "data.valid")
         isolated += others
+    isolated += read_isolated(data, read)
     # Test sets may lack labels; their metrics are then omitted.
     test = {
         name: read(files, data.keys, partial=tuple(LABELS), elements=elements)
         for name, files in data.test.items()
     }
+    everything = [
+        *train,
+        *valid,
+        *isolated,
+        *(frame for frames in test.values() for frame in frames),
+    ]
+    refuse_doubts(everything, data.keys)
     for name, frames in (("training", train), ("validation", valid)):
         for label in wanted:
             if not any(label in frame.labels for frame in frames):
+                note = undefined_note(frames, label)
                 raise InputError(
-                    f"no {name} frame has the label {label!r} of training.loss: remove it from the "
-                    "loss, or give data.valid files that contain it"
+                    f"no {name} frame has the label {label!r} of training.loss"
+                    + (f" ({note})" if note else "")
+                    + ": remove it from the loss, or give data.valid files that contain it"
                 )
     return Data(train, valid, test, isolated)
 
@@ -173,7 +204,10 @@ def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
     elements = config.model.elements or elements_of([*data.train, *data.valid])
     notes: list[str] = []
     torch.manual_seed(training.seed)
-    note_isolated([*data.train, *data.valid], data.isolated, notes)
+    note_isolated(config.model.e0, [*data.train, *data.valid], data.isolated, data.test, notes)
+    notes += label_notes([*data.train, *data.valid])
+    for name, frames in data.test.items():
+        notes += [f"test set {name}: {note}" for note in label_notes(frames)]
     e0 = choose_e0(config, elements, data.train, data.isolated, notes)
     section = config.model.model_copy(update={"elements": elements, "e0": e0})
     if count_neighbors:
@@ -187,7 +221,8 @@ def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
     for frames in (data.train, data.valid, *data.test.values()):
         check_structures(model, frames)
     _freeze_energies(config, model, data.train, notes)
-    return Draft(config.model_copy(update={"model": model.config}), model, notes)
+    completed = {"model": model.config, "data": complete_data(config)}
+    return Draft(config.model_copy(update=completed), model, notes)
 
 
 def _fill_neighbors(section: ModelConfig, frames: Sequence[Frame]) -> ModelConfig:
