@@ -288,7 +288,7 @@ def test_named_parts_reach_the_calculator_and_the_files(tmp_path: Path) -> None:
     dimer.info["size_first"] = 3
     dimer.calc = muse_lr.Calculator(model)
     energy = dimer.get_potential_energy()
-    parts = dimer.calc.results["energy_parts"]
+    parts = dimer.calc.energy_parts
     names = {f"backbone.{k}" for k in ("local", "repulsion", "electrostatics", "dispersion")}
     assert set(parts) == {"e0"} | names
     assert sum(parts.values()) == pytest.approx(energy, abs=1e-10)

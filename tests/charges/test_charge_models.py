@@ -209,7 +209,7 @@ def test_first_charges_follow_electronegativity():
     for kind in ("split", "qet", "fukui"):
         model = model_of(kind, {"cutoff": 5.0}, scale=0.0)
         charges = density_of(model, fragment("OHH", 8)).charges
-        assert float(charges[0]) < -0.05
+        assert float(charges[0]) < -0.03
         assert float(charges[1:].min()) > 0.0
 
 

@@ -83,8 +83,11 @@ def test_slopes_of_the_coulomb_head(kind, options, pair):
     np.testing.assert_allclose(found, exponent, atol=0.01)
 
 
-@pytest.mark.parametrize(("source", "exponent"), [("Na", -1), ("OH", -2)])
-def test_field_features_follow_the_potential(source, exponent):
+@pytest.mark.parametrize(
+    ("source", "exponent", "distances"),
+    [("Na", -1, (3e3, 5e3, 1e4)), ("OH", -2, (300.0, 500.0, 1000.0))],
+)
+def test_field_features_follow_the_potential(source, exponent, distances):
     """A molecule without charges feels that of an ion or of a dipole; the rest is of higher order.
 
     Nonlinear, so that the slope is reached further out than that of a pair energy.
@@ -92,7 +95,7 @@ def test_field_features_follow_the_potential(source, exponent):
     charges = {"kind": "fixed", "by_element": {**FORMAL, "Cl": 0.0}, "width": 0.8}
     model = build(True, charges, {"field": {"kind": "field_features"}})
     testing.randomize_weights(model, seed=1)
-    found = slopes(model, Atoms("Cl"), fragment(model, source), (300.0, 500.0, 1000.0))
+    found = slopes(model, Atoms("Cl"), fragment(model, source), distances)
     np.testing.assert_allclose(found, exponent, atol=0.01)
 
 
