@@ -95,6 +95,11 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory of this process (for a GPU: on the device), MB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    # Linux hands the ru_maxrss of a process on to its children; VmHWM starts anew.
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return float(line.split()[1]) / 1e3
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
