@@ -38,6 +38,10 @@ SECTIONS = {
 }
 
 
+#: A gap that every sum closes, A.
+WIDE_GAP = 600.0
+
+
 def model_of(name: str) -> muse_lr.EnergyModel:
     torch.manual_seed(0)
     section = {"elements": ["Na", "Cl", "O", "H"], **SECTIONS[name]}
@@ -66,9 +70,19 @@ def results(model: muse_lr.EnergyModel, atoms: Atoms) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", SECTIONS)
 def test_closing_a_gap_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(name)
-    closed = results(model, two_slabs(130.0))
+    found_lengths = []
+    removed_lengths = gaps._removed_lengths
+
+    def spy(*arguments: object) -> object:
+        found_lengths.append(removed_lengths(*arguments))
+        return found_lengths[-1]
+
+    monkeypatch.setattr(gaps, "_removed_lengths", spy)
+    closed = results(model, two_slabs(WIDE_GAP))
+    assert found_lengths
+    assert all(lengths is not None for lengths in found_lengths)
     monkeypatch.setattr(gaps, "WIDE", np.inf)
-    for found, expected in zip(closed, results(model, two_slabs(130.0)), strict=True):
+    for found, expected in zip(closed, results(model, two_slabs(WIDE_GAP)), strict=True):
         scale = max(1.0, float(np.abs(expected).max()))
         # The mesh is a multiple of the height.
         np.testing.assert_allclose(
@@ -81,7 +95,7 @@ def test_the_hessian_and_mixed_batches_do_not_change(monkeypatch: pytest.MonkeyP
     close = two_slabs(0.0)
 
     def gradients() -> list[torch.Tensor]:
-        structures = [close, two_slabs(130.0), Atoms("H2", [[0, 0, 0], [0, 0, 1.0]])]
+        structures = [close, two_slabs(WIDE_GAP), Atoms("H2", [[0, 0, 0], [0, 0, 1.0]])]
         batch = muse_lr.AtomsBatch.from_ase(structures, model.cutoff)
         output = model(batch, ("forces", "stress"), create_graph=True)
         loss = output.forces.square().sum() + output.stress[:2].square().sum()

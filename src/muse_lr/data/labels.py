@@ -98,16 +98,7 @@ LABELS: dict[str, Label] = {
 }
 
 #: Labels that only a model with charges can predict.
-OF_CHARGES = (
-    "dipole",
-    "quadrupole",
-    "charges",
-    "potential",
-    "bec",
-    "polarization",
-    "polarizability",
-    "dielectric",
-)
+OF_CHARGES = tuple(label for label in LABELS if label not in ("energy", "forces", "stress"))
 #: Suffix of the key of Born effective charges stored with the displacement first.
 TRANSPOSED = ".T"
 #: Largest trace and asymmetry of a quadrupole, relative to its largest component.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 #: Atoms outside the cell are included up to the cutoff and this share of the cell. Their number
 #: must not depend on rounding.
@@ -25,6 +24,8 @@ def tree_list(
     Parameters and returns as for :func:`~muse_lr.structures.neighbors.neighbor_list`. The atoms
     must be within about one cell along the periodic directions, and the cell must not be skewed.
     """
+    from scipy.spatial import cKDTree
+
     atom, shift = _images(positions, cell, pbc, cutoff)
     images = positions[atom] + shift @ cell
     found = cKDTree(positions).sparse_distance_matrix(

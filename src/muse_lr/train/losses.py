@@ -21,26 +21,13 @@ from muse_lr.train.config import TrainingConfig
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
 
-#: Labels that the model computes on request; the energy is always computed.
-COMPUTES = (
-    "forces",
-    "stress",
-    "dipole",
-    "quadrupole",
-    "charges",
-    "potential",
-    "bec",
-    "polarization",
-    "polarizability",
-    "dielectric",
-)
 #: Labels of a whole structure whose residual is divided by the number of atoms.
 PER_ATOM = ("energy", "dipole", "quadrupole", "polarization", "polarizability")
 
 
 def computed(labels: Sequence[str]) -> tuple[str, ...]:
-    """Properties that the model must compute for ``labels``."""
-    return tuple(label for label in labels if label in COMPUTES)
+    """Properties that the model must compute for ``labels``: all but the energy."""
+    return tuple(label for label in labels if label != "energy")
 
 
 def residuals(output: ModelOutput, batch: AtomsBatch, label: str) -> Tensor:
