@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import ase.db
 import ase.io
@@ -21,10 +21,11 @@ import muse_lr
 from muse_lr import AtomsBatch, Calculator, InputError
 from muse_lr.data.check import check_file
 from muse_lr.data.dataset import Dataset, fingerprint
-from muse_lr.data.labels import read_label
+from muse_lr.data.labels import LABELS, read_label
 from muse_lr.data.reading import Frame, read_frames
+from muse_lr.structures.batch import ATOM_LABELS, LABEL_SHAPES
 from muse_lr.structures.state import CHARGE_KEYS, SPIN_KEYS, read_state
-from muse_lr.train.config import BatchConfig
+from muse_lr.train.config import BatchConfig, Label
 from muse_lr.train.evaluate import evaluate
 
 #: (energy, total charge, spin), or the refusal.
@@ -249,6 +250,14 @@ def test_the_fingerprint_of_data_contains_the_state() -> None:
 def test_rounding_errors_do_not_charge_a_structure(charge: float) -> None:
     state = read_state(hydroxyl({"total_charge": charge}))
     assert (state.total_charge, state.charge_stated) == (0, True)
+
+
+def test_every_list_of_labels_is_the_same() -> None:
+    """A label is declared for files, for batches and for the loss."""
+    assert set(LABELS) == set(LABEL_SHAPES) == set(get_args(Label))
+    for name, label in LABELS.items():
+        assert LABEL_SHAPES[name] == label.shape
+        assert (name in ATOM_LABELS) == label.per_atom
 
 
 def dimer(**info: Any) -> Atoms:

@@ -159,7 +159,7 @@ def _store(output: ModelOutput, row: int, span: slice, atoms: Atoms) -> None:
             atoms.info[f"muse_{name}"] = tensor[row].detach().cpu().numpy()
     if output.polarization is not None and atoms.pbc.any():
         atoms.info["muse_polarization"] = output.polarization[row].detach().cpu().numpy()
-    if output.quadrupole is not None:
+    if output.quadrupole is not None and applies("quadrupole", atoms):
         atoms.info["muse_quadrupole"] = output.quadrupole[row].detach().cpu().numpy()
     if output.potential is not None:
         atoms.arrays["muse_potential"] = output.potential[span].detach().cpu().numpy()
