@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_resolved_configuration_resolves_to_itself():
         ({"data": {"train": "x", "test": {"../x": "y"}}}, "test '../x': only letters"),
         ({"data": {"train": "x", "valid": 1.5}}, "share between 0 and 1"),
         ({"data": {"train": "x"}, "training": {"loss": {"energie": 1}}}, "training.loss"),
-        ({"data": {"train": "x"}, "model": {"elements": ["Hx"]}}, "'Hx' is no element"),
+        ({"data": {"train": "x"}, "model": {"elements": ["Hx"]}}, "'Hx' is no element$"),
         (
             {"data": {"train": "x"}, "model": {"heads": {"c": {"kind": "coulomb", "accuracy": 1}}}},
             "accuracy: input should be less than or equal to 0.01",
@@ -129,13 +130,34 @@ BASE = {"data": {"train": "x"}, "model": {"multiscale": None}}
     [
         ("model.heads.colomb", None, r"names nothing \(did you mean 'coulomb'"),
         ("modle.charges", None, "there is no 'modle'"),
-        ("model.multiscale.levels", 2, "set 'multiscale' as a whole"),
+        ("training.epochs.x.y", 1, "it has no key 'x.y'"),
         ("training.epochs.x", 1, "it has no key 'x'"),
     ],
 )
 def test_overrides_that_name_nothing(key, value, message):
     with pytest.raises(InputError, match=message):
         apply_override(resolved(BASE), key, value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "form"),
+    [
+        ("model.multiscale.levels=2", "model.multiscale={levels: 2}"),
+        ("model.charges.kind=split", "model.charges={kind: split}"),
+        ("model.heads.coulomb.accuracy=1e-8", "model.heads.coulomb={accuracy: 1e-08}"),
+    ],
+)
+def test_overrides_in_a_null_section_name_the_form_that_works(assignment, form):
+    raw = resolved({**BASE, "model": {"charges": None, "heads": {"coulomb": None}}})
+    section = form.partition("=")[0]
+    message = f"^{section} is null.*--set '{re.escape(form)}'.* in a study with {section}: "
+    with pytest.raises(InputError, match=message):
+        apply_override(raw, *parse_assignment(assignment))
+    key, value = parse_assignment(assignment)
+    found = resolved(apply_override(raw, *parse_assignment(form)))
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
 
 
 def test_overrides_that_do():
@@ -189,9 +211,41 @@ def test_former_keys_are_refused_with_their_names(section, former, name):
 
 def test_a_new_kind_does_not_take_the_defaults_of_the_former():
     raw = resolved(BASE)
-    assert raw["model"]["backbone"]["num_radial"] == 20  # a default of painn
+    assert raw["model"]["backbone"]["num_radial"] is None  # a default of painn
     mace = apply_override(raw, "model.backbone.kind", "mace")["model"]["backbone"]
     assert "num_radial" not in mace
     raw["model"]["backbone"]["num_radial"] = 12  # chosen
     mace = apply_override(raw, "model.backbone.kind", "mace")["model"]["backbone"]
     assert mace["num_radial"] == 12
+
+
+@pytest.mark.parametrize(
+    ("files", "second"),
+    [
+        ("[a.xyz@i=3, 4, 6]", "4"),
+        ("[a.xyz@random=20, seed=1]", "'seed=1'"),
+        ("[a.xyz@subset=rutile, anatase]", "'anatase'"),
+    ],
+)
+@pytest.mark.parametrize("key", ["train", "valid", "test.far", "isolated_atoms"])
+def test_a_selection_that_yaml_divides_is_refused(tmp_path, files, second, key):
+    (tmp_path / "a.xyz").write_text("")
+    written = f"{{far: {files}}}" if key == "test.far" else files
+    data = f"train: b.xyz, {key.partition('.')[0]}: {written}"
+    if key == "train":
+        data = f"train: {files}"
+    (tmp_path / "c.yaml").write_text(f"data: {{{data}}}\n")
+    message = f"c.yaml: data.{key.partition('.')[0]}.*'a.xyz@.*' and {second} are two items.*quotes"
+    with pytest.raises(InputError, match=message):
+        load_config(tmp_path / "c.yaml")
+
+
+def test_selections_stay_with_their_absolute_files(tmp_path):
+    (tmp_path / "a.xyz").write_text("")
+    (tmp_path / "c.yaml").write_text(
+        'data: {train: ["a.xyz@i=3,4@:2", POSCAR], valid: a.xyz@::5}\n'
+    )
+    config = load_config(tmp_path / "c.yaml", {"data.test.far": "a.xyz@i=6"})
+    assert config.data.train == (f"{tmp_path}/a.xyz@i=3,4@:2", f"{tmp_path}/POSCAR")
+    assert config.data.valid == (f"{tmp_path}/a.xyz@::5",)
+    assert config.data.test["far"] == (f"{tmp_path}/a.xyz@i=6",)

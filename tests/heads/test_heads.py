@@ -44,6 +44,38 @@ def test_repulsion_ends_at_the_bond_length():
     assert bool((energy[4:] == 0).all())
 
 
+def test_repulsion_ends_at_the_given_distances():
+    zbl = {"kind": "zbl", "distances": {"O-C": 1.1, "C-C": 1.4}, "inner_fraction": 0.7}
+    model = muse_lr.build_model(ZBL_ONLY | {"heads": {"zbl": zbl}}).to(torch.float64)
+    assert model.cutoff == pytest.approx(1.4)  # covalent radii give 1.32 A for O-O
+    distances = torch.tensor([0.5, 0.76, 0.78, 1.09, 1.1, 1.3], dtype=torch.float64)
+    dimers = [Atoms("CO", [[0, 0, 0], [0, 0, float(d)]]) for d in distances]
+    energy = model(muse_lr.AtomsBatch.from_ase(dimers, cutoff=model.cutoff)).energy
+    charges = torch.full((6,), 6.0).double(), torch.full((6,), 8.0).double()
+    full = screened_repulsion(distances, *charges)
+    torch.testing.assert_close(energy[:2], full[:2])
+    assert bool((energy[2:4] > 0).all() and (energy[2:4] < full[2:4]).all())
+    assert bool((energy[4:] == 0).all())
+    oxygen = [Atoms("O2", [[0, 0, 0], [0, 0, 1.2]]), Atoms("O2", [[0, 0, 0], [0, 0, 1.33]])]
+    near, far = model(muse_lr.AtomsBatch.from_ase(oxygen, cutoff=model.cutoff)).energy
+    assert near > 0
+    assert far == 0  # not listed: the sum of the covalent radii
+
+
+@pytest.mark.parametrize(
+    ("distances", "message"),
+    [
+        ({"CO": 1.0}, "'CO' is not a pair of elements such as H-O"),
+        ({"C-Q": 1.0}, "'Q' is no"),
+        ({"C-O": 0.0}, "the distance of C-O is 0.0: it must be positive"),
+        ({"C-O": 1.0, "O-C": 1.1}, "the pair C-O is listed twice"),
+    ],
+)
+def test_wrong_distances_are_refused(distances, message):
+    with pytest.raises(muse_lr.InputError, match=message):
+        muse_lr.build_model(ZBL_ONLY | {"heads": {"zbl": {"distances": distances}}})
+
+
 def test_parts_sum_to_the_energy():
     model = muse_lr.build_model({"elements": ["C", "O"], "heads": {"coulomb": {}, "zbl": {}}})
     dimer = Atoms("CO", [[0, 0, 0], [0, 0, 0.9]])

@@ -42,7 +42,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     },
     "painn_muse": {
         "backbone": PAINN,
-        "multiscale": {**MUSE, "levels": 2, "inner_fraction": 0.6},
+        "multiscale": {
+            **MUSE,
+            "levels": 2,
+            "inner_fraction": 0.6,
+            "backbone": {"kind": "painn", "num_radial": 20},
+        },
         "charges": {"kind": "conserved"},
         "heads": {**COULOMB, "c6": {"kind": "c6"}},
     },

@@ -26,6 +26,8 @@ from muse_lr.structures.graph import Graph, NodeFeatures
 #: Softening of vector norms. Vectors vanish at sites with inversion symmetry, where the curvature
 #: of the norm, which enters Hessians, is 1 / sqrt(NORM_EPSILON).
 NORM_EPSILON = 1e-2
+#: Default number of radial functions for each Å of the cutoff.
+RADIAL_DENSITY = 1.6
 
 
 class PaiNNConfig(BackboneConfig):
@@ -34,7 +36,12 @@ class PaiNNConfig(BackboneConfig):
     renamed: ClassVar[dict[str, str]] = {"radial": "num_radial"}
 
     kind: Literal["painn"] = "painn"
-    num_radial: int = Field(20, ge=1, description="Number of radial Bessel functions.")
+    num_radial: int | None = Field(
+        None,
+        ge=1,
+        description="Number of radial Bessel functions. Default: 1.6 for each Å of the cutoff. With "
+        "many more, the energy is arbitrary between the distances that the training data have.",
+    )
 
 
 class PaiNN(Backbone):
@@ -51,7 +58,8 @@ class PaiNN(Backbone):
 
     def __init__(self, config: PaiNNConfig, elements: tuple[str, ...]) -> None:
         super().__init__()
-        self.config = config
+        num_radial = config.num_radial or math.ceil(RADIAL_DENSITY * config.cutoff)
+        self.config = config.model_copy(update={"num_radial": num_radial})
         self.cutoff = config.cutoff
         self.layers = config.layers
         self.scalar_channels = config.channels
@@ -62,10 +70,8 @@ class PaiNN(Backbone):
         self.graph_embedding = (
             GraphEmbedding(config.embed, len(elements), channels) if config.embed else None
         )
-        self.radial = BesselBasis(config.num_radial, config.cutoff)
-        self.messages = nn.ModuleList(
-            [Message(channels, config.num_radial) for _ in range(config.layers)]
-        )
+        self.radial = BesselBasis(num_radial, config.cutoff)
+        self.messages = nn.ModuleList([Message(channels, num_radial) for _ in range(config.layers)])
         self.updates = nn.ModuleList([Update(channels) for _ in range(config.layers)])
         self.readout = Readout(channels)
 

@@ -6,9 +6,11 @@ from typing import ClassVar, Literal
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from muse_lr.config.schema import check_elements
+from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.graph import sum_nodes
@@ -20,7 +22,7 @@ DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 #: Screening length a = 0.88534 a0 / (Z_i^0.23 + Z_j^0.23).
 SCREENING_LENGTH = 0.88534 * BOHR
 SCREENING_EXPONENT = 0.23
-#: The repulsion is switched off between this fraction of its range and its range.
+#: Without given distances, the switch starts at this fraction of the range.
 TAPER = 0.5
 
 
@@ -32,15 +34,51 @@ class ZBLConfig(HeadConfig):
         1.0,
         gt=0,
         le=3,
-        description="Range of the repulsion, in units of the sum of the two covalent radii.",
+        description="Range of the repulsion for pairs that `distances` does not list, in units of "
+        "the sum of the two covalent radii.",
     )
+    distances: dict[str, float] | None = Field(
+        None,
+        description="Distance at which the repulsion ends for pairs of elements, A, e.g. {H-H: "
+        "1.3, H-O: 0.85}. Default: a training fills in 0.95 of the shortest distances of its data.",
+    )
+    inner_fraction: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="Fraction of a distance of `distances` below which the repulsion is complete.",
+    )
+
+    @field_validator("distances")
+    @classmethod
+    def _pairs(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        known: dict[str, float] = {}
+        for name, distance in (value or {}).items():
+            symbols = name.split("-")
+            if len(symbols) != 2:
+                raise InputError(f"{name!r} is not a pair of elements such as H-O")
+            check_elements(symbols)
+            if not 0 < distance < float("inf"):
+                raise InputError(f"the distance of {name} is {distance}: it must be positive")
+            pair = "-".join(sorted(symbols))
+            if pair in known:
+                raise InputError(f"the pair {pair} is listed twice")
+            known[pair] = distance
+        return None if value is None else known
 
 
 class ZBLHead(Head):
-    """The universal repulsion of Ziegler, Biersack and Littmark at short distance.
+    r"""The universal repulsion of Ziegler, Biersack and Littmark at short distance.
 
-    E = sum_{i<j} k Z_i Z_j phi(r / a) / r w(r), where w is a C2 switch that ends at ``range`` times
-    the sum of the covalent radii. With the default of 1, bonds of usual length are not affected.
+    .. math::
+       E = \sum_{i<j} k \frac{Z_i Z_j}{r_{ij}} \phi(r_{ij} / a_{ij}) w_{ij}(r_{ij})
+
+    The C2 switch w is 1 below ``inner_fraction`` times the distance of the pair of elements in
+    ``distances`` and 0 beyond this distance. A training fills in 0.95 of the shortest distances of
+    its data. The repulsion then vanishes for all of them, and keeps atoms from coming much closer
+    than the data show, where learned energies are not determined. For other pairs, w ends at
+    ``range`` times the sum of the covalent radii, so that bonds of usual length are not affected
+    with the default of 1.
     J. F. Ziegler, J. P. Biersack, U. Littmark, The Stopping and Range of Ions in Solids (1985).
     """
 
@@ -48,23 +86,53 @@ class ZBLHead(Head):
 
     def __init__(self, config: ZBLConfig, context: HeadContext) -> None:
         super().__init__()
-        self.range = config.range
-        largest = max(covalent_radii[atomic_numbers[element]] for element in context.elements)
-        self.cutoff = 2 * config.range * float(largest)
+        # Not buffers, because casting the model would round them.
+        self._inner, self._outer = _switches(config, context.elements)
+        self.cutoff = float(self._outer.max())
+        self.distances = dict(config.distances or {})
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
         geometry = inputs.geometry
         dtype = inputs.composition.dtype
-        radii = torch.as_tensor(covalent_radii, dtype=dtype, device=geometry.numbers.device)
         near = geometry.edge_lengths < self.cutoff
         sender, receiver = geometry.edge_index[:, near]
-        z_sender, z_receiver = geometry.numbers[sender], geometry.numbers[receiver]
+        kind = inputs.composition.argmax(dim=1)
+        pair = kind[sender], kind[receiver]
         distance = geometry.edge_lengths[near].to(dtype)
-        end = self.range * (radii[z_sender] + radii[z_receiver])
-        window = switch_off(distance / end, TAPER, 1.0)
-        pair = window * screened_repulsion(distance, z_sender.to(dtype), z_receiver.to(dtype))
-        return sum_nodes(pair / 2, geometry.graph_index[receiver], geometry.num_graphs)
+        inner, outer = (ends.to(distance)[pair] for ends in (self._inner, self._outer))
+        window = switch_off(distance, inner, outer)
+        z_sender, z_receiver = geometry.numbers[sender], geometry.numbers[receiver]
+        energy = window * screened_repulsion(distance, z_sender.to(dtype), z_receiver.to(dtype))
+        return sum_nodes(energy / 2, geometry.graph_index[receiver], geometry.num_graphs)
+
+    def describe(self) -> list[str]:
+        """See :meth:`Part.describe`."""
+        if not self.distances:
+            return super().describe()
+        ordered = sorted(self.distances.items(), key=lambda item: item[1])
+        ends = ", ".join(f"{pair} {distance:.2f}" for pair, distance in ordered)
+        return [*super().describe(), f"  ends at (A)          {ends}"]
+
+
+def _switches(config: ZBLConfig, elements: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """(n_elements, n_elements) start and end of the switch of each pair of elements, A."""
+    numbers = [atomic_numbers[element] for element in elements]
+    radii = torch.as_tensor(covalent_radii[numbers], dtype=torch.float64)
+    outer = config.range * (radii[:, None] + radii[None, :])
+    inner = TAPER * outer
+    for name, distance in (config.distances or {}).items():
+        first, second = name.split("-")
+        if first in elements and second in elements:
+            i, j = elements.index(first), elements.index(second)
+            outer[i, j] = outer[j, i] = distance
+            inner[i, j] = inner[j, i] = config.inner_fraction * distance
+    return inner, outer
+
+
+def pair_name(first: str, second: str) -> str:
+    """Name of a pair of elements in ``distances``."""
+    return "-".join(sorted((first, second)))
 
 
 def screened_repulsion(distance: Tensor, z_first: Tensor, z_second: Tensor) -> Tensor:

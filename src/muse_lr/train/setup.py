@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from muse_lr.data.dataset import Dataset, split_frames
+from muse_lr.data.dataset import Dataset, limit_frames, overlaps, split_frames
 from muse_lr.data.labels import LABELS, OF_CHARGES
 from muse_lr.data.reading import (
     Frame,
@@ -34,6 +34,7 @@ from muse_lr.train.e0 import (
 )
 from muse_lr.train.losses import computed
 from muse_lr.train.possible import check_possible, check_structures
+from muse_lr.train.repulsion import fill_repulsion
 
 #: Number of structures used to find the parameters that the charges depend on.
 PROBED = 8
@@ -49,12 +50,15 @@ class Data:
     test : dict of str to list of Frame
     isolated : list of Frame
         Isolated atoms that are not trained on.
+    notes : list of str
+        What was left out, for the report.
     """
 
     train: list[Frame]
     valid: list[Frame]
     test: dict[str, list[Frame]]
     isolated: list[Frame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -126,7 +130,7 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
 
 
 def read_data(config: Config, read: Callable[..., list[Frame]] = read_frames) -> Data:
-    """Read the files of a configuration and split off the validation frames.
+    """Read the files of a configuration, take the subset and split off the validation frames.
 
     Parameters
     ----------
@@ -154,6 +158,8 @@ def read_data(config: Config, read: Callable[..., list[Frame]] = read_frames) ->
     train, isolated = labeled(data.train, "data.train")
     if isinstance(data.valid, float):
         refuse_only_isolated(train, isolated, "data.train", 2)
+    train, notes = limit_frames(train, data.max_frames, data.subset_seed)
+    if isinstance(data.valid, float):
         train, valid = split_frames(train, data.valid, config.training.seed)
     else:
         valid, others = labeled(data.valid, "data.valid")
@@ -180,7 +186,7 @@ def read_data(config: Config, read: Callable[..., list[Frame]] = read_frames) ->
                     + (f" ({note})" if note else "")
                     + ": remove it from the loss, or give data.valid files that contain it"
                 )
-    return Data(train, valid, test, isolated)
+    return Data(train, valid, test, isolated, notes + overlaps(train, valid, test))
 
 
 def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
@@ -202,7 +208,7 @@ def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
     """
     training = config.training
     elements = config.model.elements or elements_of([*data.train, *data.valid])
-    notes: list[str] = []
+    notes = list(data.notes)
     torch.manual_seed(training.seed)
     note_isolated(config.model.e0, [*data.train, *data.valid], data.isolated, data.test, notes)
     notes += label_notes([*data.train, *data.valid])
@@ -212,6 +218,8 @@ def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
     section = config.model.model_copy(update={"elements": elements, "e0": e0})
     if count_neighbors:
         section = _fill_neighbors(section, data.train)
+    everything = [*data.train, *data.valid]
+    section = fill_repulsion(section, everything, tuple(training.loss), notes, count_neighbors)
     model = EnergyModel(section)
     if model.config.e0 is None and "energy" in training.loss:
         model.set_e0(fit_e0(data.train, model.elements, notes))

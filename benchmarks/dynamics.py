@@ -1,0 +1,188 @@
+"""Do trained models survive molecular dynamics above the temperature of their data?
+
+    python -m benchmarks.dynamics --out runs/dynamics
+
+Trains the water model of examples/water_nve, the same with 20 radial functions, and a model of an
+electrolyte (nacl_water_revpbe0d3, read from $MUSE_LR_DATA), with three seeds each and a schedule of
+25 epochs. Each model then runs 20 ps of Langevin dynamics at 300, 400 and 600 K with the default
+settings of ``muse-lr md``, from a box of 16 randomly oriented molecules. The table counts failures
+and dissociated molecules: oxygen atoms without exactly two hydrogen atoms within 1.3 A. An
+interrupted benchmark continues where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from ase.io import iread, write
+from ase.neighborlist import neighbor_list
+
+from benchmarks.peers.machine import describe_machine
+from muse_lr.config.overrides import apply_override
+from muse_lr.config.yaml import dump_yaml, load_yaml
+from muse_lr.train.config import load_config
+from muse_lr.utils.files import atomic_write
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "dynamics.md"
+CONFIG = ROOT / "examples" / "water_nve" / "config.yaml"
+EPOCHS, SEEDS, TEMPERATURES, PICOSECONDS = 25, (0, 1, 2), (300, 400, 600), 20
+MOLECULES = 16
+#: Volume of a water molecule and of an ion pair, A^3.
+VOLUME, ION_PAIR = 29.9, 45.0
+#: Bond length up to which a hydrogen atom belongs to an oxygen atom, A.
+BOND = 1.3
+NACL = "${MUSE_LR_DATA}/nacl_water_revpbe0d3"
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "water": {},
+    "water, 20 radial functions": {"model.backbone.num_radial": 20},
+    "electrolyte": {
+        "data.train": [f"{NACL}/train.xyz.xz"],
+        "data.max_frames": 150,
+        "data.partial": [],
+        "model.charges.kind": "split",
+    },
+}
+
+
+def liquid(ions: tuple[str, ...] = (), seed: int = 0) -> Atoms:
+    """Randomly oriented molecules and ions on a grid, at the density of water."""
+    rng = np.random.default_rng(seed)
+    volume = MOLECULES * VOLUME + len(ions) / 2 * ION_PAIR
+    count = MOLECULES + len(ions)
+    grid = int(np.ceil(count ** (1 / 3)))
+    edge = volume ** (1 / 3)
+    places = np.stack(np.meshgrid(*[np.arange(grid)] * 3), -1).reshape(-1, 3)
+    places = (rng.permutation(places)[:count] + 0.5) * edge / grid
+    atoms = Atoms(list(ions), places[: len(ions)], cell=[edge] * 3, pbc=True)
+    for place in places[len(ions) :]:
+        water = molecule("H2O")
+        water.euler_rotate(*rng.uniform(0, 360, 3))
+        water.positions += place - water.get_center_of_mass()
+        atoms += water
+    return atoms
+
+
+def dissociated(trajectory: Path) -> tuple[float, float]:
+    """Mean and largest share of oxygen atoms without exactly two hydrogen atoms, second half."""
+    shares = []
+    for frame in iread(trajectory, ":", format="extxyz"):
+        first, second = neighbor_list("ij", frame, BOND)
+        bonds = (frame.numbers[first] == 8) & (frame.numbers[second] == 1)
+        count = np.bincount(first[bonds], minlength=len(frame))[frame.numbers == 8]
+        shares.append(float(np.mean(count != 2)))
+    half = shares[len(shares) // 2 :]
+    return float(np.mean(half)), float(np.max(half))
+
+
+def train(name: str, seed: int, out: Path) -> Path:
+    """Train a model, unless it is there."""
+    directory = out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}"
+    config = load_yaml(CONFIG)
+    changes = {
+        **SYSTEMS[name],
+        "training.epochs": EPOCHS,
+        "training.seed": seed,
+        "training.directory": str(directory.resolve()),
+    }
+    for key, value in changes.items():
+        config = apply_override(config, key, value)
+    path = directory.with_suffix(".yaml")
+    dump_yaml(config, path)
+    load_config(path)
+    _command("train", str(path), "--resume")
+    return directory
+
+
+def simulate(name: str, seed: int, directory: Path) -> Path:
+    """Run molecular dynamics of a model, unless it is done."""
+    start = directory.parent / "start.xyz"
+    with atomic_write(start) as handle:
+        write(handle, liquid(("Na", "Cl") if name == "electrolyte" else ()), format="extxyz")
+    out = directory.parent / f"md-{seed}"
+    if (out / "summary.json").exists():
+        return out
+    temperatures = [str(value) for value in TEMPERATURES]
+    options = ["--temperature", *temperatures, "--ps", str(PICOSECONDS), "--seed", str(seed)]
+    resume = ["--resume"] if (out / "settings.json").exists() else []
+    _command("md", str(directory / "model.pt"), str(start), *options, "--out", str(out), *resume)
+    return out
+
+
+def _command(*arguments: str) -> None:
+    print("muse-lr", *arguments, flush=True)
+    done = subprocess.run([sys.executable, "-m", "muse_lr", *arguments], check=False)
+    if done.returncode not in (0, 1):  # 1: a copy failed, which is a result
+        raise SystemExit(done.returncode)
+
+
+def rows(name: str, out: Path) -> list[str]:
+    """Lines of the table for one system, for the seeds that are finished."""
+    folder = out / name.replace(", ", "-").replace(" ", "-")
+    lines = []
+    for index, temperature in enumerate(TEMPERATURES):
+        ran, failed, errors, means, peaks = [], 0, [], [], []
+        for seed in SEEDS:
+            path = folder / f"md-{seed}" / "summary.json"
+            if not path.exists():
+                continue
+            summary = json.loads(path.read_text(encoding="utf-8"))
+            copy = summary["copies"][index]
+            ran.append(copy["time_ps"])
+            failed += copy["failure"] is not None
+            errors.append(copy["temperature_K"])
+            mean, peak = dissociated(path.parent / f"copy-{index}.extxyz")
+            means.append(mean)
+            peaks.append(peak)
+        if ran:
+            times = ", ".join(f"{value:g}" for value in ran)
+            lines.append(
+                f"| {name} | {temperature} | {len(ran)} | {failed} | {times} | "
+                f"{np.mean(errors):.0f} | {np.mean(means):.2%} | {np.max(peaks):.0%} |"
+            )
+    return lines
+
+
+def report(out: Path) -> str:
+    """The page of results."""
+    head = [
+        "# Molecular dynamics of trained models",
+        "",
+        f"{describe_machine()}. Command: `python -m benchmarks.dynamics --out runs/dynamics`.",
+        "",
+        f"{MOLECULES} water molecules (and one ion pair), {PICOSECONDS} ps of Langevin dynamics "
+        "with the default settings of `muse-lr md`. Dissociated: oxygen atoms without exactly two "
+        f"hydrogen atoms within {BOND} Å, in the second half of the run. The training data are at "
+        "about 300 K.",
+        "",
+        "| system | target (K) | seeds | failures | ran (ps) | mean temperature (K) | dissociated, "
+        "mean | dissociated, largest |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    return "\n".join([*head, *(line for name in SYSTEMS for line in rows(name, out))]) + "\n"
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/dynamics"))
+    parser.add_argument("--only", choices=SYSTEMS, nargs="+", default=list(SYSTEMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    args = parser.parse_args()
+    for seed in args.seeds:
+        for name in args.only:
+            simulate(name, seed, train(name, seed, args.out))
+            with atomic_write(RESULTS) as handle:
+                handle.write(report(args.out))
+
+
+if __name__ == "__main__":
+    main()
