@@ -71,7 +71,8 @@ def test_a_finished_run_of_another_configuration_is_refused(tmp_path):
     (run,) = _runs(tmp_path, "a")
     FAKE.write_run(run.directory, config=run.config)
     assert check_existing([run]) == [run]
-    with pytest.raises(InputError, match=r"training\.epochs.*remove it or use another --out"):
+    message = r"training\.epochs: 5 there, 6 here.*--set.*use another --out"
+    with pytest.raises(InputError, match=message):
         check_existing(_runs(tmp_path, "a", epochs=6))
 
 

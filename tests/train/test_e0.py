@@ -147,14 +147,14 @@ def test_nothing_left_to_train_on_names_the_isolated_atoms(tmp_path):
 def test_notes_name_each_isolated_atom_once_and_those_of_test_sets(tmp_path):
     frames = atoms_of() + dimers()
     found = setup(tmp_path, frames, "isolated", valid="a.xyz", test={"far": "a.xyz"})
-    first, second = [note for note in found.notes if "isolated" in note]
+    first, second = [note for note in found.notes if "isolated atom" in note]
     assert "(Na -9.5, Cl -19.5 eV)" in first or "(Cl -19.5, Na -9.5 eV)" in first
     assert first.count("frame 0") == first.count("frame 1") == 1
     assert second.startswith("test set far: 2 frames are isolated atoms")
     assert "metrics" in second
     assert len(found.test["far"].frames) == 14
     unused = setup(tmp_path, frames, "lstsq", valid="a.xyz").notes
-    (note,) = [note for note in unused if "isolated" in note]
+    (note,) = [note for note in unused if "isolated atom" in note]
     assert note.startswith("2 frames are isolated atoms")
     assert note.count("frame 0") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,19 +13,26 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
+from muse_lr.ablate.model_metrics import measured
 from muse_lr.ablate.study import Run, comparable
 from muse_lr.config.yaml import dump_yaml, load_yaml
 from muse_lr.errors import InputError
 from muse_lr.reporting.runs import flatten, read_curves, read_summary
 from muse_lr.reporting.wording import duration
+from muse_lr.utils.files import write_json
+from muse_lr.utils.machine import available_cores
 
 TRAIN = (sys.executable, "-m", "muse_lr", "train", "{config}", "--resume")
+#: In place of TRAIN for runs whose study has metrics of models.
+MEASURE = (sys.executable, "-m", "muse_lr.ablate.train_and_measure", "{config}", "{metrics}")
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 30.0
 GRACE_SECONDS = 10.0
 LOG_LINES = 6
+#: Number of characters of a value in a message.
+LONGEST_VALUE = 40
 
 
 @dataclass
@@ -46,8 +54,10 @@ class _Child:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether the directory of a run holds a finished run."""
-    return read_summary(run.directory) is not None
+    """Whether the directory of a run holds a finished run with all metrics of its model."""
+    if read_summary(run.directory) is None:
+        return False
+    return set(measured(run.directory, run.metrics)) == set(run.metrics)
 
 
 def check_existing(runs: Sequence[Run]) -> list[Run]:
@@ -67,10 +77,10 @@ def check_existing(runs: Sequence[Run]) -> list[Run]:
         if changed:
             keys = ", ".join(changed[:4]) + (" ..." if len(changed) > 4 else "")
             raise InputError(
-                f"{run.directory} belongs to a run with another configuration ({keys}): "
-                "remove it or use another --out"
+                f"{run.directory} belongs to a run with another configuration ({keys}): give the "
+                "--set options of that run again, remove the directory, or use another --out"
             )
-        if summary is not None:
+        if is_finished(run):
             done.append(run)
     return done
 
@@ -141,10 +151,7 @@ def child_environment(jobs: int, environment: Mapping[str, str] | None = None) -
     A smaller value of ``OMP_NUM_THREADS`` in ``environment`` is kept.
     """
     env = dict(os.environ if environment is None else environment)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    threads = max(1, cores // jobs)
+    threads = max(1, available_cores() // jobs)
     chosen = env.get("OMP_NUM_THREADS", "")
     if chosen.isdigit() and int(chosen) > 0:
         threads = min(threads, int(chosen))
@@ -154,16 +161,28 @@ def child_environment(jobs: int, environment: Mapping[str, str] | None = None) -
 
 
 def _changed_keys(run: Run) -> list[str]:
+    """Keys whose recorded values differ from the planned ones, with both values."""
     recorded = run.config_path if run.config_path.is_file() else run.directory / "config.yaml"
     before = flatten(comparable(load_yaml(recorded)))
     after = flatten(comparable(run.config))
     missing = object()
-    names = dict.fromkeys((*after, *before))
-    return [name for name in names if before.get(name, missing) != after.get(name, missing)]
+    return [
+        f"{name}: {_value(before, name)} there, {_value(after, name)} here"
+        for name in dict.fromkeys((*after, *before))
+        if before.get(name, missing) != after.get(name, missing)
+    ]
+
+
+def _value(config: Mapping[str, Any], key: str) -> str:
+    text = json.dumps(config[key], ensure_ascii=False) if key in config else "absent"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _start(run: Run, jobs: int, command: Sequence[str]) -> _Child:
     dump_yaml(run.config, run.config_path)
+    if run.metrics:
+        write_json(run.metrics_path, run.metrics)
+        command = MEASURE if command == TRAIN else command
     curves = read_curves(run.directory)
     first = len(curves.get("epoch", ()))
     try:
@@ -171,7 +190,7 @@ def _start(run: Run, jobs: int, command: Sequence[str]) -> _Child:
     except OSError as error:
         raise InputError(f"cannot write {run.log_path}: {error.strerror}") from error
     process = subprocess.Popen(
-        [part.replace("{config}", str(run.config_path)) for part in command],
+        [_filled(part, run) for part in command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -181,11 +200,16 @@ def _start(run: Run, jobs: int, command: Sequence[str]) -> _Child:
     return _Child(run, process, log, time.monotonic(), first)
 
 
+def _filled(part: str, run: Run) -> str:
+    text = part.replace("{config}", str(run.config_path))
+    return text.replace("{metrics}", str(run.metrics_path))
+
+
 def _finish(child: _Child, outcome: Outcome, progress: _Progress) -> None:
     child.log.close()
     run, code = child.run, child.process.returncode
     took = duration(time.monotonic() - child.started)
-    if code == 0 and read_summary(run.directory) is not None:
+    if code == 0 and is_finished(run):
         outcome.finished.append(run)
         progress.line(f"finished {run.name} in {took}")
         return

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from muse_lr.ablate.changes import RESERVED_KEYS, anchored, refuse_hidden
+from muse_lr.ablate.model_metrics import planned_metrics
 from muse_lr.config.paths import expand_path
 from muse_lr.config.schema import Strict, check_name, validate
 from muse_lr.config.yaml import load_yaml
+from muse_lr.data.selection import parse_source
 from muse_lr.errors import InputError, nearest
 from muse_lr.model.build import build_model
 from muse_lr.model.config import without_data
+from muse_lr.simulate.stability import StabilityConfig
 from muse_lr.train.config import Config, load_config
 
-#: Keys whose values are paths of data.
-DATA_PATHS = ("data.train", "data.valid", "data.test", "data.isolated_atoms")
-#: Keys that the study sets in every run.
-RESERVED_KEYS = ("training.seed", "training.directory")
 #: Files in the directory of the study, which are not allowed as names of variants.
 RESERVED_NAMES = ("results.csv", "runs.csv", "report.md", "report.html", "plots")
 
@@ -41,6 +41,22 @@ class Study(Strict):
         False,
         description="Whether a variant that cannot predict a label of training.loss, such as bec "
         "without charges, trains without it. The report names what was dropped. Default: an error.",
+    )
+    title: str | None = Field(
+        None, description="Title of the report. Default: the name of the study file in words."
+    )
+    description: str | None = Field(
+        None, description="Text of the report below the result, for example the question."
+    )
+    subsets: tuple[str, ...] = Field(
+        (),
+        description="Info keys by whose values the report divides the errors on the test sets. "
+        "Default: subset, config_type and the like, where the frames have them.",
+    )
+    stability: StabilityConfig | None = Field(
+        None,
+        description="Dynamics of the model of every run after its training, as a metric: the time "
+        "to failure. Default: none.",
     )
 
     @field_validator("seeds")
@@ -88,6 +104,8 @@ class Run:
         The resolved configuration as plain data.
     notes : tuple of str
         What the study changed in the configuration.
+    metrics : mapping
+        Sections of the metrics of the model (:mod:`muse_lr.ablate.model_metrics`) as plain data.
     """
 
     variant: str
@@ -95,6 +113,7 @@ class Run:
     directory: Path
     config: dict[str, Any]
     notes: tuple[str, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -103,6 +122,10 @@ class Run:
     @property
     def config_path(self) -> Path:
         return self.directory.with_name(f"{self.directory.name}.yaml")
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.metrics.json")
 
     @property
     def log_path(self) -> Path:
@@ -134,7 +157,9 @@ class StudyError(InputError):
         super().__init__("; ".join(problems))
 
 
-def plan(study: Study, path: Path, out: Path) -> list[Run]:
+def plan(
+    study: Study, path: Path, out: Path, changes: Mapping[str, Any] | None = None
+) -> list[Run]:
     """Plan all runs of a study; resolve and validate each configuration.
 
     Parameters
@@ -145,34 +170,46 @@ def plan(study: Study, path: Path, out: Path) -> list[Run]:
         Study file. The base and the data files of overrides are relative to it.
     out : Path
         Directory of the study. Runs are written to ``out/<variant>/seed-<n>``.
+    changes : mapping, optional
+        Dotted key -> value, set in the base before the overrides of the variants. Paths of data are
+        relative to the study file.
 
     Raises
     ------
     StudyError
         If variants override an unknown key or give an invalid configuration, or if a data file
         does not exist.
+    InputError
+        If the base or ``changes`` are invalid, or if a variant sets a key of ``changes`` too.
     """
-    runs, problems = resolve_runs(study, path, out)
+    runs, problems = resolve_runs(study, path, out, changes)
     if problems:
         raise StudyError(problems)
     return runs
 
 
-def resolve_runs(study: Study, path: Path, out: Path) -> tuple[list[Run], list[str]]:
+def resolve_runs(
+    study: Study, path: Path, out: Path, changes: Mapping[str, Any] | None = None
+) -> tuple[list[Run], list[str]]:
     """Runs of the valid variants as in :func:`plan`, and one line for each variant that is not."""
     base = Path(expand_path(study.base, path.parent))
     load_config(base)  # reports an error of the base without the name of a variant
+    common = {key: anchored(key, v, path.parent) for key, v in (changes or {}).items()}
+    refuse_hidden(common, study.variants, path)
+    load_config(base, common)
     runs: list[Run] = []
     problems: list[str] = []
-    for variant, changes in study.variants.items():
+    for variant, own in study.variants.items():
         found = []
         try:
             for seed in study.seeds:
                 directory = (out / variant / f"seed-{seed}").resolve()
-                config = _resolve(base, path, variant, changes, seed, directory)
+                config = _resolve(base, path, variant, (common, own), seed, directory)
                 if seed == study.seeds[0]:
                     _check_usable(config, path, variant)
-                found.append(Run(variant, seed, directory, config.model_dump(mode="json")))
+                metrics = planned_metrics(study, path.parent, config)
+                data = config.model_dump(mode="json")
+                found.append(Run(variant, seed, directory, data, metrics=metrics))
         except InputError as error:
             problems.append(str(error))
         else:
@@ -220,31 +257,25 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(
-    base: Path, path: Path, variant: str, changes: Mapping[str, Any], seed: int, directory: Path
+    base: Path,
+    path: Path,
+    variant: str,
+    changes: tuple[Mapping[str, Any], Mapping[str, Any]],
+    seed: int,
+    directory: Path,
 ) -> Config:
-    overrides: dict[str, Any] = {}
-    for key, value in changes.items():
+    """Configuration of one run; ``changes`` are those of all variants and those of this one."""
+    common, own = changes
+    overrides: dict[str, Any] = dict(common)
+    for key, value in own.items():
         if key in RESERVED_KEYS:
             raise InputError(f"{path}: variant {variant!r}: {key} is set by the study; remove it")
-        overrides[key] = _anchored(key, value, path.parent)
+        overrides[key] = anchored(key, value, path.parent)
     overrides |= {"training.seed": seed, "training.directory": str(directory)}
     try:
         return load_config(base, overrides)
     except InputError as error:
         raise InputError(f"{path}: variant {variant!r}: {error}") from error
-
-
-def _anchored(key: str, value: Any, directory: Path) -> Any:
-    """Make data paths of an override relative to the study file instead of the base."""
-    if key not in DATA_PATHS and not key.startswith("data.test."):
-        return value
-    if isinstance(value, str):
-        return expand_path(value, directory)
-    if isinstance(value, list):
-        return [_anchored(key, item, directory) for item in value]
-    if isinstance(value, dict):
-        return {name: _anchored(key, item, directory) for name, item in value.items()}
-    return value
 
 
 def _check_usable(config: Config, path: Path, variant: str) -> None:
@@ -257,7 +288,7 @@ def _check_usable(config: Config, path: Path, variant: str) -> None:
     if isinstance(data.valid, tuple):
         files += data.valid
     for file in files:
-        if not Path(file).is_file():
+        if not Path(parse_source(file).file).is_file():
             raise InputError(f"{path}: variant {variant!r}: no data file {file}")
     if config.model.elements is None:
         return  # the elements are only known after reading the training data

@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model file (model.pt) with coarse nodes")
     parser.add_argument("file", metavar="FILE", help="structure file, e.g. extended XYZ")
     parser.add_argument(
-        "--frame", type=int, default=0, metavar="N", help="index of the structure (default: 0)"
+        "--frame",
+        type=int,
+        default=0,
+        metavar="N",
+        help="index of the structure, among those selected (default: 0)",
     )
     parser.add_argument(
         "--out",
@@ -36,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line per level; write atoms, nodes, shares and a figure."""
-    from muse_lr.data.formats import place
-    from muse_lr.data.reading import read_atoms
+    from muse_lr.data.formats import place, read_indexed
     from muse_lr.errors import InputError
     from muse_lr.model.serialization import load_model
     from muse_lr.reporting.coarse_pictures import coarse_picture
@@ -45,17 +48,18 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.reporting.style import save
 
     model = load_model(args.model, trust=args.trust)
-    structures = read_atoms(args.file)
+    file, structures = read_indexed(args.file)
     if not 0 <= args.frame < len(structures):
         last = len(structures) - 1
         raise InputError(f"--frame {args.frame}: {args.file} has frames 0 to {last}")
-    atoms, source = structures[args.frame], place(args.file, args.frame)
+    index, atoms = structures[args.frame]
+    source = place(file, index)
     try:
         levels = summarize(model, atoms)
     except InputError as error:
         raise InputError(f"{args.model} on {source}: {error}") from error
     _write(args.out, atoms, levels)
-    title = place(Path(args.file).name, args.frame)
+    title = place(Path(file).name, index)
     save(coarse_picture(atoms, levels, title), args.out / "coarse.png")
     for number, level in enumerate(levels, 1):
         print(_line(number, level))

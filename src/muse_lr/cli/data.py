@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Frames and atoms are counted from 0.",
     )
     check.add_argument(
-        "files", nargs="+", metavar="FILE", help="extended XYZ, or any format that ASE reads"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="extended XYZ, or any format that ASE reads; FILE@:40, FILE@KEY=VALUE and "
+        "FILE@random=N select frames",
     )
     add_keys_argument(check)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from muse_lr.config.registry import BASES, kinds, lookup
 from muse_lr.config.schema import Strict
-from muse_lr.config.yaml import parse_yaml
+from muse_lr.config.yaml import format_line, parse_yaml
 from muse_lr.errors import InputError, nearest
 
 
@@ -51,6 +51,8 @@ def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, An
         return result
     if head not in raw:
         raise InputError(f"override {key!r}: there is no {head!r}{nearest(head, raw)}")
+    if raw[head] is None:
+        raise _NullSectionError(head, _nested(rest, value))
     if not isinstance(raw[head], Mapping):
         raise InputError(
             f"override {key!r}: {head!r} is {raw[head]!r}, so it has no key {rest!r}; "
@@ -58,9 +60,29 @@ def apply_override(raw: Mapping[str, Any], key: str, value: Any) -> dict[str, An
         )
     try:
         result[head] = apply_override(raw[head], rest, value)
+    except _NullSectionError as error:
+        raise _NullSectionError(f"{head}.{error.section}", error.keys) from error
     except InputError as error:
         raise InputError(str(error).replace(f"override {rest!r}", f"override {key!r}")) from error
     return result
+
+
+class _NullSectionError(InputError):
+    """A key of a section that is null; the message has the form that works."""
+
+    def __init__(self, section: str, keys: Mapping[str, Any]) -> None:
+        self.section, self.keys = section, keys
+        text = format_line(keys)
+        super().__init__(
+            f"{section} is null, so it has no keys to override: set it as a whole, with --set "
+            f"'{section}={text}', or in a study with {section}: {text}"
+        )
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """Mapping in which a dotted key has a value."""
+    head, _, rest = key.partition(".")
+    return {head: _nested(rest, value) if rest else value}
 
 
 def _keys_of_kind(section: Mapping[str, Any], kind: Any) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from muse_lr.errors import InputError, nearest
 
@@ -41,13 +41,42 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def check_elements(symbols: Iterable[str]) -> None:
-    """Raise an error for strings that are not chemical symbols."""
+def check_elements(symbols: Iterable[Any]) -> None:
+    """Raise an error for what is not a chemical symbol."""
     from ase.data import atomic_numbers
 
     for symbol in symbols:
-        if symbol not in atomic_numbers or symbol == "X":
-            raise InputError(f"{symbol!r} is no element{nearest(symbol, atomic_numbers)}")
+        if not isinstance(symbol, str) or symbol not in atomic_numbers or symbol == "X":
+            shown = repr(symbol) if isinstance(symbol, str) else str(symbol)
+            raise InputError(f"{shown} is no element{_symbol_of(symbol)}")
+
+
+def element_keys(value: Any) -> Any:
+    """Check that the keys of a mapping are chemical symbols; for a validator."""
+    if isinstance(value, Mapping):
+        check_elements(value)
+    return value
+
+
+def _symbol_of(value: Any) -> str:
+    """The symbol of an element that is given by its number, its name or in other letters.
+
+    Similar symbols are no suggestion, since they belong to other elements.
+    """
+    from ase.data import atomic_names, chemical_symbols
+
+    text = str(value).strip()
+    names = [name.lower() for name in atomic_names[1:]]
+    found = text.capitalize() if text.capitalize() in chemical_symbols[1:] else None
+    if text.isdecimal() and 0 < int(text) < len(chemical_symbols):
+        found = chemical_symbols[int(text)]
+    elif text.lower() in names:
+        found = chemical_symbols[names.index(text.lower()) + 1]
+    return f": write its symbol, {found}" if found else ""
+
+
+#: Type of a key that maps chemical symbols to numbers.
+ByElement = Annotated[dict[str, float], BeforeValidator(element_keys)]
 
 
 class PartError(ValueError):

@@ -7,6 +7,7 @@ raise an error. Only plain data is loaded.
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ def format_yaml(data: Any) -> str:
     stream = io.StringIO()
     writer.dump(_plain(data), stream)
     return stream.getvalue()
+
+
+def format_line(data: Any) -> str:
+    """Format ``data`` as YAML on one line: ``{kind: split, l_max: 0}``."""
+    from ruamel.yaml import YAML
+
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = True
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = sys.maxsize
+    stream = io.StringIO()
+    writer.dump(_plain(data), stream)
+    return stream.getvalue().removesuffix("\n").removesuffix("\n...")
 
 
 def dump_yaml(data: Any, path: str | Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from muse_lr.data.charge_kinds import charge_hint, spin_hint
 from muse_lr.data.energy_check import check_energies
 from muse_lr.data.findings import CheckReport, Finding
-from muse_lr.data.formats import Unreadable, scan_file
+from muse_lr.data.formats import Unreadable, choose, scan_file
 from muse_lr.data.isolated import is_isolated, must_carry
 from muse_lr.data.keys import describe_keys, find_doubts, find_keys
 from muse_lr.data.labels import (
@@ -27,6 +27,7 @@ from muse_lr.data.labels import (
     read_label,
 )
 from muse_lr.data.reading import missing_key
+from muse_lr.data.selection import parse_source
 from muse_lr.data.structures import boundary, find_problems
 from muse_lr.data.suspicions import find_suspicions
 from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
@@ -41,26 +42,32 @@ def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> Check
     Parameters
     ----------
     path : str or Path
+        A file, with a selection of its frames if there is one (:mod:`muse_lr.data.selection`).
     keys : mapping, optional
         Label -> key in the file; default: the first default key that is present.
 
     Raises
     ------
     InputError
-        If ``keys`` contains an unknown label. All other problems are findings of the report.
+        If ``keys`` contains an unknown label, or if the file does not have what the selection of
+        its frames names. All other problems are findings of the report.
     """
     keys = dict(keys or {})
     check_label_names(list(keys), "keys")
     report = CheckReport(Path(path))
+    source = parse_source(path)
     structures: dict[int, Atoms] = {}
     index = 0
-    for item in scan_file(path):
+    for item in scan_file(source.file):
         if isinstance(item, Unreadable):
             report.findings.append(Finding("error", "unreadable", item.message, item.frame))
             index += item.frame is not None
         else:
             structures[index] = item
             index += 1
+    if source.selections:  # of a file that can be read whole
+        every = [] if report.findings else choose(source, list(structures.values()))
+        structures = dict(every)
     found = find_keys(structures.values(), keys)
     values = {frame: _check_frame(report, frame, a, found) for frame, a in structures.items()}
     _count(report, structures, found)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muse_lr.data.reading import Frame
-from muse_lr.errors import InputError
+from muse_lr.data.reading import Frame, read_frames
+from muse_lr.data.selection import random_subset
+from muse_lr.errors import InputError, described
+from muse_lr.structures.arguments import check_cutoff
 from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
 from muse_lr.structures.state import read_state
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Structures with neighbor lists and labels.
 
@@ -36,6 +39,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.structures)
 
+    def __repr__(self) -> str:
+        atoms = sum(data.num_nodes for data in self.structures)
+        reach = min((float(data.cutoff) for data in self.structures), default=0.0)
+        return (
+            f"Dataset({len(self):,} structures, {atoms:,} atoms, edges within {reach:g} A; labels "
+            f"{', '.join(self.labels) or 'none'})"
+        )
+
     @classmethod
     def from_frames(
         cls, frames: Sequence[Frame], cutoff: float, labels: Sequence[str] = ()
@@ -46,6 +57,12 @@ class Dataset:
         """
         structures = []
         for frame in frames:
+            if not isinstance(frame, Frame):
+                raise InputError(
+                    f"Dataset.from_frames takes the frames of read_frames, not {described(frame)}: "
+                    "read a file with muse_lr.read_dataset, or make a batch of ase.Atoms with "
+                    "muse_lr.AtomsBatch.from_ase"
+                )
             try:
                 structures.append(atoms_to_data(frame.atoms, cutoff, frame.labels))
             except InputError as error:
@@ -66,6 +83,51 @@ class Dataset:
         """
         counts = np.array([self.structures[i].edge_index.shape[1] for i in indices], np.int64)
         return divide(indices, counts, graphs, edges)
+
+
+def read_dataset(
+    files: str | Path | Sequence[str | Path],
+    cutoff: float,
+    keys: Mapping[str, str | Sequence[str]] | None = None,
+    required: Sequence[str] = (),
+    partial: Sequence[str] = (),
+    elements: Sequence[str] | None = None,
+) -> Dataset:
+    """Read labeled structures with their neighbor lists, for a training loop of one's own.
+
+    Parameters
+    ----------
+    files : str, Path or sequence of these
+        Files, each with a selection of its frames if there is one, such as ``"data.xyz@:40"``
+        (:mod:`muse_lr.data.selection`).
+    cutoff : float
+        Cutoff of the neighbor lists, ``model.cutoff``, A.
+    keys : mapping, optional
+        Label -> key in the files, such as ``{"energy": "dft_energy"}``, or several keys; default:
+        the usual keys.
+    required : sequence of str
+        Labels that every structure must have, such as ``("energy", "forces")``.
+    partial : sequence of str
+        Labels that may be missing on some structures. They are NaN there.
+    elements : sequence of str, optional
+        Elements of the model, ``model.elements``. Structures of others are refused.
+
+    Returns
+    -------
+    Dataset
+        ``dataset.batch([0, 1])`` is a batch with ``label_energy``, ``label_forces`` and all other
+        labels of the files. ``dataset.batch`` is a ``collate_fn`` for a
+        ``torch.utils.data.DataLoader`` over ``range(len(dataset))``.
+
+    Raises
+    ------
+    InputError
+        For the first problem; the message is one line with file, frame, key and atom.
+    """
+    check_cutoff(cutoff)
+    required = (required,) if isinstance(required, str) else required
+    frames = read_frames(files, keys, required, partial, elements)
+    return Dataset.from_frames(frames, cutoff, required)
 
 
 def sizes_of(frames: Sequence[Frame]) -> NDArray[np.int64]:
@@ -152,3 +214,54 @@ def split_frames(
     chosen = set(np.random.default_rng([seed, 0]).permutation(len(frames))[:count].tolist())
     rest = [frame for i, frame in enumerate(frames) if i not in chosen]
     return rest, [frame for i, frame in enumerate(frames) if i in chosen]
+
+
+def limit_frames(
+    frames: Sequence[Frame], limit: int | None, seed: int
+) -> tuple[list[Frame], list[str]]:
+    """Reduce the training frames to a random subset of at most ``limit``, in file order.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All training frames, before some become validation frames.
+    limit : int or None
+        ``data.max_frames``.
+    seed : int
+        ``data.subset_seed``. A larger limit gives a subset that contains the smaller one.
+
+    Returns
+    -------
+    frames : list of Frame
+    notes : list of str
+        A note for the report, if there is a limit.
+    """
+    total = len(frames)
+    if limit is None:
+        return list(frames), []
+    if limit >= total:
+        return list(frames), [f"data.max_frames is {limit}, and all {total} frames are used"]
+    chosen = random_subset(total, limit, seed, "")
+    note = (
+        f"{limit} of the {total} frames of data.train are used (data.max_frames), drawn with "
+        f"data.subset_seed: {seed}"
+    )
+    return [frames[i] for i in chosen], [note]
+
+
+def overlaps(
+    train: Sequence[Frame], valid: Sequence[Frame], tests: Mapping[str, Sequence[Frame]]
+) -> list[str]:
+    """A note for each set whose frames are also trained on, or validated on, for the report."""
+    notes = []
+    trained = {frame.source for frame in train}
+    used = trained | {frame.source for frame in valid}
+    sets = [("validation", valid, trained, "training frames")]
+    sets += [(f"test set {n}", f, used, "training or validation frames") for n, f in tests.items()]
+    for name, frames, known, what in sets:
+        shared = [frame.source for frame in frames if frame.source in known]
+        if shared:
+            notes.append(
+                f"{name}: {len(shared)} of {len(frames)} frames are {what} too, such as {shared[0]}"
+            )
+    return notes

@@ -29,6 +29,7 @@ from ase.io import ParseError
 from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError
 
+from muse_lr.data.selection import Source, parse_source, select_frames
 from muse_lr.errors import InputError
 
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
@@ -92,25 +93,52 @@ def place(path: str | Path, frame: int | None) -> str:
 
 
 def read_atoms(path: str | Path) -> list[Atoms]:
-    """Read all structures of a file.
+    """Read the structures of a file; see :func:`read_indexed`."""
+    return [atoms for _, atoms in read_indexed(path)[1]]
+
+
+def read_indexed(path: str | Path) -> tuple[str, list[tuple[int, Atoms]]]:
+    """Read the structures of a file with their indices in it.
 
     Parameters
     ----------
     path : str or Path
         Extended XYZ (plain, .gz, .xz, .bz2), an ASE database (.db, .json; its key-value pairs and
-        data are copied to ``atoms.info``) or any other format of ``ase.io.read``.
+        data are copied to ``atoms.info``) or any other format of ``ase.io.read``. A selection of
+        the frames may follow (:mod:`muse_lr.data.selection`): ``"data.xyz@:40"``.
+
+    Returns
+    -------
+    file : str
+        Name of the file without the selection.
+    structures : list of (int, ase.Atoms)
+        The selected structures and their indices in the file.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, empty, truncated or malformed.
+        If the file is missing, unreadable, empty, truncated or malformed, or if it does not have
+        what the selection names.
     """
+    source = parse_source(path)
     structures = []
-    for item in scan_file(path):
+    for item in scan_file(source.file):
         if isinstance(item, Unreadable):
-            raise InputError(f"{place(path, item.frame)}: {item.message}")
+            where = path if item.frame is None else source.file
+            raise InputError(f"{place(where, item.frame)}: {item.message}")
         structures.append(item)
-    return structures
+    return source.file, choose(source, structures)
+
+
+def choose(source: Source, structures: list[Atoms]) -> list[tuple[int, Atoms]]:
+    """Selected structures of a file with their indices, from all its structures."""
+    if not source.selections:
+        return list(enumerate(structures))
+    try:
+        chosen = select_frames(source, [atoms.info for atoms in structures])
+    except InputError as error:
+        raise InputError(f"{printable(source.file)}: {error}") from error
+    return [(index, structures[index]) for index in chosen]
 
 
 def scan_file(path: str | Path) -> Iterator[Atoms | Unreadable]:

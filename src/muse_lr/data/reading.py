@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from muse_lr.data.formats import place, printable, read_atoms
+from muse_lr.data.formats import place, printable, read_atoms, read_indexed
 from muse_lr.data.isolated import is_isolated, must_carry
 from muse_lr.data.keys import describe_keys, find_doubts, find_keys
 from muse_lr.data.labels import (
@@ -26,7 +26,7 @@ from muse_lr.data.labels import (
 )
 from muse_lr.data.structures import find_problems
 from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError, described, nearest
 
 __all__ = ["Frame", "read_atoms", "read_frames"]
 
@@ -46,7 +46,8 @@ class Frame:
     labels : dict of str to ndarray
         Label -> reference values (:mod:`muse_lr.data.labels`), float64.
     source : str
-        ``"file.xyz, frame 12"``, counted from 0.
+        ``"file.xyz, frame 12"``: the frame is counted from 0 in the whole file, whatever was
+        selected.
     keys : dict of str to str
         Label -> key that it was read from.
     undefined : dict of str to str
@@ -62,7 +63,7 @@ class Frame:
 
 
 def read_frames(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     keys: Mapping[str, str | Sequence[str]] | None = None,
     required: Sequence[str] = (),
     partial: Sequence[str] = (),
@@ -72,8 +73,9 @@ def read_frames(
 
     Parameters
     ----------
-    paths : sequence of str or Path
-        See :func:`~muse_lr.data.formats.read_atoms`.
+    paths : str, Path or sequence of these
+        Files, each with a selection of its frames if there is one; see
+        :func:`~muse_lr.data.formats.read_indexed`.
     keys : mapping, optional
         Label -> key in the files, or several keys. A frame uses the first one that it has, and
         every frame must have one, unless the label is in ``partial``. Other labels are read from
@@ -96,12 +98,19 @@ def read_frames(
     InputError
         For the first problem; the message is one line with file, frame, key and atom.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if keys is not None and not isinstance(keys, Mapping):
+        form = "{'energy': 'dft_energy'}"
+        raise InputError(f"keys maps labels to keys of the files, {form}, not {described(keys)}")
     keys = dict(keys or {})
+    required = (required,) if isinstance(required, str) else required
+    partial = (partial,) if isinstance(partial, str) else partial
     for names, what in ((list(keys), "keys"), (required, "required"), (partial, "partial")):
         check_label_names(names, what)
     structures: list[tuple[Atoms, str]] = []
     for path in paths:
-        structures += [(atoms, place(path, index)) for index, atoms in enumerate(read_atoms(path))]
+        file, found_atoms = read_indexed(path)
+        structures += [(atoms, place(file, index)) for index, atoms in found_atoms]
     found = find_keys((atoms for atoms, _ in structures), keys)
     frames = [_frame(atoms, source, found, elements, partial) for atoms, source in structures]
     refuse_doubts(frames, keys)

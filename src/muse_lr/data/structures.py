@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError
 from muse_lr.structures.neighbors import complete_cell, neighbor_list, refuse_far
 from muse_lr.structures.state import read_state
 
@@ -126,9 +126,6 @@ def element_problems(atoms: Atoms, elements: Collection[str] | None) -> Iterator
     for atom, symbol in enumerate(atoms.symbols):
         if symbol not in elements and symbol != "X":
             known = ", ".join(elements)
-            hint = nearest(symbol, elements)
-            message = (
-                f"atom {atom} is {symbol}, which the model does not know{hint}; it knows {known}"
-            )
+            message = f"atom {atom} is {symbol}, which the model does not know; it knows {known}"
             yield Problem("element", message, atom)
             return

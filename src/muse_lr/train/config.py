@@ -12,6 +12,7 @@ from muse_lr.config.overrides import apply_override
 from muse_lr.config.paths import expand_path
 from muse_lr.config.schema import Strict, check_name, validate
 from muse_lr.config.yaml import load_yaml
+from muse_lr.data.selection import expand_sources, refuse_divided
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig, resolve_files
 
@@ -33,12 +34,28 @@ Label = Literal[
 class DataConfig(Strict):
     """Data files and the keys of their labels."""
 
-    train: tuple[str, ...] = Field(..., description="Training files.")
+    train: tuple[str, ...] = Field(
+        ...,
+        description="Training files. As for every file of this section, a selection of its frames "
+        'may follow, in quotes: "data.xyz@:40" or "data.xyz@subset=rutile".',
+    )
     valid: float | tuple[str, ...] = Field(
         0.1, description="Validation data: a fraction of the training frames, or files."
     )
     test: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Test sets: name -> files."
+    )
+    max_frames: int | None = Field(
+        None,
+        ge=1,
+        description="Largest number of training frames, from which a fraction `valid` is then "
+        "taken. More frames are reduced to a random subset; null: no limit.",
+    )
+    subset_seed: int = Field(
+        0,
+        ge=0,
+        description="Seed of the subset of `max_frames`. It does not depend on training.seed, so "
+        "that all variants and seeds of a study have the same subset.",
     )
     keys: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict,
@@ -62,6 +79,7 @@ class DataConfig(Strict):
     @field_validator("train", "valid", "isolated_atoms", mode="before")
     @classmethod
     def _one_file(cls, value: Any) -> Any:
+        refuse_divided(value)
         return (value,) if isinstance(value, str) else value
 
     @field_validator("test", mode="before")
@@ -71,6 +89,7 @@ class DataConfig(Strict):
             return value
         for name in value:
             check_name(str(name), "test")
+            refuse_divided(value[name])
         return {name: (v,) if isinstance(v, str) else v for name, v in value.items()}
 
     @field_validator("valid")
@@ -216,13 +235,17 @@ def resolve(raw: Mapping[str, Any], source: str, base: Path, name: str) -> Confi
     """Validate a configuration, fill in all defaults and make paths absolute."""
     config = validate(Config, dict(raw), source)
     data = config.data
+
+    def absolute(files: tuple[str, ...], key: str) -> tuple[str, ...]:
+        return expand_sources(files, base, f"{source}: data.{key}")
+
     changes: dict[str, Any] = {
-        "train": tuple(expand_path(p, base) for p in data.train),
-        "test": {k: tuple(expand_path(p, base) for p in v) for k, v in data.test.items()},
-        "isolated_atoms": tuple(expand_path(p, base) for p in data.isolated_atoms),
+        "train": absolute(data.train, "train"),
+        "test": {name: absolute(files, f"test.{name}") for name, files in data.test.items()},
+        "isolated_atoms": absolute(data.isolated_atoms, "isolated_atoms"),
     }
     if isinstance(data.valid, tuple):
-        changes["valid"] = tuple(expand_path(p, base) for p in data.valid)
+        changes["valid"] = absolute(data.valid, "valid")
     model = resolve_files(config.model, base)
     directory = config.training.directory
     where = expand_path(directory, base) if directory else str(Path("runs", name).resolve())
