@@ -17,7 +17,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 GUIDES = re.compile(
-    "architecture|backbones|charges|charges_response|dispersion|electrostatics|heads|own_parts"
+    "architecture|backbones|charges|charges_response|dispersion|electrostatics|heads|own_loop|own_parts"
     "|phonons|testing|training"
 )
 MAX_WORDS = 40

@@ -12,6 +12,7 @@ from muse_lr.errors import nearest
     [
         ("REF_enrgy", ["REF_energy", "REF_dipole"], "REF_energy"),
         ("NA", ["Na", "Cl"], "Na"),
+        ("C", ["H", "Cl"], None),  # chemical symbols
         ("REF_forces", ["REF_energy", "REF_dipole"], None),
     ],
 )

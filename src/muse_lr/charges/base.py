@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from muse_lr.config.part import Part
-from muse_lr.config.schema import Strict
+from muse_lr.config.schema import Strict, element_keys
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.structures.geometry import Geometry
@@ -37,6 +37,11 @@ class ChargesConfig(Strict):
         description="Source of the features from which charges are predicted. Without a "
         "multiscale block both values select the backbone.",
     )
+
+    @field_validator("width", mode="before")
+    @classmethod
+    def _by_element(cls, value: Any) -> Any:
+        return element_keys(value)
 
 
 @dataclass(frozen=True)

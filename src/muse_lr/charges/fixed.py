@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from muse_lr.charges.base import ChargeInputs, ChargeModel, ChargesConfig, ChargesContext
+from muse_lr.config.schema import ByElement
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 
@@ -25,7 +26,7 @@ class FixedConfig(ChargesConfig):
     """Configuration of the fixed charges."""
 
     kind: Literal["fixed"] = "fixed"
-    by_element: dict[str, float] = Field(..., description="Charge of each element, e.")
+    by_element: ByElement = Field(..., description="Charge of each element, e.")
 
 
 class FixedCharges(ChargeModel):

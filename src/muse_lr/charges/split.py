@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from muse_lr.charges.base import ChargeInputs, ChargesConfig, ChargesContext
 from muse_lr.charges.constraint import spread
 from muse_lr.charges.learned import LearnedCharges, initial_charges
+from muse_lr.config.schema import ByElement
 from muse_lr.density import ChargeDensity
 from muse_lr.errors import InputError
 from muse_lr.math.radial import BesselBasis
@@ -34,7 +35,7 @@ class SplitConfig(ChargesConfig):
     """Configuration of the split charges."""
 
     kind: Literal["split"] = "split"
-    by_element: dict[str, float] = Field(
+    by_element: ByElement = Field(
         {},
         description="Constant charge of each element, e, to which the transfers are added; 0 for "
         "elements that are not listed.",

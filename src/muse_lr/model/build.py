@@ -15,7 +15,7 @@ from typing import Any
 
 from muse_lr.config.schema import validate
 from muse_lr.config.yaml import load_yaml
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError, described, nearest
 from muse_lr.model.config import ModelConfig, resolve_files
 from muse_lr.model.energy_model import EnergyModel
 
@@ -35,10 +35,20 @@ def build_model(source: str | Path | Mapping[str, Any] | ModelConfig) -> EnergyM
     Raises
     ------
     InputError
-        If the configuration is invalid or its parts are not compatible.
+        If the configuration is invalid, if it is not a configuration, or if its parts are not
+        compatible.
     """
     if isinstance(source, ModelConfig):
         return EnergyModel(source)
+    if not isinstance(source, (str, Path, Mapping)):
+        inner = isinstance(getattr(source, "model", None), ModelConfig)
+        hint = ": give its attribute .model" if inner else ""
+        raise InputError(
+            "build_model takes a configuration file, a mapping such as {'elements': ['H', 'O']} or "
+            f"a ModelConfig, not {described(source)}{hint}"
+        )
+    if not isinstance(source, Mapping) and Path(source).suffix == ".pt":
+        raise InputError(f"{source} is a model file: read it with muse_lr.load_model")
     name = "" if isinstance(source, Mapping) else str(source)
     raw = dict(source) if isinstance(source, Mapping) else load_yaml(source)
     section = raw

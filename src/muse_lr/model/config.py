@@ -13,7 +13,7 @@ from muse_lr.charges.base import ChargesConfig
 from muse_lr.config.paths import expand_path
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, kinds, lookup
 from muse_lr.config.schema import PartError, Strict, check_elements, check_name, validate_part
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError, described, nearest
 from muse_lr.heads.base import HeadConfig
 from muse_lr.multiscale.base import MultiscaleConfig
 
@@ -114,10 +114,19 @@ class ModelConfig(Strict):
                 raise InputError(f"the energy of {symbol} is {energy!r}: a number in eV is needed")
         return value
 
+    @field_validator("elements", mode="before")
+    @classmethod
+    def _list_of_symbols(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"a list of chemical symbols is needed, such as [H, O], got {value!r}")
+        check_elements(value)
+        return value
+
     @field_validator("elements", mode="after")
     @classmethod
     def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        check_elements(value or ())
         if value is not None and (len(set(value)) != len(value) or not value):
             raise InputError("list at least one element, and each element only once")
         return value
@@ -141,6 +150,9 @@ def e0_numbers(
         raise InputError(
             f"model.e0 is {e0}, which needs training data: give numbers to build a model without"
         )
+    if not isinstance(e0, Mapping):
+        raise InputError(f"E0s map elements to energies in eV, {{'H': -13.6}}, not {described(e0)}")
+    check_elements(e0)
     missing = [element for element in elements if element not in e0]
     if missing:
         raise InputError(f"model.e0 has no energy for {', '.join(missing)}")

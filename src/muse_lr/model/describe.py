@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.text import count_parameters
 
 
 def describe(model: EnergyModel) -> list[str]:
     """Lines on the parts, their sizes, the receptive field and the solver of each boundary."""
     config, parts = model.config, model.parts
     lines = [f"elements         {' '.join(model.elements)}"]
-    lines.append(f"parameters       {_count(model)}")
+    lines.append(f"parameters       {count_parameters(model)}")
     slots = (
         ("backbone", config.backbone, parts.backbone),
         ("multiscale", config.multiscale, parts.multiscale),
@@ -20,7 +19,10 @@ def describe(model: EnergyModel) -> list[str]:
     for name, section, part in slots:
         if part is not None and section is not None:
             first, *more = part.describe()
-            lines += [f"{name:<17}{section.kind}, {_count(part)} parameters, {first}", *more]
+            lines += [
+                f"{name:<17}{section.kind}, {count_parameters(part)} parameters, {first}",
+                *more,
+            ]
     for name, head in parts.heads.items():
         chosen = config.heads[name]
         assert chosen is not None
@@ -33,7 +35,3 @@ def describe(model: EnergyModel) -> list[str]:
     lines.append(f"size-consistent  {'yes' if model.size_consistent else 'no'}")
     lines.append(f"precision        {str(model.dtype).removeprefix('torch.')}")
     return lines
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

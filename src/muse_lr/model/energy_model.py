@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from muse_lr.charges.base import ChargeInputs
 from muse_lr.config.registry import lookup
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadInputs
 from muse_lr.model.assembly import Parts, build_parts
 from muse_lr.model.config import ModelConfig, e0_numbers
 from muse_lr.model.derivatives import differentiate, differentiate_parts
 from muse_lr.model.output import ModelOutput
+from muse_lr.model.requests import requested
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
+from muse_lr.model.text import model_text
 from muse_lr.model.validation import check_batch
 from muse_lr.multiscale.base import MultiscaleInputs
 from muse_lr.structures.geometry import Geometry, strained_geometry
@@ -27,9 +29,6 @@ from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
-
-#: Quantities that can be requested beside the energy.
-COMPUTE = ("forces", "stress", "parts", "charges", *RESPONSES)
 
 
 class EnergyModel(nn.Module):
@@ -133,7 +132,7 @@ class EnergyModel(nn.Module):
     def forward(
         self,
         batch: AtomsBatch,
-        compute: Sequence[str] = (),
+        compute: Sequence[str] | str = (),
         create_graph: bool | None = None,
     ) -> ModelOutput:
         """Compute energies and the requested quantities.
@@ -142,7 +141,7 @@ class EnergyModel(nn.Module):
         ----------
         batch : AtomsBatch
             The cutoff of its neighbor lists must be at least :attr:`cutoff`.
-        compute : sequence of str
+        compute : sequence of str, or str
             Any of forces, stress, parts (forces or stress of each named energy too), charges,
             dipole, quadrupole, polarization, potential, bec (Born effective charges),
             polarizability, dielectric (the electronic dielectric tensor).
@@ -152,9 +151,10 @@ class EnergyModel(nn.Module):
         Raises
         ------
         InputError
-            If the model does not support a structure, or if a quantity is unknown.
+            If the model does not support a structure, if a quantity is unknown, or if an argument
+            has another type.
         """
-        self._check_compute(compute)
+        compute = requested(compute, create_graph, self.charges is not None)
         self.check(batch)
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
@@ -271,20 +271,16 @@ class EnergyModel(nn.Module):
             spin=batch.spin,
         )
 
-    def _check_compute(self, compute: Sequence[str]) -> None:
-        for name in compute:
-            if name not in COMPUTE:
-                raise InputError(
-                    f"cannot compute {name!r}{nearest(name, COMPUTE)}; known: {COMPUTE}"
-                )
-            if name == "parts" and not {"forces", "stress"} & set(compute):
-                raise InputError("parts needs forces or stress: compute one of them too")
-            if name in ("charges", *RESPONSES) and self.charges is None:
-                raise InputError(f"cannot compute {name!r}: the model has no charges")
-
     def check(self, batch: AtomsBatch) -> None:
         """Raise an :class:`InputError` for structures that the model does not support."""
         check_batch(batch, self._element_index >= 0, self.cutoff, self.parts)
+
+    def __repr__(self) -> str:
+        return model_text(self)
+
+    def tree(self) -> str:
+        """All modules of the model with their sizes, as torch prints them."""
+        return super().__repr__()
 
     def knows(self, numbers: Tensor) -> Tensor:
         """(n,) bool: whether the model supports these atomic numbers."""

@@ -7,11 +7,27 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from muse_lr.density import ChargeDensity
+from muse_lr.errors import InputError
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.graph import NodeFeatures
 
+#: Quantities of the output that the summary lists, and their units.
+UNITS = {
+    "energy": "eV",
+    "forces": "eV/A",
+    "stress": "eV/A^3",
+    "charges": "e",
+    "dipole": "e A",
+    "quadrupole": "e A^2",
+    "polarization": "e A",
+    "potential": "V",
+    "bec": "e",
+    "polarizability": "e A^2/V",
+    "dielectric": "",
+}
 
-@dataclass
+
+@dataclass(repr=False)
 class ModelOutput:
     """Energies and the requested quantities of a batch.
 
@@ -77,3 +93,15 @@ class ModelOutput:
     features: NodeFeatures | None = None
     levels: tuple[tuple[CoarseNodes, Assignment], ...] = ()
     total_charge: Tensor | None = None
+
+    def __getitem__(self, name: object) -> Tensor:
+        raise InputError(f"a quantity is an attribute of the output: output.{name}")
+
+    def __repr__(self) -> str:
+        found = [
+            f"{name} {tuple(value.shape)}{f' {unit}' * bool(unit)}"
+            for name, unit in UNITS.items()
+            if (value := getattr(self, name)) is not None
+        ]
+        parts = ", ".join(self.energy_parts)
+        return f"ModelOutput({', '.join(found)}; energy_parts {parts})"

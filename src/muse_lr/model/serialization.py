@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from muse_lr.config.plugins import external_kinds, trusting
 from muse_lr.config.registry import origins
 from muse_lr.config.schema import validate
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, described
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.utils.files import atomic_write
@@ -36,7 +37,18 @@ def model_state(model: EnergyModel) -> dict[str, Any]:
 
 
 def save_model(model: EnergyModel, path: str | Path) -> None:
-    """Write a model file atomically."""
+    """Write a model file atomically.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or if ``model`` is not a model.
+    """
+    if not isinstance(model, EnergyModel) or not isinstance(path, (str, Path)):
+        raise InputError(
+            "save_model takes the model and the path, save_model(model, 'model.pt'), not "
+            f"{described(model)} and {described(path)}"
+        )
     write_tensors(model_state(model), path)
 
 
@@ -75,8 +87,45 @@ def load_model(
         If the file is missing, damaged, of another version or not a model file, or if it names a
         part that is not installed or not trusted.
     """
+    if not isinstance(path, (str, Path)):
+        raise InputError(
+            f"load_model takes the path of a model file, not {described(path)}{_made(path)}"
+        )
+    if Path(path).suffix in (".yaml", ".yml"):
+        raise InputError(
+            f"{path} is a configuration: muse_lr.build_model makes an untrained model of it"
+        )
     data = read_tensors(path, FORMAT, FORMAT_VERSION)
     return restore_model(data, str(path), trust).to(device).eval()
+
+
+def as_model(source: Any, trust: bool = False) -> EnergyModel:
+    """Return a model, or read it if its path is given.
+
+    Raises
+    ------
+    InputError
+        If ``source`` is neither. The message says what to give instead.
+    """
+    if isinstance(source, EnergyModel):
+        return source
+    if isinstance(source, (str, Path)):
+        return load_model(source, trust=trust)
+    raise InputError(
+        f"an EnergyModel or the path of a model file is needed, not {described(source)}"
+        f"{_made(source)}"
+    )
+
+
+def _made(source: Any) -> str:
+    """How to get a model from something else, for a message."""
+    if isinstance(source, EnergyModel):
+        return ", which needs no loading"
+    if isinstance(source, (Mapping, ModelConfig)):
+        return ": muse_lr.build_model makes a model of a configuration"
+    if isinstance(getattr(source, "model", None), EnergyModel):
+        return ": give its attribute .model"
+    return ""
 
 
 def restore_model(data: dict[str, Any], source: str, trust: bool = False) -> EnergyModel:

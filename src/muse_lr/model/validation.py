@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ase import Atoms
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from muse_lr.config.part import Part
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, described
 from muse_lr.model.assembly import Parts
+from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import BOUNDARY_NAMES
-
-if TYPE_CHECKING:
-    from muse_lr.structures.batch import AtomsBatch
 
 #: Slack of the comparison of cutoffs, A.
 CUTOFF_TOLERANCE = 1e-6
@@ -33,9 +31,16 @@ def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -
     Raises
     ------
     InputError
-        For a neighbor list that is too short, unknown elements, boundaries or fields that a part
-        does not support, a total charge that the charges cannot have, or missing groups of atoms.
+        For what is not a batch, a batch on another device, a neighbor list that is too short,
+        unknown elements, boundaries or fields that a part does not support, a total charge that the
+        charges cannot have, or missing groups of atoms.
     """
+    _check_type(batch)
+    if batch.positions.device != known.device:
+        raise InputError(
+            f"the batch is on {batch.positions.device} and the model on {known.device}: move it "
+            "with batch.to(model.device)"
+        )
     if float(batch.cutoff.min()) < cutoff - CUTOFF_TOLERANCE:
         raise InputError(
             f"the neighbor list ends at {float(batch.cutoff.min()):g} A, the model needs "
@@ -49,11 +54,21 @@ def check_batch(batch: AtomsBatch, known: Tensor, cutoff: float, parts: Parts) -
         part.check(batch)
 
 
+def _check_type(batch: object) -> None:
+    if isinstance(batch, AtomsBatch):
+        if not isinstance(batch.positions, Tensor):
+            raise InputError(f"batch.positions is {described(batch.positions)}, not a torch.Tensor")
+        return
+    what = "[atoms]" if isinstance(batch, Atoms) else "[atoms, ...]"
+    raise InputError(
+        f"a model takes an AtomsBatch, not {described(batch)}: model(muse_lr.AtomsBatch.from_ase("
+        f"{what}, cutoff=model.cutoff)); for one structure in ASE, muse_lr.Calculator(model)"
+    )
+
+
 def _check_elements(batch: AtomsBatch, known: Tensor) -> None:
     unknown = ~known[batch.numbers]
     if bool(unknown.any()):
-        from ase.data import chemical_symbols
-
         atom = int(unknown.nonzero()[0])
         symbol = chemical_symbols[int(batch.numbers[atom])]
         elements = ", ".join(chemical_symbols[int(n)] for n in known.nonzero()[:, 0])

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.serialization import as_model
 from muse_lr.phonons.constants import (
     LARGEST_ASYMMETRY,
     batch_of,
@@ -23,6 +25,7 @@ from muse_lr.phonons.constants import (
     forces_of,
 )
 from muse_lr.phonons.electric import check_electric, electric_response
+from muse_lr.structures.arguments import check_atoms
 from muse_lr.structures.state import COARSE_INDEX, NO_GROUP, read_state, repeated_info
 from muse_lr.units import COULOMB_CONSTANT
 
@@ -82,8 +85,8 @@ class Phonons:
 
     Parameters
     ----------
-    model : EnergyModel
-        The class uses a copy in float64.
+    model : EnergyModel or path
+        A model or a model file. The class uses a copy in float64.
     crystal : Atoms
         A relaxed unit cell, periodic in three directions.
     supercell : sequence of int
@@ -113,14 +116,15 @@ class Phonons:
 
     def __init__(
         self,
-        model: EnergyModel,
+        model: EnergyModel | str | Path,
         crystal: Atoms,
         supercell: Sequence[int] = (2, 2, 2),
         method: Literal["hessian", "displacements"] = "hessian",
         displacement: float = 0.01,
         dielectric: float | None = None,
     ) -> None:
-        if not crystal.pbc.all():
+        model = as_model(model)
+        if not check_atoms(crystal, "crystal: ").pbc.all():
             raise InputError("phonons need a crystal: the structure must be periodic throughout")
         check_electric(model)
         self.phonopy = phonopy_of(crystal, supercell)

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from muse_lr.errors import InputError, nearest
+from muse_lr.errors import InputError, described
+from muse_lr.structures.arguments import check_atoms, check_cutoff, label_mappings
+from muse_lr.structures.batch_text import batch_text
+from muse_lr.structures.label_values import (
+    ATOM_LABELS,
+    LABEL_SHAPES,
+    label_values,
+    real_numbers,
+)
 from muse_lr.structures.neighbor_tables import NeighborTables
 from muse_lr.structures.neighbors import complete_cell, has_volume, neighbor_list
 from muse_lr.structures.sparse import SparseGraphs
@@ -19,22 +27,6 @@ from muse_lr.structures.state import NO_GROUP, read_state, warn_of_doubts
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-#: Labels with one row per atom. The other labels have one row per structure.
-ATOM_LABELS = ("forces", "charges", "potential", "bec")
-LABEL_SHAPES: dict[str, tuple[int, ...]] = {
-    "energy": (),
-    "forces": (3,),
-    "stress": (3, 3),
-    "dipole": (3,),
-    "quadrupole": (3, 3),
-    "charges": (),
-    "potential": (),
-    "bec": (3, 3),
-    "polarization": (3,),
-    "polarizability": (3, 3),
-    "dielectric": (3, 3),
-}
 
 #: Atoms closer than this distance in A have the same position.
 COINCIDENT = 1e-6
@@ -133,18 +125,20 @@ class AtomsBatch(Batch):
         Raises
         ------
         InputError
-            If positions are not finite, if a periodic cell is missing or singular, or if total
-            charge, spin, field or groups are invalid. The message gives the index of the structure.
+            If positions are not finite, if a periodic cell is missing or singular, if total charge,
+            spin, field or groups are invalid, or if an argument has another type. The message gives
+            the index of the structure.
         """
         if not isinstance(structures, (list, tuple)):
             raise InputError(
-                "AtomsBatch.from_ase takes a list of ase.Atoms: from_ase([atoms], ...)"
+                f"AtomsBatch.from_ase takes a list of ase.Atoms, not {described(structures)}: "
+                "from_ase([atoms], ...); ase.io.read(file, ':') reads such a list"
             )
-        given = labels if labels is not None else [{}] * len(structures)
+        given, radius = label_mappings(labels, len(structures)), check_cutoff(cutoff)
         converted = []
         for index, (atoms, values) in enumerate(zip(structures, given, strict=True)):
             try:
-                converted.append(atoms_to_data(atoms, cutoff, values))
+                converted.append(atoms_to_data(check_atoms(atoms), radius, values))
             except InputError as error:
                 raise InputError(f"structure {index}: {error}") from error
         return cls.from_structures(converted)
@@ -194,6 +188,25 @@ class AtomsBatch(Batch):
         )
         self.__dict__["_tables"] = tables
 
+    def to(self, device: Any, *args: str, **options: Any) -> AtomsBatch:
+        """Copy of the batch on a device; its geometry stays float64.
+
+        Raises
+        ------
+        InputError
+            If a dtype is given, since the model casts the batch to its own.
+        """
+        if isinstance(device, torch.dtype):
+            raise InputError(
+                "a batch keeps float64, and the model casts to its own precision: choose it by "
+                f"model.to({device})"
+            )
+        moved: AtomsBatch = super().to(device, *args, **options)
+        return moved
+
+    def __repr__(self) -> str:
+        return batch_text(self)
+
     @property
     def nodes_per_graph(self) -> Tensor:
         """(n_graphs,) number of atoms of each graph."""
@@ -204,15 +217,14 @@ def atoms_to_data(
     atoms: Atoms, cutoff: float | None, labels: Mapping[str, NDArray[np.float64]] | None = None
 ) -> AtomsData:
     """Convert one structure as in :meth:`AtomsBatch.from_ase`; no edges if ``cutoff`` is None."""
-    positions = _native(atoms.positions, "positions")
+    positions = real_numbers(atoms.positions, "positions")
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(1))[0])
         raise InputError(f"the position of atom {atom} is not finite")
     cell = complete_cell(atoms.cell.array, atoms.pbc)
     edge_index, edge_shift = np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)
     if cutoff is not None:
-        edge_index, edge_shift = neighbor_list(positions, cell, atoms.pbc, cutoff)
-        _refuse_coincidence(positions, cell, edge_index, edge_shift)
+        edge_index, edge_shift = find_edges(positions, cell, atoms.pbc, cutoff)
     numbers = _atomic_numbers(atoms)
     state = read_state(atoms)
     warn_of_doubts(atoms, state)
@@ -234,38 +246,20 @@ def atoms_to_data(
         field=torch.tensor([state.field], dtype=torch.float64),
     )
     for name, value in (labels or {}).items():
-        data[f"label_{name}"] = torch.from_numpy(_label(value, name, len(atoms)))
+        data[f"label_{name}"] = torch.from_numpy(label_values(value, name, len(atoms)))
     return data
 
 
-def _label(value: ArrayLike, name: str, num_atoms: int) -> NDArray[np.float64]:
-    """Values of a label with one row per atom, or with one row."""
-    if name not in LABEL_SHAPES:
-        known = ", ".join(LABEL_SHAPES)
-        raise InputError(f"{name!r} is not a label{nearest(name, LABEL_SHAPES)}; known: {known}")
-    array, shape = _native(value, f"label {name}"), LABEL_SHAPES[name]
-    per_atom = name in ATOM_LABELS
-    rows = num_atoms if per_atom else 1
-    size = int(np.prod(shape, dtype=np.int64))
-    accepted = [(rows, *shape), (rows, size)]
-    if not per_atom:
-        accepted += [shape, (size,)]
-    if array.shape not in accepted:
-        needed = (rows, *shape) if per_atom else shape
-        raise InputError(f"label {name} has shape {array.shape}, not {needed}")
-    return array.reshape(rows, *shape)
-
-
-def _native(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Copy real numbers of any dtype, byte order and memory layout to contiguous float64."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iufO" or np.ma.is_masked(values):
-        what = "masked values" if np.ma.is_masked(values) else f"the type {array.dtype}"
-        raise InputError(f"{name} have {what}: real numbers are needed")
-    try:
-        return np.array(array, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} have the type object: real numbers are needed") from error
+def find_edges(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    pbc: NDArray[np.bool_],
+    cutoff: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """:func:`neighbor_list` of a structure in which no two atoms may be at one place."""
+    edge_index, edge_shift = neighbor_list(positions, cell, pbc, cutoff)
+    _refuse_coincidence(positions, cell, edge_index, edge_shift)
+    return edge_index, edge_shift
 
 
 def _atomic_numbers(atoms: Atoms) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError
 from numpy.typing import NDArray
 
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, described
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.testing.measurement import NotApplicable
 
@@ -192,21 +193,22 @@ class CalculatorPotential(Potential):
 
 
 #: Types that every check accepts.
-Subject: TypeAlias = "Potential | EnergyModel | BaseCalculator"
+Subject: TypeAlias = "Potential | EnergyModel | BaseCalculator | str | Path"
 
 
 def as_potential(subject: Subject) -> Potential:
-    """Wrap a model or a calculator; a :class:`Potential` is returned unchanged."""
+    """Wrap a model, a model file or a calculator; a :class:`Potential` is returned unchanged."""
     from muse_lr.model.energy_model import EnergyModel
+    from muse_lr.model.serialization import as_model
 
     if isinstance(subject, Potential):
         return subject
     if isinstance(subject, BaseCalculator):
         return CalculatorPotential(subject)
-    if isinstance(subject, EnergyModel):
-        return ModelPotential(subject)
+    if isinstance(subject, (EnergyModel, str, Path)):
+        return ModelPotential(as_model(subject))
     raise InputError(
-        f"cannot check a {type(subject).__name__}: give an EnergyModel, an ASE calculator or a "
+        f"cannot check {described(subject)}: give a model or its file, an ASE calculator or a "
         "muse_lr.testing.Potential"
     )
 

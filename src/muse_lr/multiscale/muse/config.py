@@ -102,10 +102,11 @@ class MuseConfig(MultiscaleConfig):
             "remove it and train again, since the energies of models trained with it have changed"
         )
 
-    @field_validator("species")
+    @field_validator("species", mode="before")
     @classmethod
-    def _are_elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        check_elements(species)
+    def _are_elements(cls, species: Any) -> Any:
+        if isinstance(species, (list, tuple)):
+            check_elements(species)
         return species
 
     @model_validator(mode="after")

@@ -1,0 +1,62 @@
+"""Arguments that users give: structures, cutoffs and labels of the right type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from ase import Atoms
+
+from muse_lr.errors import InputError, described
+
+
+def check_atoms(atoms: Any, what: str = "") -> Atoms:
+    """Return ``atoms``, or raise an error that says how to get a structure.
+
+    Parameters
+    ----------
+    atoms : object
+        What a user gave as a structure.
+    what : str
+        Start of the message, such as ``"crystal: "``.
+    """
+    if isinstance(atoms, Atoms):
+        return atoms
+    hint = "; read a file with ase.io.read" if isinstance(atoms, (str, PurePath)) else ""
+    raise InputError(f"{what}an ase.Atoms is needed, not {described(atoms)}{hint}")
+
+
+def check_cutoff(cutoff: Any) -> float:
+    """Return a cutoff in A as a number, or raise an error for what is not a positive number."""
+    try:
+        radius = math.nan if isinstance(cutoff, str) else float(cutoff)
+    except (TypeError, ValueError, RuntimeError):
+        radius = math.nan
+    if not 0 < radius < math.inf:
+        raise InputError(
+            f"the cutoff is {described(cutoff)}: a positive number in A is needed, model.cutoff"
+        )
+    return radius
+
+
+def label_mappings(labels: Any, count: int) -> Sequence[Mapping[str, Any]]:
+    """Labels of each of ``count`` structures, from the argument of ``AtomsBatch.from_ase``.
+
+    Raises
+    ------
+    InputError
+        If it is not one mapping for each structure.
+    """
+    if labels is None:
+        return [{}] * count
+    form = "labels takes the values of each structure, [{'energy': -76.3, 'forces': array}, ...]"
+    if not isinstance(labels, (list, tuple)):
+        raise InputError(f"{form}, not {described(labels)}")
+    for index, values in enumerate(labels):
+        if not isinstance(values, Mapping):
+            raise InputError(f"{form}; item {index} is {described(values)}")
+    if len(labels) != count:
+        raise InputError(f"labels has {len(labels)} items for {count} structures; {form}")
+    return labels
