@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from muse_lr.cli.trust import add_trust_argument
 
+if TYPE_CHECKING:
+    from muse_lr.data.reading import Frame
+    from muse_lr.model.energy_model import EnergyModel
+    from muse_lr.reporting.evaluation_report import Analysis
+
+#: Width of text in the terminal, characters.
+WIDTH = 88
 HELP = "compute errors and predictions of a model for labeled structures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
-    parser.add_argument("model", help="model file (model.pt)")
-    parser.add_argument("data", nargs="+", help="files of labeled structures")
+    parser.add_argument("model", metavar="MODEL", help="model file (model.pt)")
     parser.add_argument(
-        "--out", default="evaluation", metavar="DIR", help="output directory (default: evaluation)"
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="files of structures; file.xyz@:40 or file.xyz@KEY=VALUE selects frames",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="output directory (default: evaluation-DATA beside the model); nothing in it is "
+        "overwritten",
+    )
+    parser.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="errors by the value of this info key, e.g. --by subset; can be repeated (default: "
+        "subset, config_type and the like, where the frames have them)",
     )
     parser.add_argument(
         "--keys",
@@ -39,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate the model; write metrics, predictions and parity plots."""
+    """Evaluate the model; write metrics, predictions, tables and a page; print the tables."""
     from pathlib import Path
 
     from muse_lr.config.overrides import parse_assignment, unique
@@ -48,38 +73,123 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.labels import LABELS
     from muse_lr.data.reading import read_frames
     from muse_lr.model.serialization import load_model
-    from muse_lr.reporting.figures import parity_panels
-    from muse_lr.reporting.plots import parity
-    from muse_lr.reporting.predictions import read_predictions
-    from muse_lr.reporting.style import save
+    from muse_lr.reporting.breakdown import by_info
+    from muse_lr.reporting.evaluation_report import analyze
+    from muse_lr.reporting.predictions import collect
     from muse_lr.train.config import BatchConfig, MicroBatchConfig
-    from muse_lr.train.evaluate import evaluate, write_predictions
-    from muse_lr.train.possible import impossible_labels
+    from muse_lr.train.evaluate import evaluate
+    from muse_lr.train.evaluation_files import (
+        claim,
+        data_name,
+        evaluation_directory,
+        refuse_used,
+        write_evaluation,
+    )
     from muse_lr.utils.devices import find_device
-    from muse_lr.utils.files import write_json
 
-    out = Path(args.out)
     keys = {k: str(v) for k, v in unique(map(parse_assignment, args.keys), "--keys").items()}
-    model = load_model(args.model, device=find_device(args.device), trust=args.trust)
-    frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
-    dataset = Dataset.from_frames(frames, model.cutoff)
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
     limits = validate(MicroBatchConfig, {"edges": args.edges}, "--edges")
+    out = Path(args.out) if args.out else evaluation_directory(Path(args.model), args.data)
+    refuse_used(out)
+    model = load_model(args.model, device=find_device(args.device), trust=args.trust)
+    frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
+    _check(frames, keys)
+    dataset = Dataset.from_frames(frames, model.cutoff)
+    name = data_name(args.data)
+    structures = collect([frame.atoms for frame in frames], name, keys)
+    for key in args.by:
+        by_info(structures, key)  # refuses a key that cannot be used
+    claim(out)
     found = evaluate(model, dataset, batch, limits)
-    shares = {f"node_share_level{n}": share for n, share in enumerate(found.node_share, 1)}
-    metrics = found.metrics | shares
-    write_json(out / "metrics.json", metrics)
-    predictions = out / "predictions.extxyz"
-    write_predictions(found.frames, predictions)
-    panels = parity_panels(read_predictions(predictions, keys))
-    if panels:
-        save(parity(panels), out / "parity.png")
-    width = max(14, *map(len, metrics))
-    for name, value in metrics.items():
-        print(f"{name:>{width}}  {value:.5g}")
-    carried = {label for frame in frames for label in frame.labels}
-    for label, reason in impossible_labels(model, frames).items():
-        if label in carried:
-            print(f"note: no errors of {label}: the label {reason}")
-    print(f"{len(frames)} structures; predictions and plots: {out}")
+    analysis = analyze(collect(found.frames, name, keys), args.by, found.frames)
+    notes = list(_notes(model, frames))
+    about = _about(args, name)
+    sources = [frame.source for frame in frames]
+    write_evaluation(found, analysis, out, about, sources, notes)
+    _print(analysis, sources)
+    for level, share in enumerate(found.node_share, 1):
+        print(f"level {level}: {100 * share:.3g} % of the atoms carry a coarse node")
+    for note in notes:
+        print(f"note: {note}")
+    page = out / "report.html" if analysis.total.errors else out / "predictions.extxyz"
+    print(f"{len(frames):,} structures: {page}")
     return 0
+
+
+def _check(frames: Sequence[Frame], keys: Mapping[str, str]) -> None:
+    """Raise an error for a key that no structure has, and for a structure that is given twice."""
+    from collections import Counter
+
+    from muse_lr.data.labels import has_key
+    from muse_lr.data.reading import missing_key
+    from muse_lr.errors import InputError
+
+    for label, key in keys.items():
+        if not any(has_key(frame.atoms, key) for frame in frames):
+            text = missing_key(frames[0].atoms, label, [key])
+            raise InputError(f"{frames[0].source}: {text}; correct --keys {label}=KEY")
+    source, count = Counter(frame.source for frame in frames).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{source} is given twice: give each structure once")
+
+
+def _notes(model: EnergyModel, frames: Sequence[Frame]) -> Iterator[str]:
+    """Describe what has no errors, and the labels that only part of the structures have."""
+    from muse_lr.data.labels import LABELS, available_keys
+    from muse_lr.data.reading import LISTED, label_notes
+    from muse_lr.train.possible import impossible_labels
+
+    impossible = impossible_labels(model, frames)
+    counts = {label: sum(label in frame.labels for frame in frames) for label in LABELS}
+    for label, count in counts.items():
+        if count and label in impossible:
+            yield f"no errors of {label}: the label {impossible[label]}"
+        elif 0 < count < len(frames):
+            yield f"{label}: {count:,} of {len(frames):,} structures have this label"
+    yield from label_notes(frames)
+    if not any(counts.values()):
+        there = ", ".join(available_keys(frames[0].atoms)[:LISTED]) or "none"
+        yield (
+            "no structure has a label, so that there are predictions but no errors; keys of the "
+            f"first one: {there}; give the key of a label as --keys energy=KEY"
+        )
+
+
+def _about(args: argparse.Namespace, name: str) -> dict[str, str]:
+    """Names and values for the last table of the page."""
+    from pathlib import Path
+
+    from muse_lr import __version__
+
+    path = Path(args.model)
+    return {
+        "model": str(Path(path.absolute().parent.name, path.name)),
+        "data": name,
+        "keys": ", ".join(args.keys) or "the default ones",
+        "device": args.device,
+        "muse_lr": __version__,
+    }
+
+
+def _print(analysis: Analysis, sources: Sequence[str]) -> None:
+    """Print the errors with their scale, the breakdowns and the worst frames."""
+    from textwrap import fill
+
+    from muse_lr.reporting.breakdown_tables import (
+        SCALE_CAPTION,
+        breakdown_table,
+        scale_table,
+        worst_table,
+    )
+    from muse_lr.reporting.html import text_table
+    from muse_lr.train.evaluation_files import short_sources
+
+    if not analysis.total.errors:
+        return
+    print(f"{text_table(scale_table(analysis.total))}\n\n{fill(SCALE_CAPTION, WIDTH)}")
+    tables = [breakdown_table(found, ("mae",)) for found in analysis.breakdowns]
+    tables += [worst_table(worst, short_sources(sources)) for worst in analysis.worst]
+    for table in tables:
+        print(f"\n{table.caption}\n{text_table(table)}")
+    print()

@@ -17,6 +17,7 @@ from muse_lr import __version__
 from muse_lr.data.dataset import Dataset
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.reporting.metric_units import errors_text, units_of
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.checkpoint import Progress
 from muse_lr.train.config import MicroBatchConfig
@@ -59,8 +60,7 @@ def finish(
         if found.node_share:
             node_share[name] = list(found.node_share)
         write_predictions(found.frames, directory / f"predictions-{name}.extxyz")
-        errors = "  ".join(f"{key} {value:.4g}" for key, value in found.metrics.items())
-        report(f"test {name}: {errors}")
+        report(f"test {name}: {errors_text(found.metrics) or 'no label that the model predicts'}")
     summary: dict[str, Any] = {
         "status": "finished",
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -85,6 +85,7 @@ def finish(
         },
         **measured,
         "tests": tests,
+        "units": units_of({key: value for found in tests.values() for key, value in found.items()}),
         "node_share": node_share,
     }
     write_json(directory / "summary.json", summary)

@@ -15,6 +15,7 @@ from muse_lr.data.dataset import sizes_of
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.serialization import save_model
+from muse_lr.reporting.metric_units import errors_text
 from muse_lr.reporting.run_report import write_run_report
 from muse_lr.train.average import WeightAverage
 from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -243,11 +244,7 @@ class Run:
     def _report_epoch(self, start: float, done: int) -> None:
         row, total = self.progress.history[-1], self.config.epochs
         left = (time.monotonic() - start) / done * (total - self.progress.epoch)
-        errors = "  ".join(
-            f"{label} {row[f'valid_{label}_mae']:.4g}"
-            for label in self.labels
-            if f"valid_{label}_mae" in row
-        )
+        errors = errors_text(row, ("mae",), "valid_")
         self.report(
             f"epoch {self.progress.epoch}/{total}  loss {row['train_loss']:.4g}  valid: {errors}  "
             f"best {self.progress.best_epoch}  {_duration(left)} to go"

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from muse_lr.model.output import ModelOutput
+from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.train.config import TrainingConfig
 from muse_lr.train.losses import labeled, penalty, residuals
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
 
-#: Labels whose metrics are in meV/atom, meV/A and meV/A^3.
-MILLI = ("energy", "forces", "stress")
 #: Labels whose metrics are per structure, although their losses are per atom.
 WHOLE = ("dipole", "quadrupole", "polarization", "polarizability")
 
@@ -53,12 +52,15 @@ class Metrics:
             self.sums[row] += torch.stack([v.to("cpu", torch.float64) for v in values])
 
     def results(self, prefix: str = "") -> dict[str, float]:
-        """Return ``{label}_mae`` and ``{label}_rmse`` of every label with data."""
+        """Return ``{label}_mae`` and ``{label}_rmse`` of every label with data.
+
+        They are in the units of :data:`~muse_lr.reporting.metric_units.METRIC_UNITS`.
+        """
         found: dict[str, float] = {}
         for label, row in zip(self.labels, self.sums.tolist(), strict=True):
             count, absolute, squared, _ = row
             if count:
-                scale = 1000.0 if label in MILLI else 1.0
+                scale = METRIC_UNITS[label].scale
                 found[f"{prefix}{label}_mae"] = scale * absolute / count
                 found[f"{prefix}{label}_rmse"] = scale * (squared / count) ** 0.5
         return found
