@@ -42,6 +42,7 @@ def frames(test: str, count: int = 40) -> list[Atoms]:
             "REF_interaction_energy": interaction,
             "distance": distance,
             "scan": scan,
+            "subset": list(PAIRS)[i % 2],
             "size_first": 1,
             "muse_part_e0": e0,
         }
@@ -64,6 +65,8 @@ def predict(atoms: Atoms, charges: bool, rng: np.random.Generator) -> None:
     info["muse_interaction_backbone"] = interaction - 0.9 * coulomb * charges
     if charges:
         info["muse_interaction_coulomb"] = 0.9 * coulomb
+        charge = 0.9 + 0.02 * rng.normal()
+        atoms.arrays["muse_charges"] = np.array([charge, -charge])
     atoms.arrays["muse_forces"] = atoms.arrays["REF_forces"] * scale + 0.01 * rng.normal(
         size=(2, 3)
     )

@@ -140,7 +140,7 @@ def test_three_groups_are_told_apart(tmp_path):
 
 def test_the_configurations_are_those_completed_by_training(tmp_path, monkeypatch):
     """avg_num_neighbors depends on the cutoff and is only known from the data."""
-    monkeypatch.setattr("muse_lr.ablate.report._figure_sections", lambda *_: [])
+    monkeypatch.setattr("muse_lr.ablate.report.figure_sections", lambda *_: [])
     runs = study(tmp_path)
     for run in runs:
         found = 12.34 if run.variant == "charges" else 5.67
@@ -154,8 +154,8 @@ def test_the_configurations_are_those_completed_by_training(tmp_path, monkeypatc
         assert start < text.index("model.backbone.avg") < text.index("5.671") < text.index("12.341")
 
 
-def test_it_stands_first_in_both_reports(tmp_path, monkeypatch):
-    monkeypatch.setattr("muse_lr.ablate.report._figure_sections", lambda *_: [])
+def test_it_stands_above_the_tables_in_both_reports(tmp_path, monkeypatch):
+    monkeypatch.setattr("muse_lr.ablate.report.figure_sections", lambda *_: [])
     runs = study(tmp_path)
     edit(runs[2], work={"steps": 976})
     write_study_report(collect(runs, "short_range"), "", "s", tmp_path)

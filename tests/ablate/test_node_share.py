@@ -63,7 +63,9 @@ def test_evaluate_says_it_too(finished, tmp_path, capsys):
     summary = json.loads((finished / "summary.json").read_text())
     for level, share in enumerate(summary["node_share"]["held_out"], 1):
         assert metrics[f"node_share_level{level}"] == pytest.approx(share)
-    assert "node_share_level2  " in capsys.readouterr().out
+    text = capsys.readouterr().out
+    share = 100 * summary["node_share"]["held_out"][1]
+    assert f"level 2: {share:.3g} % of the atoms carry a coarse node" in text
 
 
 def fabricated(out, shares):

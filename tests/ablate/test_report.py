@@ -24,11 +24,18 @@ from muse_lr.ablate.aggregate import (
     write_results,
     write_runs,
 )
+from muse_lr.ablate.breakdowns import breakdown_tables, predicted_charges, unknown_keys
 from muse_lr.ablate.execute import Outcome
-from muse_lr.ablate.report import write_study_report
-from muse_lr.ablate.statistics import Difference
+from muse_lr.ablate.outcome import result_sentences
+from muse_lr.ablate.report import study_title, write_study_report
+from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.ablate.study import Run
-from muse_lr.ablate.tables import compact_table, difference_cell
+from muse_lr.ablate.tables import (
+    compact_table,
+    difference_cell,
+    interval_notes,
+    validation_table,
+)
 from muse_lr.cli import ablate
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import text_table
@@ -57,6 +64,18 @@ def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     runs = _study(out)
     return SimpleNamespace(out=out, runs=runs, results=collect(runs, "short_range"))
+
+
+@pytest.fixture(scope="module")
+def report(study):
+    """The page and the Markdown of the study, and its directory."""
+    text, description = "base: x # <script>alert(1)</script>", "Does it <help>?"
+    out = study.out / "report"
+    path = write_study_report(
+        study.results, text, "Ions & water", out, description, ["subset", "nowhere"]
+    )
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    return SimpleNamespace(html=path.read_text(encoding="utf-8"), markdown=markdown, out=out)
 
 
 def _edit_summary(run, **changes):
@@ -148,28 +167,147 @@ def test_a_losing_variant_is_printed_like_a_winning_one():
     lost = difference_cell(Difference(12.34, 10.0, 14.0, 1.5, 3))
     unclear = difference_cell(Difference(1.0, -1.0, 3.0, 1.1, 3))
     assert (won.text, won.detail, won.strong) == ("−12.3 (×0.50)", "[−14.0, −10.0]", True)
-    assert (lost.text, lost.detail, lost.strong) == ("+12.3 (×1.5)", "[+10.0, +14.0]", True)
+    assert (lost.text, lost.detail, lost.strong) == ("+12.3 (×1.50)", "[+10.0, +14.0]", True)
     assert not unclear.strong
 
 
-def test_the_report_holds_tables_figures_and_what_was_shared(study, tmp_path):
-    path = write_study_report(study.results, "base: x # <script>alert(1)</script>", "s", tmp_path)
-    html = path.read_text(encoding="utf-8")
-    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "<script" not in html
+def test_the_report_holds_tables_figures_and_what_was_shared(report):
+    html, markdown = report.html, report.markdown
+    assert html.count("<script") == 1  # the one that sorts tables
     assert "<script" not in markdown
     for text in (html, markdown):
         for expected in ("Cost beside accuracy", "What was equal", "short_range", "NOT the same"):
             assert expected in text
-    figures = {p.stem for p in (tmp_path / "plots").iterdir()}
+    figures = {p.stem for p in (report.out / "plots").iterdir()}
     assert figures == {
-        "learning-curves", "interaction", "interaction-charges", "error-distance",
+        "changes", "charges-near", "charges-far", "learning-curves",
+        "interaction", "interaction-charges", "error-distance",
         *(f"parity-{test}-{q}" for test in ("near", "far") for q in ("energy", "forces", "dipole")),
     }  # fmt: skip
     assert html.count("data:image/png;base64,") == len(figures)
     links = re.findall(r"\(<(plots/[^>]+)>\)", markdown)
     assert len(links) == len(figures)
-    assert all((tmp_path / link).is_file() for link in links)
+    assert all((report.out / link).is_file() for link in links)
+
+
+def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
+    html, markdown = report.html, report.markdown
+    near, far = result_sentences(study.results)
+    assert far.startswith("On the test set far, compared with short_range (")
+    assert "% lower with charges [" in far
+    body = html.split("<body>")[1].replace("\u00a0", " ")
+    order = ["<h1>Ions &amp; water</h1>", near, far, "data:image", "Does it &lt;help&gt;?", "<nav"]
+    places = [body.index(text) for text in order]
+    assert places == sorted(places)
+    alternative = re.search(r'alt="([^"]*)"', body)[1]
+    assert re.search(r"test set far, forces MAE: charges −\d+ % \[−\d+, −\d+\]", alternative)
+    assert markdown.startswith(
+        "# Ions &amp; water\n\nOn the test set near, compared with short_range"
+    )
+    assert markdown.index("far, compared with") < markdown.index("## ")
+
+
+def test_errors_by_element_and_subset_have_a_column_for_each_variant(study, report):
+    tables, others = breakdown_tables(study.results, "far")
+    assert others == []  # one size, charge and boundary
+    by_element, by_subset, energies = tables
+    assert [by_element.columns[0], by_subset.columns[0]] == ["element", "subset"]
+    assert "energy MAE (meV/atom) by subset" in energies.caption
+    assert list(by_element.columns[1:]) == ["frames", "atoms", "short_range", "charges"]
+    assert [row[0].text for row in by_element.rows] == ["N", "O", "Na", "Cl"]
+    assert [row[0].text for row in by_subset.rows] == ["ammonium-formate", "sodium-chloride"]
+    # The atoms of all elements, and the frames of all subsets, are those of the whole set.
+    whole = means(study.results, "far", "forces_mae")
+    for table in (by_element, by_subset):
+        for column, variant in ((3, "short_range"), (4, "charges")):
+            atoms = [float(row[2].text) for row in table.rows]
+            errors = [row[column].order for row in table.rows]
+            assert np.average(errors, weights=atoms) == pytest.approx(
+                whole[variant].value, rel=5e-3
+            )
+    assert re.fullmatch(r"\(×0\.\d\d\)", by_element.rows[0][4].detail)
+    assert not by_element.rows[0][3].detail
+    assert "Errors by element and subset" in report.html
+
+
+def test_a_study_may_choose_the_subsets(study, report):
+    tables, _ = breakdown_tables(study.results, "far", ["scan", "nowhere"])
+    assert [table.columns[0] for table in tables] == ["element", "scan", "scan"]
+    assert unknown_keys(study.results, ["scan", "nowhere"]) == ["nowhere"]
+    assert "divided by the info key nowhere" in report.html
+
+
+def test_charges_of_all_seeds_are_pooled_by_element(study):
+    predicted, reference = predicted_charges(study.results, "far")
+    assert list(predicted) == ["charges"]  # the other variant has none
+    assert reference == {}
+    frames = 2 * len(FAKE.frames("far"))
+    assert sum(map(len, predicted["charges"].values())) == 2 * frames
+    assert predicted["charges"][11].mean() == pytest.approx(0.9, abs=0.01)
+    assert predicted["charges"][17].mean() == pytest.approx(-0.9, abs=0.01)
+
+
+def _one_metric(monkeypatch, ours, theirs, difference):
+    module = "muse_lr.ablate.tables."
+    results = SimpleNamespace(reference="a", metrics=lambda test: ["forces_mae"])
+    monkeypatch.setattr(module + "means", lambda *_: {"b": ours, "a": theirs})
+    monkeypatch.setattr(module + "differences", lambda *_: {"b": difference})
+    return interval_notes(results, "far")
+
+
+def test_intervals_that_seem_to_disagree_are_explained_with_their_numbers(monkeypatch):
+    near = Mean(50.0, 5.0, 3), Mean(53.0, 5.0, 3)
+    apart = Mean(40.0, 1.0, 3), Mean(53.0, 1.0, 3)
+    sure, unsure = Difference(-3.0, -4.0, -2.0, 0.94, 3), Difference(-13.0, -27.0, 1.0, 0.75, 3)
+    (text,) = _one_metric(monkeypatch, *near, sure)
+    assert "may overlap" in text
+    assert "b 50.0 ± 5.0, a 53.0 ± 5.0, difference −3.00 [−4.00, −2.00]" in text
+    (text,) = _one_metric(monkeypatch, *apart, unsure)
+    assert "may be apart" in text
+    assert _one_metric(monkeypatch, *apart, sure) == []
+    assert _one_metric(monkeypatch, *near, unsure) == []
+    assert _one_metric(monkeypatch, Mean(50.0, None, 1), Mean(53.0, None, 1), sure) == []
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    runs = _study(tmp_path, seeds=(0,))
+    results = collect(runs, "short_range")
+    assert differences(results, "far", "forces_mae")["charges"].excludes_zero
+    assert not any(cell.strong for row in compact_table(results).rows for cell in row)
+    page = write_study_report(results, "", "s", tmp_path).read_text(encoding="utf-8")
+    assert "One seed gives no interval" in page
+    assert "nothing is bold" in page
+
+
+def test_a_study_without_a_test_set_reports_the_validation_errors(tmp_path):
+    runs = _study(tmp_path)
+    for run in runs:
+        _edit_summary(run, tests={}, best_epoch=3)
+    results = collect(runs, "short_range")
+    page = write_study_report(results, "", "s", tmp_path).read_text(encoding="utf-8")
+    assert "On the validation data, compared with short_range (" in page
+    assert "give data.test" in page
+    table = validation_table(results)
+    assert [row[0].text for row in table.rows] == ["short_range", "charges"]
+    column = [float(row["valid_forces_mae"]) for row in _metrics(runs[0]) if row["epoch"] == "3"]
+    other = [float(row["valid_forces_mae"]) for row in _metrics(runs[1]) if row["epoch"] == "3"]
+    assert table.rows[0][3].order == pytest.approx(np.mean([*column, *other]), rel=5e-3)
+
+
+def _metrics(run):
+    return csv.DictReader((run.directory / "metrics.csv").open())
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "title"),
+    [
+        ("examples/long_range-of_ions/study.yaml", None, "Long range of ions"),
+        ("my_first-study.yaml", None, "My first study"),
+        ("study.yaml", "Ions", "Ions"),
+    ],
+)
+def test_titles_come_from_names(path, given, title):
+    assert study_title(Path("/") / path, given) == title
 
 
 def test_failed_and_missing_runs_stand_on_top_of_the_report(tmp_path):
@@ -237,6 +375,8 @@ def test_the_command_exits_with_1_when_a_run_failed(command, capsys, tmp_path, m
     assert command("--out", "here", "--jobs", "2") == 1
     out, err = capsys.readouterr()
     assert "report: here/report.html" in out
+    assert "No variant is compared: a is the only one with a finished run." in out
+    assert "Left out, because failed: b/seed-0 (1 of 2 runs)." in out
     assert "1 runs failed (b/seed-0)" in err
     for name in ("results.csv", "runs.csv", "report.md", "report.html"):
         assert (tmp_path / "here" / name).is_file()
@@ -255,6 +395,7 @@ def test_one_run_alone_is_trained_and_reported_with_what_is_finished(
     monkeypatch.setattr("muse_lr.ablate.execute.execute", fake)
     assert command("--only", "b") == 0
     assert command("--only", "a/seed-0") == 0
+    assert "On the test set far, compared with a (" in capsys.readouterr().out
     assert trained == [["b/seed-0"], ["a/seed-0"]]
     rows = (tmp_path / "runs/mine/runs.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["a", "b"]

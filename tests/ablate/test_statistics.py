@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from muse_lr.ablate.statistics import FrameErrors, mean_interval, paired_difference
+from muse_lr.ablate.statistics import (
+    FrameErrors,
+    mean_interval,
+    paired_difference,
+    paired_seeds,
+)
 
 
 def _errors(values, root=False):
@@ -64,15 +69,19 @@ def test_the_interval_is_reproducible_and_does_not_depend_on_the_block(monkeypat
 def test_the_interval_agrees_with_a_plain_loop():
     rng = np.random.default_rng(3)
     ours, theirs = rng.normal(size=(4, 25)), 1.3 * rng.normal(size=(4, 25))
-    draws = []
+    draws, ratios = [], []
     for _ in range(30_000):
         seeds, frames = rng.integers(0, 4, 4), rng.integers(0, 25, 25)
         chosen = np.ix_(seeds, frames)
-        draws.append(np.abs(ours[chosen]).mean() - np.abs(theirs[chosen]).mean())
+        first, second = np.abs(ours[chosen]).mean(), np.abs(theirs[chosen]).mean()
+        draws.append(first - second)
+        ratios.append(first / second)
     low, high = np.quantile(draws, [0.025, 0.975])
     difference = paired_difference(_errors(ours), _errors(theirs), resamples=30_000)
     assert difference.low == pytest.approx(low, abs=0.008)
     assert difference.high == pytest.approx(high, abs=0.008)
+    bounds = [difference.ratio_low, difference.ratio_high]
+    np.testing.assert_allclose(bounds, np.quantile(ratios, [0.025, 0.975]), atol=0.008)
 
 
 def test_seeds_widen_the_interval():
@@ -104,6 +113,27 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         difference = paired_difference(_errors(ours), _errors(theirs), resamples=400)
         covered += difference.low <= truth <= difference.high
     assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_seeds_alone_are_paired_by_the_interval_of_their_differences():
+    difference = paired_seeds([9.0, 10.0, 11.5], [10.0, 11.2, 12.8])
+    half = mean_interval([-1.0, -1.2, -1.3]).half_width
+    mean, theirs = -3.5 / 3, 34.0 / 3
+    assert (difference.low, difference.high) == pytest.approx((mean - half, mean + half))
+    assert difference.ratio == pytest.approx(30.5 / 34.0)
+    assert difference.ratio_high == pytest.approx(1 + (mean + half) / theirs)
+    assert difference.significant
+    single = paired_seeds([9.0], [10.0])
+    assert (single.value, single.seeds) == (-1.0, 1)
+    assert np.isnan([single.low, single.high]).all()
+    assert not single.significant
+
+
+def test_one_seed_is_not_significant_whatever_its_frames_say():
+    values = np.random.default_rng(0).normal(size=(1, 200))
+    difference = paired_difference(_errors(0.5 * values), _errors(values))
+    assert difference.excludes_zero
+    assert not difference.significant
 
 
 def test_shapes_that_cannot_be_paired_are_refused():

@@ -39,7 +39,7 @@ def test_help_is_fast_and_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "verb", ["init", "data", "train", "evaluate", "ablate", "coarse", "info", "doctor"]
+    "verb", ["init", "data", "train", "evaluate", "study", "ablate", "coarse", "info", "doctor"]
 )
 def test_every_verb_has_help(verb, capsys):
     assert run_cli(verb, "--help") == 0
@@ -221,7 +221,7 @@ def test_evaluate_and_info(config, tmp_path, capsys):
     model = tmp_path / "run" / "model.pt"
     assert run_cli("evaluate", model, tmp_path / "test.xyz", "--out", tmp_path / "e") == 0
     names = {path.name for path in (tmp_path / "e").iterdir()}
-    assert names == {"metrics.json", "predictions.extxyz", "parity.png"}
+    assert {"metrics.json", "predictions.extxyz", "parity.png", "report.html"} <= names
     capsys.readouterr()
     assert run_cli("info", model) == 0
     text = capsys.readouterr().out

@@ -130,6 +130,46 @@ def test_neighboring_nodes_have_different_colors():
     assert distances[same].min() > 1.3 * distances.min()
 
 
+def test_up_to_fifteen_nodes_have_a_color_of_their_own():
+    for atoms in (molecule("C6H6"), slab()):
+        level = summarize(model_of(), atoms)[0]
+        colors = node_colors(atoms, level)
+        assert len(set(colors)) == min(len(level.atoms), 15)
+
+
+def test_the_picture_has_elements_axes_node_numbers_and_a_legend():
+    atoms = molecule("C6H6")
+    level = summarize(model_of(), atoms)[0]
+    figure = coarse_picture(atoms, [level], "benzene")
+    (ax,) = figure.axes
+    texts = [text.get_text() for text in ax.texts]
+    assert (texts.count("C"), texts.count("H")) == (6, 6)
+    assert {str(node) for node in range(len(level.atoms))} <= set(texts)
+    assert "(Å)" in ax.get_xlabel()
+    assert "(Å)" in ax.get_ylabel()
+    assert len(ax.get_xticks()) > 2
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[0].startswith("node with its number")
+    assert "atom without a node" not in legend
+    # The symbols stand at the atoms, in the plane of the ring.
+    placed = {
+        tuple(np.round(text.get_position(), 6)) for text in ax.texts if text.get_text() == "C"
+    }
+    view = views(atoms)[0].axes
+    assert placed == {tuple(np.round(x, 6)) for x in (atoms.positions @ view)[:6, :2]}
+
+
+def test_hidden_and_small_atoms_have_no_symbol():
+    pair = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], cell=[8, 8, 8], pbc=True)
+    above, _ = coarse_picture(pair, summarize(model_of(), pair)).axes
+    assert [text.get_text() for text in above.texts if text.get_text() in "OH"] == ["H"]
+    wide = Atoms("HO", [[0, 0, 0], [200.0, 0, 0]])
+    figure = coarse_picture(wide, summarize(model_of(nodes="species", species=["O"]), wide))
+    assert not {text.get_text() for text in figure.axes[0].texts} & {"H", "O"}
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"H (size)", "O (size)", "atom without a node"} <= set(legend)
+
+
 def test_views_are_turns_of_space():
     for name, count in (("molecule", 1), ("water", 2), ("slab", 2)):
         seen = views(STRUCTURES[name]())

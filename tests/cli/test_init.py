@@ -16,10 +16,12 @@ from muse_lr.cli import init as command
 from muse_lr.config.registry import SLOTS, kinds
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.dataset import sizes_of
-from muse_lr.data.scaffold import make_configuration, quote
+from muse_lr.data.scaffold import make_configuration
+from muse_lr.data.scaffold.text import quote
 from muse_lr.errors import InputError
 from muse_lr.model.build import build_model
 from muse_lr.train.config import load_config
+from muse_lr.train.costs import Costs
 from muse_lr.train.setup import read_data
 from muse_lr.train.work import Batches
 
@@ -47,7 +49,9 @@ def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "far.xyz", frames(2))
     output = tmp_path / "configs" / "water.yaml"
     train, far = str(tmp_path / "train.xyz"), str(tmp_path / "far.xyz")
-    assert run_command(command, train, "--test", f"far={far}", "-o", str(output)) == 0
+    assert (
+        run_command(command, train, "--test", f"far={far}", "-o", str(output), "--no-estimate") == 0
+    )
     config = load_config(output)
     assert config.model.elements == ("H", "N", "O")
     assert config.data.train == (train,)
@@ -89,7 +93,7 @@ def test_relative_paths_start_at_the_configuration(
     (tmp_path / "sub").mkdir()
     ase.io.write(tmp_path / "sub" / "train.xyz", frames())
     monkeypatch.chdir(tmp_path / "sub")
-    run_command(command, "train.xyz", "-o", "../config.yaml")
+    run_command(command, "train.xyz", "-o", "../config.yaml", "--no-estimate")
     config = load_config(tmp_path / "config.yaml")
     assert config.data.train == (str(tmp_path / "sub" / "train.xyz"),)
     assert "train: [sub/train.xyz]" in (tmp_path / "config.yaml").read_text()
@@ -97,7 +101,7 @@ def test_relative_paths_start_at_the_configuration(
 
 def test_printing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ase.io.write(tmp_path / "train.xyz", frames(stress=True))
-    assert run_command(command, str(tmp_path / "train.xyz")) == 0
+    assert run_command(command, str(tmp_path / "train.xyz"), "--no-estimate") == 0
     data = parse_yaml(capsys.readouterr().out, "printed")
     assert set(data["training"]["loss"]) == {"energy", "forces", "stress"}
     assert data["model"]["heads"]["coulomb"]["kind"] == "coulomb"
@@ -213,3 +217,38 @@ def test_a_configuration_in_the_working_directory(
     text = make_configuration("-data.xyz")
     assert parse_yaml(text, "text")["data"]["train"] == ["-data.xyz"]
     assert parse_yaml(text, "text")["data"]["valid"] == 0.5
+
+
+COSTS = Costs(
+    start=2.0, read=1.0, draft=0.5, drafted=24, frame=0.0, step=0.36, valid=0.0, test=0.0,
+    checkpoint=0.0, finish=0.5, peak_memory_mb=1234, parameters=4321,
+)  # fmt: skip
+
+
+def test_the_cost_of_the_training_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 molecules make one step of 500 epochs."""
+    monkeypatch.setattr("muse_lr.ablate.measure.measure_alone", lambda *_: COSTS)
+    ase.io.write(tmp_path / "train.xyz", frames())
+    assert run_command(command, str(tmp_path / "train.xyz")) == 0
+    out, err = capsys.readouterr()
+    said = " ".join(
+        line.removeprefix("#").strip() for line in out.partition("model:")[0].splitlines()
+    )
+    for text in (said, " ".join(err.split())):
+        assert "about 3 min 04 s for 500 epochs of 500 steps in all, 360 ms each" in text
+        assert "4,321 parameters and 1.2 GB of memory" in text
+    parse_yaml(out, "printed")
+
+
+def test_a_cost_that_cannot_be_measured_is_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> Costs:
+        raise InputError("out of memory")
+
+    monkeypatch.setattr("muse_lr.ablate.measure.measure_alone", failing)
+    ase.io.write(tmp_path / "train.xyz", frames())
+    assert run_command(command, str(tmp_path / "train.xyz")) == 0
+    assert "could not be measured: out of memory" in capsys.readouterr().out

@@ -168,6 +168,15 @@ def test_rank_deficient_compositions(tmp_path: Path) -> None:
     assert "rank 1 for 2 elements" in report.warnings[0].message
 
 
+def test_elements_whose_numbers_depend_on_each_other() -> None:
+    """Ions in water: H and O are always two to one, Na and Cl vary."""
+    frames = [Atoms(f"{ion}H{2 * n}O{n}") for ion in ("Na", "Cl", "") for n in (1, 2, 5)]
+    fit = fit_composition(frames, np.zeros(len(frames)))
+    assert fit.rank == 3
+    assert fit.undetermined == ("H", "O")
+    assert fit_composition([*frames, Atoms("H2")], np.zeros(10)).undetermined == ()
+
+
 def test_outliers_do_not_spoil_the_fit() -> None:
     frames = good_frames(60)
     energies = np.array([a.info["REF_energy"] for a in frames])

@@ -200,20 +200,29 @@ def test_run_report_of_a_hostile_test_name(tmp_path):
     hostile = "<script>alert(1)<"
     (run / "predictions-far.extxyz").rename(run / f"predictions-{hostile}.extxyz")
     text = write_run_report(run).read_text(encoding="utf-8")
-    assert "<script" not in text
+    assert text.count("<script") == 1  # the one that sorts tables
     assert "&lt;script&gt;alert(1)" in text
 
 
 def test_run_report_holds_metrics_figures_cost_and_configuration(tmp_path):
     run = FAKE.write_run(tmp_path / "run", seed=3)
     text = write_run_report(run).read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64,") == 5
-    for expected in ("energy MAE (meV/atom)", "51,000", "1 min 04 s", "seed 3", "REF_energy"):
+    assert text.count("data:image/png;base64,") == 7
+    for expected in (
+        "<title>Run</title>",
+        "(meV/atom)",
+        "51,000",
+        "1 min 04 s",
+        "seed 3",
+        "REF_energy",
+    ):
         assert expected in text
     assert {p.name for p in (run / "plots").iterdir()} == {
         "learning-curves.png",
         "parity-near.png",
         "parity-far.png",
+        "charges-near.png",
+        "charges-far.png",
         "error-distance.png",
         "interaction.png",
     }

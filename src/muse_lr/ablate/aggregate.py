@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from muse_lr.ablate.model_metrics import measured
 from muse_lr.ablate.statistics import (
     Difference,
     FrameErrors,
@@ -28,7 +28,7 @@ from muse_lr.reporting.predictions import (
 )
 from muse_lr.reporting.runs import Curves, node_shares, read_config, read_curves, read_summary
 from muse_lr.reporting.wording import metric_order
-from muse_lr.utils.files import atomic_write
+from muse_lr.utils.files import write_csv
 
 COSTS = ("parameters", "seconds", "peak_memory_mb", "inference_us_per_atom", "best_epoch")
 
@@ -42,6 +42,7 @@ class Record:
     summary: dict[str, Any] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -108,7 +109,8 @@ def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> 
             for test, path in prediction_files(run.directory).items()
             if test in summary.get("tests", {})
         }
-        records.append(Record(run, "finished", summary, read_curves(run.directory), predictions))
+        curves, metrics = read_curves(run.directory), measured(run.directory, run.metrics)
+        records.append(Record(run, "finished", summary, curves, predictions, metrics))
     return Results(reference, records)
 
 
@@ -117,10 +119,10 @@ def write_results(results: Results, path: Path) -> Path:
     rows: list[Sequence[Any]] = [
         (r.run.variant, r.run.seed, test, metric, repr(float(value)))
         for r in results.records
-        for test, metrics in r.summary.get("tests", {}).items()
+        for test, metrics in (r.summary.get("tests", {}) | r.metrics).items()
         for metric, value in metrics.items()
     ]
-    return _write_csv(path, ("variant", "seed", "test", "metric", "value"), rows)
+    return write_csv(path, ("variant", "seed", "test", "metric", "value"), rows)
 
 
 def write_runs(results: Results, path: Path) -> Path:
@@ -136,7 +138,7 @@ def write_runs(results: Results, path: Path) -> Path:
         for r, shares in zip(results.records, found, strict=True)
     ]
     columns = [f"node_share_{test}_level{level}" for test, level in places]
-    return _write_csv(path, ("variant", "seed", "status", *COSTS, *columns), rows)
+    return write_csv(path, ("variant", "seed", "status", *COSTS, *columns), rows)
 
 
 def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
@@ -233,11 +235,3 @@ def _require_same_frames(record: Record, first: Record, test: str, metric: str) 
             f"{record.run.directory} and {first.run.directory} were tested on different frames of "
             f"'{test}' ({label} differ): remove the older run directory and run the study again"
         )
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    with atomic_write(path) as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-    return path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse_lr.reporting.runs import flatten
-from muse_lr.reporting.wording import number
+from muse_lr.reporting.wording import listed, number
 
 #: Longest value that is written out.
 LONGEST = 60
@@ -226,13 +226,9 @@ def _groups(values: Mapping[str, Any]) -> str:
     if all(texts):
         pairs = zip(texts, groups.values(), strict=True)
         return "; ".join(f"{text} in {', '.join(variants)}" for text, variants in pairs)
-    first, *others = map(_listed, groups.values())
+    first, *others = map(listed, groups.values())
     verb = "differs" if len(next(iter(groups.values()))) == 1 else "differ"
     return f"{first} {verb} from {' and from '.join(others)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _key(value: Any) -> str:

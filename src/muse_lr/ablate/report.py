@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
 from muse_lr import __version__
-from muse_lr.ablate.aggregate import Record, Results, inconsistencies
+from muse_lr.ablate.aggregate import Results, inconsistencies
+from muse_lr.ablate.breakdowns import breakdown_tables, unknown_keys
 from muse_lr.ablate.compare import UNEQUAL
 from muse_lr.ablate.equality import measured_equality
 from muse_lr.ablate.execute import last_lines
+from muse_lr.ablate.model_metrics import MODEL_METRICS
+from muse_lr.ablate.outcome import result_notes, result_sentences
+from muse_lr.ablate.report_figures import change_image, figure_sections
 from muse_lr.ablate.shared import completed_runs, shared_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
 from muse_lr.ablate.statistics import RESAMPLES
@@ -21,43 +21,49 @@ from muse_lr.ablate.tables import (
     accuracy_table,
     cost_table,
     difference_table,
+    interval_notes,
     node_table,
     runs_table,
+    validation_table,
 )
 from muse_lr.config.yaml import format_yaml
-from muse_lr.reporting.figures import (
-    distance_errors,
-    interaction_panels,
-    mean_curve,
-    parity_panels,
-    scan_curves,
-)
 from muse_lr.reporting.html import (
     Block,
     Details,
-    Image,
+    Fold,
     Items,
+    Lead,
     Paragraph,
     Report,
     Section,
     write_html,
-    write_markdown,
 )
-from muse_lr.reporting.plots import (
-    Curve,
-    InteractionPanel,
-    ParityPanel,
-    error_against_distance,
-    interaction_curves,
-    learning_curves,
-    parity,
-)
+from muse_lr.reporting.markdown import write_markdown
 from muse_lr.reporting.run_report import versions
 from muse_lr.reporting.runs import read_config
-from muse_lr.reporting.style import save
+from muse_lr.reporting.wording import humanized
+
+#: Names of study files that say nothing; the folder gives the title then.
+PLAIN_NAMES = ("study", "ablation")
 
 
-def write_study_report(results: Results, study_text: str, name: str, out: Path) -> Path:
+def study_title(path: Path, title: str | None = None) -> str:
+    """Title of a report: the one given, or the name of the study file in words."""
+    if title:
+        return title
+    folder = path.resolve().parent.name
+    plain = path.stem in PLAIN_NAMES and folder
+    return humanized(folder if plain else path.stem)
+
+
+def write_study_report(
+    results: Results,
+    study_text: str,
+    title: str,
+    out: Path,
+    description: str = "",
+    subsets: Sequence[str] = (),
+) -> Path:
     """Write ``plots/*.png``, ``report.md`` and ``report.html``; return the path of the latter.
 
     Parameters
@@ -66,29 +72,44 @@ def write_study_report(results: Results, study_text: str, name: str, out: Path) 
         Results with at least one finished run.
     study_text : str
         Content of the study file, which is included in the report.
-    name : str
-        Name of the study, for the title.
+    title : str
+        Title of the study.
     out : Path
         Directory of the study.
+    description : str
+        Text below the result.
+    subsets : sequence of str
+        Info keys by which the frames are divided; default: the usual ones that they have.
     """
     runs = [record.run for record in results.records]
     finished = sum(record.finished for record in results.records)
     report = Report(
-        title=f"Ablation study {name}",
-        subtitle=f"{finished} of {len(runs)} runs finished; reference variant "
-        f"{results.reference}; muse_lr {__version__}",
+        title=title,
+        subtitle=f"Ablation study: {finished} of {len(runs)} runs finished; reference variant "
+        f"{results.reference}; muse_lr {__version__}.",
+        lead=_lead(results, out),
+        description=description,
         sections=[
             Section("What was equal", [*_status_blocks(results), *_equality_blocks(results)]),
             Section("Accuracy", _accuracy_blocks(results)),
+            *_breakdown_sections(results, subsets),
+            *_metric_sections(results, out),
             Section("Cost beside accuracy", [cost_table(results)]),
             *_node_sections(results),
-            *_figure_sections(results, out),
+            *figure_sections(results, out),
             Section("Configurations", _shared_blocks(results)),
             Section("Runs", _run_blocks(results, study_text)),
         ],
     )
     write_markdown(report, out / "report.md")
     return write_html(report, out / "report.html")
+
+
+def _lead(results: Results, out: Path) -> Lead:
+    notes = result_notes(results)
+    if measured_equality(results).unequal:
+        notes.append("Not all settings were equal for all variants: see the next section.")
+    return Lead(result_sentences(results), notes, change_image(results, out))
 
 
 def _status_blocks(results: Results) -> list[Block]:
@@ -133,116 +154,64 @@ def _accuracy_blocks(results: Results) -> list[Block]:
         table = difference_table(results, test)
         if table is not None:
             blocks.append(table)
+        blocks += [Paragraph(note) for note in interval_notes(results, test)]
+    if not results.tests:
+        blocks.append(validation_table(results))
     seeds = max(len(results.of(variant)) for variant in results.variants)
-    text = (
-        f"Intervals of differences: bootstrap with {RESAMPLES} resamples of both seeds and frames, "
-        "paired by seed and frame. "
-    )
+    text = "Intervals of means: Student's, over seeds. "
+    if results.tests:
+        text += (
+            f"Intervals of differences: bootstrap with {RESAMPLES} resamples of both seeds and "
+            "frames, paired by seed and frame. "
+        )
     if seeds == 1:
-        text += "With one seed the spread over seeds is unknown, and only frames are resampled."
+        text += (
+            "With one seed the spread over seeds is unknown: means have no interval, those of "
+            "differences cover the frames only, and nothing is bold. "
+        )
     elif seeds < 5:
-        text += f"With {seeds} seeds the spread over seeds is only a rough estimate."
+        text += f"With {seeds} seeds the spread over seeds is only a rough estimate. "
     notes = [str(note) for r in results.records for note in r.summary.get("notes", [])]
-    text += " A dash means that the test set lacks the label or that the variant cannot predict it."
+    text += "A dash means that the test set lacks the label or that the variant cannot predict it."
     unique = list(dict.fromkeys(notes))
     return [*blocks, Paragraph(text), *([Items(unique)] if unique else [])]
+
+
+def _breakdown_sections(results: Results, subsets: Sequence[str]) -> list[Section]:
+    """Errors by element and subset: open for the first test set, else collapsed."""
+    blocks: list[Block] = []
+    for key in unknown_keys(results, subsets):
+        text = f"subsets: no test set can be divided by the info key {key}, which is left out."
+        blocks.append(Paragraph(text, warning=True))
+    for i, test in enumerate(results.tests):
+        tables, others = breakdown_tables(results, test, subsets)
+        if i == 0:
+            blocks += tables
+            tables = []
+        if tables or others:
+            blocks.append(
+                Fold(f"Test set {test}{' by size and charge' * (i == 0)}", tables + others)
+            )
+    return [Section("Errors by element and subset", blocks)] if blocks else []
+
+
+def _metric_sections(results: Results, out: Path) -> list[Section]:
+    """Sections of the metrics that were measured for the models."""
+    sections = []
+    for name, metric in MODEL_METRICS.items():
+        values = {
+            variant: [r.metrics[name] for r in results.of(variant) if name in r.metrics]
+            for variant in results.variants
+        }
+        values = {variant: found for variant, found in values.items() if found}
+        if values:
+            sections.append(Section(metric.title, metric.blocks(values, out)))
+    return sections
 
 
 def _node_sections(results: Results) -> list[Section]:
     table = node_table(results)
     return [] if table is None else [Section("Coarse nodes", [table])]
-
-
-def _figure_sections(results: Results, out: Path) -> list[Section]:
-    sections = [
-        ("Learning curves", _learning_blocks(results, out)),
-        ("Interaction energy along the distance", _interaction_blocks(results, out)),
-        ("Error against distance", _distance_blocks(results, out)),
-        ("Parity", _parity_blocks(results, out)),
-    ]
-    return [Section(title, blocks) for title, blocks in sections if blocks]
-
-
-def _learning_blocks(results: Results, out: Path) -> list[Block]:
-    runs = {v: [r.curves for r in results.of(v) if r.curves] for v in results.variants}
-    runs = {variant: curves for variant, curves in runs.items() if curves}
-    if not runs:
-        return []
-    caption = "Validation errors of all runs; one line per seed."
-    return [_image(out, "learning-curves", learning_curves(runs), caption)]
-
-
-def _interaction_blocks(results: Results, out: Path) -> list[Block]:
-    curves = {variant: _variant_scans(results.of(variant)) for variant in results.variants}
-    scans = list(dict.fromkeys(scan for found in curves.values() for scan in found))
-    panels = []
-    for scan in scans:
-        lines = {v: found[scan]["energy"] for v, found in curves.items() if _has_total(found, scan)}
-        panels.append(InteractionPanel(scan, _reference(curves, scan), lines))
-    if not panels:
-        return []
-    caption = (
-        "Interaction energy of the scans: reference and all variants (line: mean over seeds, band: "
-        "range over seeds). The axis range follows the reference."
-    )
-    blocks: list[Block] = [_image(out, "interaction", interaction_curves(panels), caption)]
-    for variant, found in curves.items():
-        if not any(_parts(lines) > 1 for lines in found.values()):
-            continue
-        caption = f"{variant}: total energy and energy terms (mean over seeds)."
-        figure = interaction_curves(interaction_panels(found))
-        blocks.append(_image(out, f"interaction-{variant}", figure, caption))
-    return blocks
-
-
-def _distance_blocks(results: Results, out: Path) -> list[Block]:
-    series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for test in results.tests:
-        for variant in results.variants:
-            predictions = [
-                r.predictions[test] for r in results.of(variant) if test in r.predictions
-            ]
-            pairs = [pair for pair in map(distance_errors, predictions) if pair is not None]
-            if pairs:
-                distance, error = (np.concatenate(values) for values in zip(*pairs, strict=True))
-                series.setdefault(test, {})[variant] = (distance, error)
-    if not series:
-        return []
-    caption = "Absolute energy error of each frame, all seeds; lines: medians of bins."
-    return [_image(out, "error-distance", error_against_distance(series), caption)]
-
-
-def _parity_blocks(results: Results, out: Path) -> list[Block]:
-    blocks: list[Block] = []
-    for test in results.tests:
-        panels: dict[str, list[ParityPanel]] = {}
-        for variant in results.variants:
-            for quantity, panel in _pooled_parity(results.of(variant), test, variant).items():
-                panels.setdefault(quantity, []).append(panel)
-        for quantity, same in panels.items():
-            caption = f"Test set {test}, {quantity}: prediction against reference, all seeds."
-            name = f"parity-{test}-{quantity.partition(' ')[0]}"
-            blocks.append(_image(out, name, parity(same, columns=4), caption))
-    return blocks
-
-
-def _pooled_parity(records: list[Record], test: str, variant: str) -> dict[str, ParityPanel]:
-    """Map each quantity to a parity panel with the points of all seeds of a variant."""
-    pooled: dict[str, ParityPanel] = {}
-    for record in records:
-        if test not in record.predictions:
-            continue
-        for panel in parity_panels(record.predictions[test]):
-            so_far = pooled.get(panel.title)
-            if so_far is None:
-                pooled[panel.title] = panel
-                continue
-            pooled[panel.title] = replace(
-                panel,
-                reference=np.concatenate([so_far.reference, panel.reference]),
-                predicted=np.concatenate([so_far.predicted, panel.predicted]),
-            )
-    return {quantity: replace(panel, title=variant) for quantity, panel in pooled.items()}
 
 
 def _shared_blocks(results: Results) -> list[Block]:
@@ -267,34 +236,3 @@ def _run_blocks(results: Results, study_text: str) -> list[Block]:
         Details("The study file", study_text),
         Details(f"Resolved configuration of {first.run.name}", format_yaml(config)),
     ]
-
-
-def _variant_scans(records: list[Record]) -> dict[str, dict[str, Curve]]:
-    """Map scan and name to the mean curve over the seeds of a variant."""
-    seeds = [scan_curves(list(record.predictions.values())) for record in records]
-    scans = list(dict.fromkeys(scan for found in seeds for scan in found))
-    curves: dict[str, dict[str, Curve]] = {}
-    for scan in scans:
-        found = [seed[scan] for seed in seeds if scan in seed]
-        names = list(dict.fromkeys(name for lines in found for name in lines))
-        curves[scan] = {n: mean_curve([lines[n] for lines in found if n in lines]) for n in names}
-    return curves
-
-
-def _reference(curves: Mapping[str, Mapping[str, dict[str, Curve]]], scan: str) -> Curve | None:
-    for found in curves.values():
-        if "reference" in found.get(scan, {}):
-            return found[scan]["reference"]
-    return None
-
-
-def _has_total(found: Mapping[str, dict[str, Curve]], scan: str) -> bool:
-    return "energy" in found.get(scan, {})
-
-
-def _parts(lines: Mapping[str, Curve]) -> int:
-    return len(set(lines) - {"energy", "reference"})
-
-
-def _image(out: Path, name: str, figure: Figure, caption: str) -> Image:
-    return Image(save(figure, out / "plots" / f"{name}.png"), caption)

@@ -35,9 +35,17 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """Variant minus reference, its 95 % interval, and the ratio of the means.
+    """Variant minus reference and ratio of the means, each with its 95 % interval.
 
-    ``seeds`` is the number of seeds for which both runs are finished.
+    Attributes
+    ----------
+    value, low, high : float
+        Difference and its interval, in the unit of the metric.
+    ratio, ratio_low, ratio_high : float
+        Mean of the variant over that of the reference, and its interval; NaN if the reference has
+        no errors.
+    seeds : int
+        Number of seeds for which both runs are finished.
     """
 
     value: float
@@ -45,10 +53,22 @@ class Difference:
     high: float
     ratio: float
     seeds: int
+    ratio_low: float = np.nan
+    ratio_high: float = np.nan
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether the interval of the difference excludes zero."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes zero and covers the spread over seeds.
+
+        The interval of a single seed covers the frames only, so that it decides nothing about the
+        variants.
+        """
+        return self.excludes_zero and self.seeds > 1
 
 
 @dataclass(frozen=True)
@@ -115,17 +135,43 @@ def paired_difference(
     ours, theirs = variant.metric(once).mean(), reference.metric(once).mean()
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     block = max(1, _BLOCK_ELEMENTS // n_frames)
-    draws = []
+    draws, ratios = [], []
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         frames = _resample(rng, kept, size)
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1.0 / n_seeds), size).T / n_seeds
-        change = variant.metric(frames) - reference.metric(frames)
-        draws.append((change * seeds).sum(0))
+        first, second = ((errors.metric(frames) * seeds).sum(0) for errors in (variant, reference))
+        draws.append(first - second)
+        ratios.append(np.divide(first, second, out=np.full(size, np.nan), where=second > 0))
+    low, high = _interval(draws)
+    ratio = float(ours / theirs) if theirs else float("nan")
+    return Difference(float(ours - theirs), low, high, ratio, n_seeds, *_interval(ratios))
+
+
+def paired_seeds(variant: Sequence[float], reference: Sequence[float]) -> Difference:
+    """Difference of a metric that is known for each seed only, paired by seed.
+
+    The interval is Student's for the mean of the differences. That of the ratio is the same
+    interval over the mean of the reference. A single seed has no interval (NaN).
+
+    Parameters
+    ----------
+    variant, reference : sequence of float
+        (n_seeds,) values for the same seeds.
+    """
+    theirs = float(np.mean(reference))
+    mean = mean_interval([a - b for a, b in zip(variant, reference, strict=True)])
+    half = np.nan if mean.half_width is None else mean.half_width
+    low, high = mean.value - half, mean.value + half
+    ratios = [1.0 + x / theirs if theirs else np.nan for x in (mean.value, low, high)]
+    return Difference(mean.value, low, high, ratios[0], mean.count, *ratios[1:])
+
+
+def _interval(draws: Sequence[Array]) -> tuple[float, float]:
+    """Percentiles of all draws; NaN if one of them is."""
     tail = 0.5 - CONFIDENCE / 2
     low, high = np.quantile(np.concatenate(draws), [tail, 1.0 - tail])
-    ratio = float(ours / theirs) if theirs else float("nan")
-    return Difference(float(ours - theirs), float(low), float(high), ratio, n_seeds)
+    return float(low), float(high)
 
 
 def _resample(rng: np.random.Generator, kept: NDArray[np.bool_], size: int) -> Array:

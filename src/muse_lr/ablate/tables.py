@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from muse_lr.ablate.aggregate import Results, cost, differences, mean_node_shares, means
+from muse_lr.ablate.outcome import MAIN_METRICS, outcomes
 from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
-from muse_lr.reporting.wording import duration, metric_heading, number, percent
+from muse_lr.reporting.wording import (
+    duration,
+    metric_heading,
+    metric_title,
+    number,
+    percent,
+    times,
+)
 
 #: Number of digits of a digest in a table.
 SHOWN_DIGITS = 8
-#: Metrics in the cost table and in the table of the terminal.
-MAIN_METRICS = ("energy_mae", "forces_mae")
+#: Explanations of intervals that seem to disagree, around an example.
+OVERLAP = (
+    "The intervals of two means may overlap although their difference is bold ({}). Runs of the "
+    "same seed share batches and frames. This common part of the spread widens the intervals of "
+    "both means and cancels in the difference."
+)
+APART = (
+    "The intervals of two means may be apart although their difference is not bold ({}). The "
+    "interval of a mean covers the seeds only, that of the difference also the choice of frames."
+)
 
 
 def accuracy_table(results: Results, test: str) -> Table:
@@ -26,7 +42,7 @@ def accuracy_table(results: Results, test: str) -> Table:
 
 
 def difference_table(results: Results, test: str) -> Table | None:
-    """Paired differences to the reference, bold if the interval excludes zero."""
+    """Paired differences to the reference, bold if they are significant."""
     columns = {metric: differences(results, test, metric) for metric in results.metrics(test)}
     columns = {metric: found for metric, found in columns.items() if found}
     variants = [v for v in results.variants if any(v in found for found in columns.values())]
@@ -43,12 +59,56 @@ def difference_table(results: Results, test: str) -> Table | None:
     return Table(["variant", *map(metric_heading, columns)], rows, caption)
 
 
+def interval_notes(results: Results, test: str) -> list[str]:
+    """Explain where the intervals of two means and of their difference seem to disagree.
+
+    Each note has one example of the test set. There is none if all intervals agree at a glance.
+    """
+    notes: dict[bool, str] = {}
+    reference = results.reference
+    for metric in results.metrics(test):
+        known = means(results, test, metric)
+        for variant, difference in differences(results, test, metric).items():
+            ours, theirs = known[variant], known[reference]
+            if ours.half_width is None or theirs.half_width is None:
+                continue
+            overlap = abs(ours.value - theirs.value) <= ours.half_width + theirs.half_width
+            if overlap != difference.significant or overlap in notes:
+                continue
+            cell = difference_cell(difference)
+            example = (
+                f"{metric_title(metric)}, {variant} {mean_cell(ours).text}, {reference} "
+                f"{mean_cell(theirs).text}, difference {number(difference.value, sign=True)} "
+                f"{cell.detail}"
+            )
+            notes[overlap] = (OVERLAP if overlap else APART).format(example)
+    return list(notes.values())
+
+
+def validation_table(results: Results) -> Table:
+    """Errors of the best epochs on the validation data, for studies without a test set."""
+    found = [o for m in reversed(MAIN_METRICS) for o in outcomes(results, (m,)) if o.metric == m]
+    rows = [
+        [
+            _variant(results, variant),
+            Cell(str(len(results.of(variant)))),
+            *(mean_cell(outcome.values.get(variant)) for outcome in found),
+        ]
+        for variant in results.variants
+    ]
+    caption = (
+        "Validation data, best epoch: mean over seeds ± half width of the Student 95 % interval. "
+        "There is no test set."
+    )
+    return Table(["variant", "seeds", *(metric_heading(o.metric) for o in found)], rows, caption)
+
+
 def cost_table(results: Results) -> Table:
     """Cost and main errors of each variant, means over seeds."""
     accuracy = [
         (test, metric)
         for test in results.tests
-        for metric in MAIN_METRICS
+        for metric in reversed(MAIN_METRICS)
         if metric in results.metrics(test)
     ]
     rows = []
@@ -90,7 +150,7 @@ def compact_table(results: Results) -> Table:
     columns = [
         (test, metric)
         for test in results.tests
-        for metric in MAIN_METRICS
+        for metric in reversed(MAIN_METRICS)
         if metric in results.metrics(test)
     ]
     paired = {key: differences(results, *key) for key in columns}
@@ -101,8 +161,8 @@ def compact_table(results: Results) -> Table:
             cell = mean_cell(means(results, *key).get(variant))
             difference = paired[key].get(variant)
             if difference is not None:
-                text = f"{cell.text} (×{number(difference.ratio, 2)})"
-                cell = Cell(text, difference.excludes_zero)
+                text = f"{cell.text} ({times(difference.ratio)})"
+                cell = Cell(text, difference.significant)
             cells.append(cell)
         time = Cell(number(_value(cost(results, variant, "inference_us_per_atom"))))
         rows.append([_variant(results, variant), *cells, time])
@@ -149,14 +209,14 @@ def mean_cell(mean: Mean | None) -> Cell:
 
 
 def difference_cell(difference: Difference | None) -> Cell:
-    """``−12.3 (×0.23) [−14.0, −10.1]``, bold if the interval excludes zero."""
+    """``−12.3 (×0.23) [−14.0, −10.1]``, bold if the difference is significant."""
     if difference is None:
         return Cell("–")
     value, low, high = (
         number(v, sign=True) for v in (difference.value, difference.low, difference.high)
     )
-    text = f"{value} (×{number(difference.ratio, 2)})"
-    return Cell(text, difference.excludes_zero, f"[{low}, {high}]")
+    text = f"{value} ({times(difference.ratio)})"
+    return Cell(text, difference.significant, f"[{low}, {high}]")
 
 
 def _variant(results: Results, variant: str) -> Cell:

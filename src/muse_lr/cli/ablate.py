@@ -23,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=_positive, default=1, help="number of parallel runs (default: 1)"
     )
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the base for all variants, e.g. --set training.epochs=10; can be "
+        "repeated; a key that a variant sets too is refused",
+    )
+    parser.add_argument(
         "--only",
         nargs="+",
         metavar="RUN",
@@ -61,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = select(runs, args.only) if args.only else runs
     if args.plan or args.estimate:
         done = check_existing(chosen)
-        _print_plan([item for item in checked if item.run in chosen], done, out)
+        _print_plan([item for item in checked if item.run in chosen], done, out, args.set)
         return _estimate(checked, [r for r in chosen if r not in done], args)
     check_existing(runs)  # the report also covers the runs that are not selected
     try:
@@ -69,7 +77,10 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
-    return _report(args.study, study.reference, name, out, runs, outcome.failed)
+    # The report shows the study that was run: its file, with the changes of the command line.
+    changes = "".join(f"# --set {' '.join(change.split())}\n" for change in args.set)
+    text = changes + args.study.read_text("utf-8")
+    return _report(text, study, args.study, out, runs, outcome.failed)
 
 
 def _planned(
@@ -85,9 +96,11 @@ def _planned(
     from muse_lr.ablate.check import check_runs
     from muse_lr.ablate.execute import is_finished
     from muse_lr.ablate.study import StudyError, resolve_runs
+    from muse_lr.config.overrides import parse_assignment, unique
     from muse_lr.train.record import silent
 
-    runs, problems = resolve_runs(study, args.study, out)
+    changes = unique(map(parse_assignment, args.set), "--set")
+    runs, problems = resolve_runs(study, args.study, out, changes)
     asked = args.plan or args.estimate or study.drop_impossible_losses
     if not asked and not problems and all(map(is_finished, runs)):
         return runs, []
@@ -100,24 +113,32 @@ def _planned(
 
 
 def _report(
-    study_file: Path, reference: str, name: str, out: Path, runs: list[Run], failed: list[Run]
+    study_text: str, study: Study, path: Path, out: Path, runs: list[Run], failed: list[Run]
 ) -> int:
     from muse_lr.ablate.aggregate import collect, write_results, write_runs
     from muse_lr.ablate.equality import measured_equality
-    from muse_lr.ablate.report import write_study_report
+    from muse_lr.ablate.outcome import result_notes, result_sentences
+    from muse_lr.ablate.report import study_title, write_study_report
     from muse_lr.ablate.tables import compact_table
     from muse_lr.reporting.html import text_table
 
-    results = collect(runs, reference, failed)
+    results = collect(runs, study.reference, failed)
     write_results(results, out / "results.csv")
     write_runs(results, out / "runs.csv")
     if results.variants:
-        text = study_file.read_text(encoding="utf-8")
-        report = write_study_report(results, text, name, out)
+        title = study_title(path, study.title)
+        report = write_study_report(
+            results, study_text, title, out, study.description or "", study.subsets
+        )
         for line in measured_equality(results).lines():
             print(line)
         print(text_table(compact_table(results)))
-        print("* significant: the 95 % interval of the difference to the reference excludes zero")
+        if len(results.variants) > 1:
+            print(
+                "* significant: the 95 % interval of the difference to the reference excludes zero"
+            )
+        for line in [*result_sentences(results), *result_notes(results)]:
+            print(line)
         print(f"report: {report}")
     if failed:
         names = ", ".join(run.name for run in failed)
@@ -129,7 +150,9 @@ def _report(
     return 0
 
 
-def _print_plan(checked: Sequence[CheckedRun], finished: Sequence[Run], out: Path) -> None:
+def _print_plan(
+    checked: Sequence[CheckedRun], finished: Sequence[Run], out: Path, changes: Sequence[str]
+) -> None:
     from muse_lr.ablate.check import plan_notes, plan_table
     from muse_lr.ablate.equality import planned_equality
     from muse_lr.reporting.html import text_table
@@ -137,6 +160,8 @@ def _print_plan(checked: Sequence[CheckedRun], finished: Sequence[Run], out: Pat
     print(text_table(plan_table(checked, finished)))
     for line in [*planned_equality(checked).lines(), *plan_notes(checked)]:
         print(line)
+    if changes:
+        print(f"set for all variants: {', '.join(changes)}")
     print(f"{len(checked)} runs, {len(finished)} finished; directory: {out}")
 
 

@@ -15,6 +15,8 @@ TRIM = 10.0
 #: If a larger fraction would be left out, the data is a mixture and all rows are kept.
 MOST_OUTLIERS = 0.2
 ITERATIONS = 30
+#: Smallest weight of an element in a combination of numbers of atoms that is always zero.
+UNDETERMINED = 1e-6
 #: Converts the median absolute deviation to a standard deviation, for normal errors.
 MAD_TO_SIGMA = 1.4826
 
@@ -29,6 +31,8 @@ class CompositionFit:
         Energy of each element, eV; the least-norm solution if the rank is deficient.
     rank : int
         Rank of the matrix of counts. If it is below ``len(e0)``, the E0s are not unique.
+    undetermined : tuple of str
+        Elements whose E0 is not unique, because their numbers depend on each other.
     residuals : ndarray
         (n_frames,) energy minus fit, eV/atom.
     scores : ndarray
@@ -37,6 +41,7 @@ class CompositionFit:
 
     e0: dict[str, float]
     rank: int
+    undetermined: tuple[str, ...]
     residuals: NDArray[np.float64]
     scores: NDArray[np.float64]
 
@@ -74,7 +79,14 @@ def fit_composition(
     residuals = targets - fractions @ solution
     scores = _robust_scores(residuals)
     e0 = {chemical_symbols[z]: float(value) for z, value in zip(numbers, solution, strict=True)}
-    return CompositionFit(e0, rank, residuals, scores)
+    undetermined = tuple(chemical_symbols[z] for z in numbers[_undetermined(fractions, rank)])
+    return CompositionFit(e0, rank, undetermined, residuals, scores)
+
+
+def _undetermined(rows: NDArray[np.float64], rank: int) -> NDArray[np.bool_]:
+    """Columns that take part in a combination of columns that is zero in every row."""
+    combinations = np.linalg.svd(rows.T @ rows)[2][rank:]
+    return np.asarray(np.any(np.abs(combinations) > UNDETERMINED, axis=0))
 
 
 def _least_absolute(rows: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from muse_lr.data.isolated import IsolatedAtom, is_isolated, isolated_energies, 
 from muse_lr.data.response_check import response_hints
 from muse_lr.data.suspicions import find_duplicates
 from muse_lr.data.units_check import unit_hints
+from muse_lr.data.vacuum import enumerated
 from muse_lr.data.walls import find_walls
 from muse_lr.errors import InputError
 
@@ -118,8 +119,9 @@ def _outliers(
 ) -> Iterator[Finding]:
     if fit.rank < len(fit.e0):
         text = (
-            f"the compositions have rank {fit.rank} for {len(fit.e0)} elements, so that "
-            "least-squares E0s are not unique: give model.e0 to predict other compositions"
+            f"the numbers of {enumerated(fit.undetermined)} atoms depend on each other in all "
+            f"frames (rank {fit.rank} for {len(fit.e0)} elements), so that their least-squares E0s "
+            "are not unique: give model.e0 to predict compositions where they do not"
         )
         yield Finding("warning", "rank", text)
     frames = list(structures)

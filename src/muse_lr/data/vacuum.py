@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,18 +44,22 @@ def gap_question(atoms: Atoms) -> GapQuestion | None:
         return None
     left = [bool(p) and axis not in empty for axis, p in enumerate(atoms.pbc)]
     stated, written = (" ".join("FT"[int(p)] for p in pbc) for pbc in (atoms.pbc, left))
-    names = _and([AXES[axis] for axis in empty])
-    sizes = _and([f"{gap:.1f}" for gap in empty.values()])
+    names = enumerated([AXES[axis] for axis in empty])
+    sizes = enumerated([f"{gap:.1f}" for gap in empty.values()])
     text = f'pbc is "{stated}", but the cell is empty over {sizes} A along {names}'
     if sum(left) == 1:
         text += ": is it a wire? Models support FFF, TTF and TTT only, so that it stays as it is"
     else:
         shape = "slab" if any(left) else "molecule"
-        text += f': is it a {shape}? Then write pbc="{written}", or its images interact'
+        text += (
+            f': is it a {shape}? Then write pbc="{written}", or its images interact in the model. '
+            f"Keep pbc if they do in the labels too (a polar {shape} without dipole correction)"
+        )
     return GapQuestion(text, written, max(empty.values()))
 
 
-def _and(words: list[str]) -> str:
+def enumerated(words: Sequence[str]) -> str:
+    """Words as in "a, b and c"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

@@ -1,4 +1,4 @@
-"""Figures of coarse nodes: atoms colored by node, node areas proportional to their mass."""
+"""Figures of coarse nodes: atoms with their element, colored by node; node areas by mass."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from muse_lr.reporting.coarse_summary import LevelSummary
@@ -31,27 +33,33 @@ NODE_RADIUS = 0.9
 ATOM_SCALE = 0.5
 #: Largest bond length, relative to the sum of the covalent radii.
 BOND = 1.2
-#: Font sizes of the node numbers, points; smaller nodes have no number.
-LARGEST_NUMBER, SMALLEST_NUMBER = 6.5, 3.5
-#: Color of an atom without a node.
-NOBODY = "#bbbbbb"
-#: Width of a panel and height of its captions, inches.
-WIDTH, CAPTIONS = 4.6, 0.7
+#: Font sizes of the element symbols, points; smaller atoms have none. Size of the node numbers.
+LARGEST_SYMBOL, SMALLEST_SYMBOL, NODE_NUMBER = 7.0, 3.5, 7.0
+#: Colors of nodes: the palette of all figures and eight colors of Tol's muted scheme.
+NODE_COLORS = (
+    *COLORS,
+    *("#882255", "#999933", "#332288", "#44AA99", "#661100", "#117733", "#DDCC77", "#AA4499"),
+)
+#: Color of an atom without a node, and of the legend.
+NOBODY, LEGEND = (1.0, 1.0, 1.0), "#8a8a8a"
+#: Opacity of the area of a node.
+NODE_ALPHA = 0.28
+#: Width of a panel and height of its captions, inches; share of the width inside of the axes.
+WIDTH, CAPTIONS, INSIDE = 5.0, 1.15, 0.85
 #: Empty margin around the atoms, A.
 MARGIN = 0.4
-EXPLANATION = (
-    "Circles with edges: nodes with their number; area proportional to mass.\n"
-    "Atoms: color of the node with the largest share of the atom,\n"
-    "paler if that share is small."
-)
 
 
 @dataclass(frozen=True)
 class View:
-    """A projection: ``positions @ axes`` are x, y and depth, which points toward the viewer."""
+    """A projection: ``positions @ axes`` are x, y and depth, which points toward the viewer.
+
+    ``labels`` say what the directions x and y are.
+    """
 
     name: str
     axes: Array
+    labels: tuple[str, str]
 
 
 @styled
@@ -68,13 +76,13 @@ def coarse_picture(atoms: Atoms, levels: Sequence[LevelSummary], title: str = ""
         colors = node_colors(atoms, level)
         for column, (view, frame) in enumerate(zip(seen, frames, strict=True)):
             ax = axes[row * len(seen) + column]
-            _prepare(ax, frame)
+            scale = _prepare(ax, view, frame)
             _draw_lines(ax, atoms, view)
             _draw_atoms(ax, atoms, level, view, colors)
+            _draw_symbols(ax, atoms, level, view, colors, scale)
             _draw_nodes(ax, atoms, level, view, colors)
             ax.set_title(_caption(row + 1, level) if column == 0 else "", loc="left")
-            ax.set_xlabel(view.name)
-    figure.supxlabel(EXPLANATION, fontsize=8, color=MUTED)
+    _add_legend(figure, atoms, levels, scale, 4 if len(seen) > 1 else 1)
     return figure
 
 
@@ -83,17 +91,23 @@ def views(atoms: Atoms) -> list[View]:
     if not atoms.pbc.any():
         centered = atoms.positions - atoms.positions.mean(0)
         rows = np.linalg.svd(np.vstack([centered, np.zeros((3, 3))]))[2]
-        return [View("along its shortest extent", _right_handed(rows.T))]
+        labels = ("longest extent (Å)", "second extent (Å)")
+        return [View("seen along the shortest extent", _right_handed(rows.T), labels)]
     # The open vector of a slab comes last; otherwise the third one.
     open_axes = np.flatnonzero(~atoms.pbc)
     last = int(open_axes[0]) if len(open_axes) else 2
-    first, second = atoms.cell.array[(last + 1) % 3], atoms.cell.array[(last + 2) % 3]
+    chosen = (last + 1) % 3
+    first, second = atoms.cell.array[chosen], atoms.cell.array[(last + 2) % 3]
     x = first / np.linalg.norm(first)
     z = np.cross(first, second)
     z /= np.linalg.norm(z)
     y = np.cross(z, x)
     side = np.stack([x, z, -y], axis=1)
-    return [View("from above", np.stack([x, y, z], axis=1)), View("from the side", side)]
+    along, normal = f"along cell vector {'abc'[chosen]} (Å)", "perpendicular to it (Å)"
+    return [
+        View("seen from above", np.stack([x, y, z], axis=1), (along, normal)),
+        View("seen from the side", side, (along, "height (Å)")),
+    ]
 
 
 def _right_handed(axes: Array) -> Array:
@@ -105,7 +119,7 @@ def _right_handed(axes: Array) -> Array:
 
 
 def node_colors(atoms: Atoms, level: LevelSummary) -> list[str]:
-    """Choose a color for each node, such that nodes of the same color are far apart.
+    """Choose a color for each node: all different for up to 15 nodes, else alike far apart.
 
     In order of decreasing mass, each node gets the color whose nearest node, periodic images
     included, is farthest away.
@@ -113,13 +127,13 @@ def node_colors(atoms: Atoms, level: LevelSummary) -> list[str]:
     order = np.argsort(-level.mass, kind="stable")
     chosen: list[int] = []
     for place, node in enumerate(order):
-        room = np.full(len(COLORS), np.inf)
+        room = np.full(len(NODE_COLORS), np.inf)
         if chosen:
             before = level.atoms[order[:place]]
             np.minimum.at(room, chosen, _distances(atoms, level.atoms[node], before))
         chosen.append(int(room.argmax()))
     colors = dict(zip(order.tolist(), chosen, strict=True))
-    return [COLORS[colors[node]] for node in range(len(order))]
+    return [NODE_COLORS[colors[node]] for node in range(len(order))]
 
 
 def _distances(atoms: Atoms, center: int, others: NDArray[np.int64]) -> Array:
@@ -137,12 +151,14 @@ def _frame(atoms: Atoms, view: View) -> tuple[Array, Array]:
     return low - MARGIN, high + MARGIN
 
 
-def _prepare(ax: Axes, frame: tuple[Array, Array]) -> None:
+def _prepare(ax: Axes, view: View, frame: tuple[Array, Array]) -> float:
+    """Set limits, ticks and labels; return the number of points per A."""
     low, high = frame
-    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    ax.set(xlabel=f"{view.labels[0]}\n{view.name}", ylabel=view.labels[1])
     ax.grid(False)
-    for side in ax.spines.values():
-        side.set_visible(False)
+    ax.locator_params(nbins=6)
+    return float(72 * INSIDE * WIDTH / (high[0] - low[0]))
 
 
 def _draw_lines(ax: Axes, atoms: Atoms, view: View) -> None:
@@ -186,24 +202,70 @@ def _draw_atoms(
     )
 
 
+def _draw_symbols(
+    ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str], scale: float
+) -> None:
+    """Write the element into each visible atom that is large enough; ``scale``: points per A."""
+    placed = atoms.positions @ view.axes
+    radius, faces = ATOM_SCALE * covalent_radii[atoms.numbers], _atom_colors(level, colors)
+    for i, (x, y, depth) in enumerate(placed):
+        size = _symbol_size(int(atoms.numbers[i]), scale)
+        apart = np.hypot(placed[:, 0] - x, placed[:, 1] - y)
+        if size < SMALLEST_SYMBOL or (apart < radius)[placed[:, 2] > depth].any():
+            continue
+        dark = np.dot(faces[i], (0.30, 0.59, 0.11)) < 0.5  # luminance
+        label = ax.text(x, y, atoms.symbols[i], fontsize=size, zorder=3, clip_on=True)
+        label.set(ha="center", va="center_baseline", color="white" if dark else REFERENCE)
+
+
+def _symbol_size(z: int, scale: float) -> float:
+    """Font size of a symbol that fits into the circle of its atom, points."""
+    return float(min(LARGEST_SYMBOL, 1.4 * ATOM_SCALE * covalent_radii[z] * scale))
+
+
 def _draw_nodes(
     ax: Axes, atoms: Atoms, level: LevelSummary, view: View, colors: Sequence[str]
 ) -> None:
-    """Draw nodes as circles with numbers above all atoms, the farthest first."""
+    """Draw nodes as areas below the atoms with an edge above them, numbered at the edge."""
     placed = atoms.positions[level.atoms] @ view.axes
-    left, right = ax.get_xlim()
-    scale = 72 * WIDTH / (right - left)  # points per A
-    for layer, node in enumerate(np.argsort(placed[:, 2]).tolist()):
-        x, y, _ = placed[node]
+    for node, (x, y, _) in enumerate(placed):
         radius = NODE_RADIUS * float(level.mass[node]) ** 0.5
-        zorder = 3 + layer / len(placed)
-        circle = Circle((x, y), radius, zorder=zorder)
-        circle.set(facecolor=colors[node], edgecolor=REFERENCE, linewidth=1.4)
-        ax.add_patch(circle)
-        number = min(LARGEST_NUMBER, radius * scale)
-        if number >= SMALLEST_NUMBER:
-            label = ax.text(x, y, str(node), zorder=zorder, fontsize=number, color="white")
-            label.set(ha="center", va="center")
+        area = Circle((x, y), radius, facecolor=colors[node], alpha=NODE_ALPHA, zorder=0.5)
+        edge = Circle((x, y), radius, fill=False, edgecolor=colors[node], linewidth=2, zorder=4)
+        ax.add_patch(area)
+        ax.add_patch(edge)
+        shift = 0.71 * radius
+        label = ax.text(x + shift, y + shift, str(node), fontsize=NODE_NUMBER, fontweight="bold")
+        label.set(ha="left", va="bottom", color=REFERENCE, zorder=5)
+        label.set_path_effects([Stroke(linewidth=2, foreground="white"), Normal()])
+
+
+def _add_legend(
+    figure: Figure, atoms: Atoms, levels: Sequence[LevelSummary], scale: float, columns: int
+) -> None:
+    """Explain nodes, shares, lines, and elements whose atoms are too small for a symbol."""
+    handles: dict[str, Line2D] = {}
+    if any(len(level.atoms) for level in levels):
+        node = _circle((*to_rgb(LEGEND), NODE_ALPHA), 13.0)
+        node.set(markeredgecolor=LEGEND, markeredgewidth=2)
+        handles["node with its number (area: mass)"] = node
+        handles["atom (color: node of the largest share)"] = _circle(_paler(LEGEND, 1.0))
+        handles["atom with a largest share of 0.2"] = _circle(_paler(LEGEND, 0.2))
+    if any((level.largest[0] < 0).any() for level in levels):
+        handles["atom without a node"] = _circle(NOBODY)
+    for z in np.unique(atoms.numbers).tolist():
+        if _symbol_size(z, scale) < SMALLEST_SYMBOL:
+            size = 16 * float(covalent_radii[z])
+            handles[f"{chemical_symbols[z]} (size)"] = _circle(_paler(LEGEND, 0.2), size)
+    if atoms.pbc.any():
+        handles["cell"] = Line2D([], [], color=MUTED, linewidth=0.7)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+
+
+def _circle(face: tuple[float, ...], size: float = 8.0) -> Line2D:
+    circle = Line2D([], [], marker="o", linestyle="none", markersize=size)
+    circle.set(markerfacecolor=face, markeredgecolor="#555555")
+    return circle
 
 
 def _atom_colors(level: LevelSummary, colors: Sequence[str]) -> list[tuple[float, ...]]:
@@ -211,10 +273,14 @@ def _atom_colors(level: LevelSummary, colors: Sequence[str]) -> list[tuple[float
     nodes, shares = level.largest
     found = []
     for node, share in zip(nodes, shares, strict=True):
-        own = np.array(to_rgb(colors[node] if node >= 0 else NOBODY))
-        strength = 0.15 + 0.75 * share if node >= 0 else 0.5
-        found.append(tuple(1 - strength * (1 - own)))
+        found.append(_paler(colors[node], share) if node >= 0 else NOBODY)
     return found
+
+
+def _paler(color: str, share: float) -> tuple[float, ...]:
+    """Mix a color with white, the more the smaller the share is."""
+    strength = 0.15 + 0.75 * share
+    return tuple(1 - strength * (1 - value) for value in to_rgb(color))
 
 
 def _corners(atoms: Atoms) -> Array:
@@ -230,4 +296,4 @@ def _cell_edges() -> list[tuple[int, int]]:
 
 
 def _caption(number: int, level: LevelSummary) -> str:
-    return f"level {number}, radius {level.radius:g} A: {level.census}"
+    return f"level {number}, radius {level.radius:g} Å: {level.census}"

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.reporting.plots import Curve, InteractionPanel, ParityPanel
-from muse_lr.reporting.predictions import METRIC_UNITS, Predictions, baseline_energy
+from muse_lr.reporting.predictions import Predictions, baseline_energy
 
 Array = NDArray[np.float64]
 
@@ -30,6 +31,14 @@ def parity_panels(predictions: Predictions) -> list[ParityPanel]:
             title = f"energy minus {name}"
         panels.append(ParityPanel(title, x, y, unit, about.unit, about.scale))
     return panels
+
+
+def reference_charges(predictions: Predictions) -> dict[int, Array]:
+    """Labels of the charges by atomic number, e; empty without labels."""
+    quantity = predictions.quantities.get("charges")
+    if quantity is None:
+        return {}
+    return {int(z): quantity.reference[quantity.element == z] for z in np.unique(quantity.element)}
 
 
 def distance_errors(predictions: Predictions) -> tuple[Array, Array] | None:

@@ -1,25 +1,38 @@
-"""Render a report: sections of text, tables, figures and configurations.
+"""Content of a report (text, tables, figures, configurations), and its page in HTML.
 
-The same content is rendered as self-contained HTML (embedded style and images, no scripts, no
-network access) and as Markdown with links to the images. All text is escaped.
+The page is self-contained: style and images are embedded, and it needs no network. All text is
+escaped. The only script of a page sorts its tables, and the policy of the page admits no other one.
+:mod:`.markdown` renders the same content as Markdown.
 """
 
 from __future__ import annotations
 
 import base64
-import os
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from muse_lr.errors import InputError
 from muse_lr.utils.files import atomic_write
 
-# Characters that are markup in Markdown; underscores inside words and lone brackets are not.
-_MARKDOWN = re.compile(r"[\\`*|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")
+# The first number of a cell: "85.4 ± 1.5", "27,041", "−12.3 (×0.23)", "12.0 %".
+_NUMBER = re.compile(r"([+−-]?)(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?|∞)(?: ?%)?(?: [(±].*)?")
+_DURATION = re.compile(r"(?:(\d+) h )?(?:(\d+) min)?(?: ?(\d+(?:\.\d+)?) s)?")
+# Spaces at which a line of text does not break: "12 %", "31.1 ± 1.5", "[−3, +4]".
+_TIGHT = re.compile(r"(?<=\d) (?=%|±)|(?<=±) (?=\d)|(?<=[\d∞],) (?=[+−]?[\d∞.,]+\])")
+# Places at which a long name breaks: after a separator, else after some letters.
+_SEPARATOR, _LONG_WORD = re.compile(r"(?<=[_/.:-])(?=\w)"), re.compile(r"\S{17,}")
+LONGEST_PIECE = 16
+# A unit with a slash, at which lines would break: "(meV/Å)".
+_UNIT = re.compile(r"\([\w³²]+/[\w³²]+\)")
+#: Printed for a value that is not there; sorted last.
+MISSING = ("–", "—", "")
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,21 @@ class Cell:
     text: str
     strong: bool = False
     detail: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Text and detail on one line."""
+        return f"{self.text} {self.detail}".strip()
+
+    @property
+    def order(self) -> float | None:
+        """Number by which the cell is sorted; None for text and for a missing value."""
+        return sort_value(self.text)
+
+    @property
+    def missing(self) -> bool:
+        """Whether the cell stands for a value that is not there."""
+        return self.text in MISSING
 
 
 @dataclass(frozen=True)
@@ -52,23 +80,47 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under column headings; the first column is text, the others numbers."""
+    """Rows of cells under column headings.
+
+    The first column and those named in ``texts`` are text, the others numbers.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
+    texts: Sequence[str] = ()
 
     kind = "table"
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column is text, aligned at the left."""
+        return column == 0 or self.columns[column] in self.texts
+
+    @property
+    def sortable(self) -> bool:
+        """Whether readers may sort the rows; not in a list of names and values."""
+        return "" not in self.columns
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether a column is sorted by numbers: all its cells are numbers or missing."""
+        cells = [row[column] for row in self.rows]
+        return all(c.missing or c.order is not None for c in cells)
 
 
 @dataclass(frozen=True)
 class Image:
-    """A PNG file with a caption, which is also the alternative text."""
+    """A PNG file with a caption, and the alternative text where the caption does not suffice."""
 
     path: Path
     caption: str
+    alt: str = ""
 
     kind = "image"
+
+    @property
+    def alternative(self) -> str:
+        """Text for readers who do not see the figure."""
+        return self.alt or self.caption
 
     def data(self) -> str:
         """Content of the file, base64-encoded."""
@@ -96,7 +148,26 @@ class Details:
     kind = "details"
 
 
-Block = Paragraph | Items | Table | Image | Details
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are collapsed under a title."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    kind = "fold"
+
+
+Block = Paragraph | Items | Table | Image | Details | Fold
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The result in sentences, with notes in small print and a figure beside them."""
+
+    sentences: Sequence[str]
+    notes: Sequence[str] = ()
+    image: Image | None = None
 
 
 @dataclass
@@ -109,95 +180,92 @@ class Section:
 
 @dataclass
 class Report:
-    """A title, a subtitle and sections."""
+    """A title, the result, a subtitle, a description and sections."""
 
     title: str
     subtitle: str
     sections: list[Section] = field(default_factory=list)
+    lead: Lead | None = None
+    description: str = ""
 
 
 def write_html(report: Report, path: Path) -> Path:
     """Write ``report`` as one self-contained HTML file."""
-    text = _environment().get_template("report.html.j2").render(report=report)
+    template = _environment().get_template("report.html.j2")
+    script = files("muse_lr.reporting").joinpath("templates", "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    text = template.render(report=report, script=Markup(script), digest=digest)
     with atomic_write(path) as handle:
         handle.write(text)
     return path
 
 
-def write_markdown(report: Report, path: Path) -> Path:
-    """Write ``report`` as Markdown; figures are linked by relative paths."""
-    lines = [f"# {_escape(report.title)}", "", _escape(report.subtitle), ""]
-    for section in report.sections:
-        lines += [f"## {_escape(section.title)}", ""]
-        for block in section.blocks:
-            lines += [*_markdown(block, path.parent), ""]
-    with atomic_write(path) as handle:
-        handle.write("\n".join(lines).rstrip() + "\n")
-    return path
+def sort_value(text: str) -> float | None:
+    """Number by which the text of a cell is sorted; None for other text.
+
+    It is the first number of ``"85.4 ± 1.5"``, ``"27,041"`` or ``"−12.3 (×0.23)"``, and the seconds
+    of ``"3 min 05 s"``.
+    """
+    found = _NUMBER.fullmatch(text)
+    if found:
+        sign, digits = found.groups()
+        size = float("inf") if digits == "∞" else float(digits.replace(",", ""))
+        return -size if sign in ("−", "-") else size
+    times = _DURATION.fullmatch(text) if text else None
+    if times and any(times.groups()):
+        return sum(
+            unit * float(value or 0)
+            for unit, value in zip((3600, 60, 1), times.groups(), strict=True)
+        )
+    return None
 
 
 def text_table(table: Table) -> str:
     """Format a table for the terminal with aligned columns; bold cells end with an asterisk."""
     marked = [any(row[i].strong for row in table.rows) for i in range(len(table.columns))]
     rows = [list(table.columns)]
-    for cells in table.rows:
-        marks = [" *" if c.strong else "  " * m for c, m in zip(cells, marked, strict=True)]
-        rows.append([_join(cell) + mark for cell, mark in zip(cells, marks, strict=True)])
+    for line in table.rows:
+        marks = [" *" if c.strong else "  " * m for c, m in zip(line, marked, strict=True)]
+        rows.append([cell.whole + mark for cell, mark in zip(line, marks, strict=True)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
     lines = []
     for row in rows:
-        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
+        cells = [
+            cell.ljust(width) if table.is_text(i) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
 
 
+def breakable(text: str) -> Markup:
+    """Escape ``text`` and allow lines to break inside of its long words, such as names."""
+
+    def pieces(match: re.Match[str]) -> str:
+        found = [
+            piece[start : start + LONGEST_PIECE]
+            for piece in _SEPARATOR.split(match[0])
+            for start in range(0, len(piece), LONGEST_PIECE)
+        ]
+        return "\0".join(found)
+
+    whole = Markup("<wbr>").join(_LONG_WORD.sub(pieces, text).split("\0"))
+    return Markup(_UNIT.sub(r'<span class="unit">\g<0></span>', str(whole)))
+
+
+def tight(text: str) -> str:
+    """Keep numbers, their intervals and percent signs on one line."""
+    return _TIGHT.sub("\u00a0", text)
+
+
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("muse_lr.reporting", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _join(cell: Cell) -> str:
-    return f"{cell.text} {cell.detail}".strip()
-
-
-def _escape(text: str) -> str:
-    """Escape ``text`` for Markdown and HTML, on one line."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\g<0>", text.replace("\n", " "))
-
-
-def _markdown(block: Block, directory: Path) -> list[str]:
-    match block:
-        case Paragraph():
-            text = _escape(block.text)
-            # At the start of a line, these characters begin a heading or a list.
-            text = f"\\{text}" if text.startswith(("#", "+", "-")) else text
-            return [f"**{text}**" if block.warning else text]
-        case Items():
-            return [f"- {_escape(line)}" for line in block.lines]
-        case Image():
-            target = os.path.relpath(block.path, directory).replace(os.sep, "/")
-            target = target.replace("<", "%3C").replace(">", "%3E")
-            return [f"![{_escape(block.caption)}](<{target}>)", "", _escape(block.caption)]
-        case Details():
-            text = block.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            title = _escape(block.title)
-            head = ["<details>", f"<summary>{title}</summary>", ""]
-            return [*head, "<pre>", text, "</pre>", "", "</details>"]
-        case Table():
-            columns = "| " + " | ".join(_escape(name) for name in block.columns) + " |"
-            rule = "|:---|" + "---:|" * (len(block.columns) - 1)
-            rows = [" | ".join(_markdown_cell(cell) for cell in row) for row in block.rows]
-            caption = [_escape(block.caption), ""] if block.caption else []
-            return [*caption, columns, rule, *(f"| {row} |" for row in rows)]
-
-
-def _markdown_cell(cell: Cell) -> str:
-    text = _escape(_join(cell))
-    return f"**{text}**" if cell.strong and text else text
+    environment.filters |= {"breakable": breakable, "tight": tight}
+    return environment

@@ -19,6 +19,7 @@ from muse_lr.reporting.style import (
     grid,
     legend_below,
     marker,
+    shortened,
     styled,
 )
 
@@ -151,7 +152,7 @@ def interaction_curves(panels: Sequence[InteractionPanel], columns: int = 3) -> 
     figure, axes = grid(len(panels), columns, 3.0, 2.7)
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
     for ax, panel in zip(axes, panels, strict=True):
-        ax.set_title(_shortened(panel.title), loc="left")
+        ax.set_title(shortened(panel.title), loc="left")
         ax.set_xlabel("distance (Å)")
         ax.set_ylabel("interaction energy (eV)")
         ax.axhline(0.0, color="#bbbbbb", linewidth=0.8)
@@ -196,7 +197,7 @@ def _parity(ax: Axes, panel: ParityPanel) -> None:
     finite = np.isfinite(panel.reference) & np.isfinite(panel.predicted)
     x, y = panel.reference[finite], panel.predicted[finite]
     if not len(x):
-        ax.set_title(_shortened(panel.title), loc="left")
+        ax.set_title(shortened(panel.title), loc="left")
         ax.text(0.5, 0.5, "no finite prediction", transform=ax.transAxes, ha="center")
         return
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
@@ -216,7 +217,7 @@ def _parity(ax: Axes, panel: ParityPanel) -> None:
     ax.set_ylim(limits)
     ax.set_box_aspect(1)
     ax.locator_params(nbins=5)
-    ax.set_title(_shortened(panel.title), loc="left")
+    ax.set_title(shortened(panel.title), loc="left")
     ax.set_xlabel(f"reference ({panel.unit})")
     ax.set_ylabel(f"predicted ({panel.unit})")
     error = panel.error_scale * (y - x)
@@ -231,11 +232,6 @@ def _parity(ax: Axes, panel: ParityPanel) -> None:
     if ((u < 0.55) & (v > 0.7)).sum() > ((u > 0.45) & (v < 0.3)).sum():
         at = {"x": 0.97, "y": 0.04, "va": "bottom", "ha": "right"}
     ax.text(s=text, transform=ax.transAxes, fontsize=7.5, linespacing=1.35, bbox=box, **at)
-
-
-def _shortened(title: str, length: int = 32) -> str:
-    """Shorten a title to the width of its panel."""
-    return title if len(title) <= length else f"{title[: length - 1]}…"
 
 
 def _density(x: Array, y: Array) -> Array:

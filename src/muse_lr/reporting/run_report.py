@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,25 @@ from matplotlib.figure import Figure
 
 from muse_lr import __version__
 from muse_lr.errors import InputError
+from muse_lr.reporting.breakdown import FRAME_PROPERTIES, overall
+from muse_lr.reporting.breakdown_tables import breakdown_table, worst_table
+from muse_lr.reporting.comparison_plots import charge_distributions
+from muse_lr.reporting.evaluation_report import analyze, summary_sentence
 from muse_lr.reporting.figures import (
     distance_errors,
     interaction_panels,
     parity_panels,
+    reference_charges,
     scan_curves,
 )
 from muse_lr.reporting.html import (
     Block,
     Cell,
     Details,
+    Fold,
     Image,
     Items,
+    Lead,
     Paragraph,
     Report,
     Section,
@@ -40,8 +49,19 @@ from muse_lr.reporting.plots import (
 from muse_lr.reporting.predictions import Predictions, prediction_files, read_predictions
 from muse_lr.reporting.runs import node_shares, read_config, read_curves, read_summary
 from muse_lr.reporting.style import save
-from muse_lr.reporting.wording import duration, metric_heading, metric_order, number, percent
+from muse_lr.reporting.wording import (
+    duration,
+    humanized,
+    metric_heading,
+    metric_order,
+    number,
+    percent,
+)
 
+#: Directory of a run of a study.
+SEED_DIRECTORY = re.compile(r"seed-(\d+)")
+#: Labels of the sentences at the top; without them, the first label.
+MAIN_LABELS = ("forces", "energy")
 PACKAGES = ("torch", "torch-geometric", "torch-pme", "vesin", "mace-torch", "ase", "numpy")
 
 
@@ -64,10 +84,13 @@ def write_run_report(directory: Path) -> Path:
     order += [name for name in files if name not in order]
     tests = [read_predictions(files[name], keys) for name in order]
     report = Report(
-        title=f"Run {directory.resolve().name}",
-        subtitle=f"muse_lr {__version__}, seed {(summary or {}).get('seed', '–')}",
+        title=run_title(directory),
+        subtitle=f"One training run, seed {(summary or {}).get('seed', '–')}; muse_lr "
+        f"{__version__}.",
+        lead=_lead(summary, tests),
         sections=[
             Section("Errors on the test sets", _metric_blocks(summary)),
+            *_breakdown_sections(tests),
             *_node_sections(summary),
             Section("Learning curves", _learning_blocks(directory)),
             *_prediction_sections(directory, tests),
@@ -76,6 +99,15 @@ def write_run_report(directory: Path) -> Path:
         ],
     )
     return write_html(report, directory / "report.html")
+
+
+def run_title(directory: Path) -> str:
+    """Title of a run: the name of its directory in words, with the variant for a run of a study."""
+    path = directory.resolve()
+    seed = SEED_DIRECTORY.fullmatch(path.name)
+    if seed and path.parent.name:
+        return f"{humanized(path.parent.name)}, seed {seed[1]}"
+    return humanized(path.name)
 
 
 def metric_table(tests: Mapping[str, Mapping[str, float]]) -> Table:
@@ -111,6 +143,42 @@ def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
         return [Paragraph("The configuration has no test set (data.test).")]
     note = "A dash means that the test set lacks the label or that the model cannot predict it."
     return [metric_table(summary["tests"]), Paragraph(note), *note_blocks(summary)]
+
+
+def _lead(summary: Mapping[str, Any] | None, tests: Sequence[Predictions]) -> Lead | None:
+    """The main errors on each test set; None for an unfinished run, and without a test set."""
+    sentences = []
+    for test in tests if summary is not None else ():
+        errors = overall(test).errors
+        labels = [label for label in MAIN_LABELS if label in errors] or list(errors)[:1]
+        texts = [summary_sentence(errors[label]).removesuffix(".") for label in labels]
+        if texts:
+            sentences.append(f"Test set {test.name}: {'; '.join(texts)}.")
+    return Lead(sentences) if sentences else None
+
+
+def _breakdown_sections(tests: Sequence[Predictions]) -> list[Section]:
+    """Errors by element, subset, size and charge, and the worst frames of each test set."""
+    blocks: list[Block] = []
+    for i, test in enumerate(tests):
+        analysis = analyze(test)
+        tables = {x.by: _of_test(breakdown_table(x), test.name) for x in analysis.breakdowns}
+        subsets = [table for by, table in tables.items() if by not in FRAME_PROPERTIES]
+        others = [table for by, table in tables.items() if by in FRAME_PROPERTIES]
+        title = f"Test set {test.name}"
+        if i == 0:
+            blocks += subsets
+            title, subsets = f"{title} by size and charge", []
+        if subsets or others:
+            blocks.append(Fold(title, [*subsets, *others]))
+        worst = [worst_table(frames) for frames in analysis.worst if frames]
+        if worst:
+            blocks.append(Fold(f"Worst frames of test set {test.name}", worst))
+    return [Section("Errors by element and subset", blocks)] if blocks else []
+
+
+def _of_test(table: Table, test: str) -> Table:
+    return replace(table, caption=f"Test set {test}. {table.caption}")
 
 
 def _node_sections(summary: Mapping[str, Any] | None) -> list[Section]:
@@ -150,6 +218,15 @@ def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Sect
     ]
     if images:
         sections.append(Section("Parity", images))
+    charges: list[Block] = []
+    for test in (test for test in tests if test.charges):
+        reference = reference_charges(test)
+        caption = f"Test set {test.name}: predicted charges of all atoms of an element"
+        caption += "; dotted: reference." if reference else "."
+        figure = charge_distributions({"model": test.charges}, reference)
+        charges.append(_image(directory, f"charges-{test.name}", figure, caption))
+    if charges:
+        sections.append(Section("Predicted charges", charges))
     found = {test.name: distance_errors(test) for test in tests}
     distances = {name: {"model": pair} for name, pair in found.items() if pair is not None}
     if distances:

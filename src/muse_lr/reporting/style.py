@@ -88,6 +88,11 @@ def marker(index: int) -> str:
     return MARKERS[index % len(MARKERS)]
 
 
+def shortened(text: str, length: int = 32) -> str:
+    """Shorten a title or name to the width of its panel."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def grid(panels: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Make ``panels`` axes of ``width`` x ``height`` inches in at most ``columns`` columns."""
     columns = max(1, min(columns, panels))

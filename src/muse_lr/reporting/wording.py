@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from muse_lr.reporting.predictions import METRIC_UNITS
+from muse_lr.reporting.metric_units import METRIC_UNITS
 
 MINUS = "−"
+#: Largest number of decimals of a change in percent.
+MOST_DECIMALS = 3
 
 
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
@@ -28,6 +31,11 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     if value < 0 and float(text.replace(",", "")):
         return MINUS + text
     return f"+{text}" if sign and value > 0 else text
+
+
+def times(ratio: float) -> str:
+    """Format a ratio as ``×0.23`` or ``×0.982``."""
+    return f"×{number(ratio, 2 if ratio < 0.95 else 3)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -69,3 +77,65 @@ def metric_order(metrics: set[str]) -> list[str]:
     """Sort metrics by label, MAE before RMSE, followed by unknown metrics by name."""
     known = [f"{label}_{kind}" for label in METRIC_UNITS for kind in ("mae", "rmse")]
     return [m for m in known if m in metrics] + sorted(metrics.difference(known))
+
+
+def humanized(name: str) -> str:
+    """Format the name of a file as a title: ``ions_in-water`` as ``Ions in water``."""
+    words = name.replace("_", " ").replace("-", " ").split()
+    text = " ".join(words) or name
+    return text[0].upper() + text[1:]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def percent_change(ratio: float, *bounds: float) -> list[str]:
+    """Sizes of the changes of a value and of the bounds of its interval, in percent.
+
+    Parameters
+    ----------
+    ratio : float
+        New value over old value; below 1 for a decrease.
+    bounds : float
+        Lower and upper bound of the ratio, or none.
+
+    Returns
+    -------
+    list of str
+        Size of the change and of its smaller and larger bound, without the percent sign. A bound on
+        the other side of zero has a minus. As many decimals as needed, so that no change reads as 0
+        and no decrease as 100.
+    """
+    sign = -1.0 if ratio < 1 else 1.0
+    values = [100 * sign * (ratio - 1), *sorted(100 * sign * (bound - 1) for bound in bounds)]
+    exact = (0.0, 100.0) if sign < 0 else (0.0,)
+    decimals = 0
+    while decimals < MOST_DECIMALS and any(
+        round(value, decimals) in exact and value not in exact for value in values
+    ):
+        decimals += 1
+    return [_fixed(value, decimals) for value in values]
+
+
+def percent_interval(ratio: float, *bounds: float) -> str:
+    """Change in percent with its sign, and its interval: ``"−2 % [−6, +3]"``.
+
+    As many decimals as needed, so that no bound reads as zero.
+    """
+    values = [100 * (value - 1) for value in (ratio, *bounds)]
+    decimals = 0
+    while decimals < MOST_DECIMALS and any(
+        value and not round(value, decimals) for value in values[1:] or values
+    ):
+        decimals += 1
+    value, *sides = (_fixed(v, decimals, sign=True) for v in values)
+    return f"{value} %" + (f" [{', '.join(sides)}]" if sides else "")
+
+
+def _fixed(value: float, decimals: int, sign: bool = False) -> str:
+    text = f"{abs(value):,.{decimals}f}"
+    if not float(text.replace(",", "")):
+        return text
+    return f"{MINUS if value < 0 else '+' if sign else ''}{text}"

@@ -80,7 +80,7 @@ def estimate(config: Config) -> Estimate:
     setup_seconds = time.perf_counter() - begin
     training = setup.config.training
     run.model.train()
-    largest, *typical = _chosen(setup.train, run.batches.of(1))
+    largest, *typical = chosen_batches(setup.train, run.batches.of(1))
     run.step(largest)  # also warms up
     start = time.perf_counter()
     for batch in typical:
@@ -88,21 +88,23 @@ def estimate(config: Config) -> Estimate:
     step_seconds = (time.perf_counter() - start) / len(typical)
     seconds = setup_seconds + run.batches.total_steps * step_seconds
     run.model.eval()
-    few = _first(setup.valid, training.batch.graphs)
+    few = first_frames(setup.valid, training.batch.graphs)
     start = time.perf_counter()
     measure(run.model, few, tuple(training.loss), training)
     seconds += training.epochs * len(setup.valid) / len(few) * (time.perf_counter() - start)
-    tests = {name: _first(dataset, training.batch.graphs) for name, dataset in setup.test.items()}
+    tests = {
+        name: first_frames(dataset, training.batch.graphs) for name, dataset in setup.test.items()
+    }
     for name, few in tests.items():
         start = time.perf_counter()
         evaluate(run.model, few, training.batch, training.micro_batch)
         seconds += (len(setup.test[name]) / len(few) - 1) * (time.perf_counter() - start)
     memory = peak_memory_mb(run.model.device)
-    seconds += _finish_seconds(run, tests)
+    seconds += finish_seconds(run, tests)
     return Estimate(setup_seconds, step_seconds, seconds, memory, time.perf_counter() - begin)
 
 
-def _finish_seconds(run: Run, tests: dict[str, Dataset]) -> float:
+def finish_seconds(run: Run, tests: dict[str, Dataset]) -> float:
     """Time of evaluating ``tests``, and of writing predictions, summary and report."""
     start = time.perf_counter()
     with TemporaryDirectory() as directory:
@@ -112,7 +114,7 @@ def _finish_seconds(run: Run, tests: dict[str, Dataset]) -> float:
     return time.perf_counter() - start
 
 
-def _chosen(dataset: Dataset, batches: Sequence[list[int]]) -> list[list[int]]:
+def chosen_batches(dataset: Dataset, batches: Sequence[list[int]]) -> list[list[int]]:
     """The batch with the most edges, and those at :data:`PLACES`."""
     edges = [sum(dataset.structures[i].edge_index.shape[1] for i in batch) for batch in batches]
     order = sorted(range(len(batches)), key=edges.__getitem__)
@@ -120,7 +122,7 @@ def _chosen(dataset: Dataset, batches: Sequence[list[int]]) -> list[list[int]]:
     return [batches[i] for i in (order[-1], *places)]
 
 
-def _first(dataset: Dataset, count: int) -> Dataset:
+def first_frames(dataset: Dataset, count: int) -> Dataset:
     return Dataset(dataset.structures[:count], dataset.frames[:count], dataset.labels)
 
 

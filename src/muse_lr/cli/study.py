@@ -1,0 +1,123 @@
+"""``muse-lr study DATA``: plan a comparison of long-range models for a file and a time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from muse_lr.cli.data import add_keys_argument, parse_pairs
+
+HELP = "write a study of long-range parts for a file of reference data, planned for a given time"
+FILES = ("config.yaml", "study.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
+    parser.add_argument(
+        "data", metavar="DATA", help="training data, e.g. extended XYZ, or DATA@random=500"
+    )
+    parser.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="test set; can be repeated (default: a tenth of the frames is held out)",
+    )
+    parser.add_argument(
+        "--variants",
+        default=None,
+        metavar="A,B,...",
+        help="short_range, charges, muse, both (these are the default), both_local_charges, "
+        "ewald_mp, virtual_nodes, cutoff_10, layers_4, dispersion; the reference is short_range, "
+        "or the first",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_positive,
+        default=30.0,
+        help="time of all runs of the study on this machine (default: 30)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="directory of the files (default: named after DATA)"
+    )
+    add_keys_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan the study and write its files; exit code 2 if it cannot be trained in this time."""
+    from muse_lr.ablate.proposal import hold_out, propose
+    from muse_lr.ablate.proposal_text import (
+        configuration_text,
+        next_command,
+        study_text,
+        summary,
+    )
+    from muse_lr.ablate.study import StudyError
+    from muse_lr.ablate.variants import DEFAULT, choose_variants
+    from muse_lr.data.scaffold.survey import survey
+    from muse_lr.data.scaffold.text import stem_of
+    from muse_lr.utils.files import atomic_write
+
+    names = choose_variants(args.variants.split(",") if args.variants else DEFAULT)
+    directory = args.out or Path(stem_of(args.data) or "study")
+    _refuse_existing(directory)
+    tests = _tests(args.test)
+    _progress(f"checking {args.data}")
+    found = hold_out(survey(args.data, tests, parse_pairs(args.keys, "--keys")))
+    try:
+        proposal = propose(found, names, 60 * args.minutes, _progress)
+    except StudyError as error:
+        for problem in error.problems:
+            print(f"muse-lr: {problem}", file=sys.stderr)
+        return 2
+    command = next_command(directory, proposal.task.jobs)
+    texts = configuration_text(proposal, directory), study_text(proposal, command)
+    for file, text in zip(FILES, texts, strict=True):
+        with atomic_write(directory / file) as handle:
+            handle.write(text)
+    for line in summary(proposal):
+        print(line)
+    print(f"written: {' and '.join(str(directory / file) for file in FILES)}")
+    print(f"next: {command}")
+    return 0
+
+
+def _refuse_existing(directory: Path) -> None:
+    from muse_lr.errors import InputError
+
+    for file in FILES:
+        path = directory / file
+        if path.exists() or path.is_symlink():
+            raise InputError(f"{path} exists: remove it, or choose another directory with --out")
+
+
+def _tests(given: list[str]) -> dict[str, str]:
+    """Name of each test set -> its file; a file alone is named after itself."""
+    from muse_lr.config.schema import check_name
+    from muse_lr.data.scaffold.text import stem_of
+    from muse_lr.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, file = text.partition("=")
+        if not separator or Path(text).exists() or "/" in name or "@" in name:
+            name, file = stem_of(text) or "test", text
+        check_name(name, "test")
+        if not file:
+            raise InputError(f"--test {text!r}: FILE or NAME=FILE is needed")
+        if name in found:
+            raise InputError(f"--test: two test sets are named {name!r}: give NAME=FILE")
+        found[name] = file
+    return found
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value

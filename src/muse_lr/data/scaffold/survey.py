@@ -1,0 +1,160 @@
+"""Check the data that a configuration is written for, and refuse what cannot be trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from muse_lr.data.check import check_file
+from muse_lr.data.findings import CheckReport
+from muse_lr.data.formats import place, printable, read_atoms, read_indexed
+from muse_lr.data.isolated import is_isolated
+from muse_lr.data.labels import LABELS
+from muse_lr.data.scaffold.defaults import (
+    Charges,
+    Embedding,
+    choose_charges,
+    choose_embedding,
+)
+from muse_lr.data.selection import parse_source
+from muse_lr.errors import InputError
+from muse_lr.structures.neighbors import complete_cell, neighbor_list
+
+#: Default cutoff of the backbone, A.
+CUTOFF = 5.0
+#: Number of frames whose edges are counted.
+SAMPLED_FRAMES = 16
+#: Labels of the loss, where the data has them, and their weights.
+WEIGHTS = {"energy": "1", "forces": "10", "stress": "10"}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a configuration needs to know about its data.
+
+    Attributes
+    ----------
+    train : str
+        File of the training data, with a selection if there is one.
+    report : CheckReport
+        Of the training file.
+    structures : list of ase.Atoms
+        Training and validation structures.
+    partial : list of str
+        Labels that only some frames carry.
+    tests : dict of str to str
+        Name of each test set -> its file.
+    test_structures : dict of str to list of ase.Atoms
+    """
+
+    train: str
+    report: CheckReport
+    structures: list[Atoms]
+    partial: list[str]
+    tests: dict[str, str]
+    test_structures: dict[str, list[Atoms]]
+
+    @property
+    def loss_labels(self) -> list[str]:
+        """Labels of the loss."""
+        return [label for label in WEIGHTS if label in self.report.labels]
+
+    @cached_property
+    def charges(self) -> Charges:
+        """Default of ``model.charges``."""
+        return choose_charges(self.structures)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """Default of ``model.backbone.embed``."""
+        return choose_embedding(self.structures)
+
+    @cached_property
+    def edges_per_frame(self) -> int:
+        """Largest number of edges among a sample of the frames, at :data:`CUTOFF`."""
+        stride = max(1, len(self.structures) // SAMPLED_FRAMES)
+        counts = [1]
+        for atoms in self.structures[::stride]:
+            cell = complete_cell(atoms.cell.array, atoms.pbc)
+            edge_index, _ = neighbor_list(atoms.positions, cell, atoms.pbc, CUTOFF)
+            counts.append(edge_index.shape[1])
+        return max(counts)
+
+    @property
+    def mean_atoms(self) -> float:
+        """Mean number of atoms of the structures."""
+        return float(np.mean([len(atoms) for atoms in self.structures]))
+
+    @property
+    def valid_share(self) -> float:
+        """Fraction of the frames for validation; larger for a few frames."""
+        return share_of(len(self.structures))
+
+    def count_trained(self, frames: int | None = None) -> tuple[int, int]:
+        """Numbers of training and validation frames, of all frames or of this many."""
+        total = len(self.structures) if frames is None else frames
+        valid = max(1, round(self.valid_share * total))
+        return total - valid, valid
+
+
+def share_of(frames: int) -> float:
+    """Fraction of this many frames for validation."""
+    return 0.1 if frames >= 20 else round(min(0.5, 2 / max(frames, 4)), 2)
+
+
+def survey(
+    path: str | Path,
+    tests: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Survey:
+    """Check a file and its test sets.
+
+    Parameters
+    ----------
+    path : str or Path
+        Training data, with a selection of its frames if there is one.
+    tests : mapping, optional
+        Name of each test set -> its file.
+    keys : mapping, optional
+        Label -> key in the file. Only needed for labels without a default key.
+
+    Raises
+    ------
+    InputError
+        If the data has errors or only isolated atoms, or if a test set cannot be read or contains
+        other elements. Labels that only some frames carry are not an error: they are listed in
+        ``partial``.
+    """
+    report = check_file(path, keys)
+    partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
+    serious = [f for f in report.errors if not f.kind.startswith("mixed ")]
+    if serious:
+        where = place(parse_source(path).file, serious[0].frame)
+        more = f" (and {len(serious) - 1} more: muse-lr data check)" if len(serious) > 1 else ""
+        raise InputError(f"{where}: {serious[0].message}{more}")
+    structures = read_atoms(path)
+    if all(map(is_isolated, structures)):
+        raise InputError(
+            f"{printable(path)}: all frames are isolated atoms, which only give the E0s: give a "
+            "file of other structures, and this one as data.isolated_atoms with model.e0: isolated"
+        )
+    if "TFF" in report.boundaries:
+        raise InputError(f"{printable(path)}: structures with one periodic axis are not supported")
+    found = {name: _read_test(name, file, report) for name, file in (tests or {}).items()}
+    return Survey(str(path), report, structures, partial, dict(tests or {}), found)
+
+
+def _read_test(name: str, file: str, report: CheckReport) -> list[Atoms]:
+    source, structures = read_indexed(file)
+    for frame, atoms in structures:
+        for symbol in set(atoms.get_chemical_symbols()) - set(report.elements):
+            raise InputError(
+                f"test {name}: {place(source, frame)} contains {symbol}, "
+                "which does not occur in the training data"
+            )
+    return [atoms for _, atoms in structures]

@@ -1,0 +1,213 @@
+"""From a file to a report in three commands: data check, study, ablate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import ase.io
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from helpers import refused, run_cli
+from muse_lr.ablate import planning, proposal
+from muse_lr.ablate.measure import Measured
+from muse_lr.ablate.study import load_study, plan
+from muse_lr.ablate.variants import DEFAULT, VARIANTS
+from muse_lr.config.yaml import load_yaml
+from muse_lr.train.config import load_config
+from muse_lr.train.costs import Costs
+from muse_lr.train.setup import read_data
+from training_data import labeled_frames
+
+COSTS = Costs(
+    start=2.0, read=1.0, draft=0.5, drafted=200, frame=0.001, step=0.02, valid=0.002, test=0.004,
+    checkpoint=0.01, finish=3.0, peak_memory_mb=400, parameters=1000,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Atoms]:
+    return labeled_frames(28)
+
+
+@pytest.fixture(autouse=True)
+def _data(frames: list[Atoms], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of 24 frames and one of 4, in the working directory."""
+    ase.io.write(tmp_path / "ions.xyz", frames[:24])
+    ase.io.write(tmp_path / "far.xyz", frames[24:])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
+    """Invented costs on two cores instead of a measurement; a test may change them."""
+    found = Measured()
+
+    def fake(candidates, jobs, limit, run_seconds, report):
+        report("measured")
+        for k, candidate in enumerate(candidates):
+            key = candidate.variant, candidate.size
+            found.costs.setdefault(key, replace(COSTS, step=0.02 + 0.01 * k))
+        return found
+
+    monkeypatch.setattr(proposal, "measure", fake)
+    monkeypatch.setattr(proposal, "available_cores", lambda: 2)
+    return [found]
+
+
+def test_the_files_are_a_study_that_can_be_run(measured, capsys, tmp_path):
+    assert run_cli("study", "ions.xyz", "--test", "far.xyz") == 0
+    out, err = capsys.readouterr()
+    command = "muse-lr ablate ions/study.yaml --out ions/runs --jobs 2"
+    assert out.splitlines()[-1] == f"next: {command}"
+    assert "12 runs: 4 variants x 3 seeds" in out
+    assert "expected time on this machine" in out
+    assert "measured" in err
+    text = (tmp_path / "ions" / "study.yaml").read_text()
+    assert f"#   {command}" in text
+    assert set(VARIANTS) <= {line.strip(" #").split(":")[0] for line in text.splitlines()}
+    study = load_study("ions/study.yaml")
+    assert study.reference == "short_range"
+    assert study.seeds == (0, 1, 2)
+    assert tuple(study.variants) == DEFAULT
+    runs = plan(study, Path("ions/study.yaml"), tmp_path / "runs")
+    assert len(runs) == 12
+    slots = ("charges", "multiscale")
+    kinds = {
+        run.variant: {k: (run.config["model"][k] or {}).get("kind") for k in slots} for run in runs
+    }
+    assert kinds == {
+        "short_range": {"charges": None, "multiscale": None},
+        "charges": {"charges": "split", "multiscale": None},
+        "muse": {"charges": None, "multiscale": "muse"},
+        "both": {"charges": "split", "multiscale": "muse"},
+    }
+    config = load_config("ions/config.yaml")
+    assert config.data.test == {"far": (str(tmp_path / "far.xyz"),)}
+    assert config.data.train == (str(tmp_path / "ions.xyz"),)
+    training = [run.config["training"] for run in runs]
+    assert all(t["epochs"] == config.training.epochs for t in training), "equal steps"
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "short_range"])
+def test_every_variant_of_the_menu_can_be_run(measured, name, tmp_path):
+    assert run_cli("study", "ions.xyz", "--variants", f"{name},short_range", "--out", "x") == 0
+    study = load_study("x/study.yaml")
+    assert study.reference == "short_range"
+    short, other = plan(study, Path("x/study.yaml"), tmp_path / "runs")[3::-3]
+    assert short.config["model"] != other.config["model"]
+
+
+def test_without_a_test_set_some_frames_are_held_out(measured, tmp_path):
+    assert run_cli("study", "ions.xyz", "--variants", "charges,muse", "--out", "x") == 0
+    assert load_study("x/study.yaml").reference == "charges"
+    data = read_data(load_config("x/config.yaml"))
+    tested = {frame.source for frame in data.test["held_out"]}
+    used = {frame.source for frame in [*data.train, *data.valid]}
+    assert len(tested) == 2
+    assert len(used) == 22
+    assert not tested & used
+
+
+def test_a_slow_file_gets_fewer_frames_and_a_small_backbone(measured, capsys, monkeypatch):
+    """60 structures of a batch of one, 1 s for a step and 1.5 s for a test structure, in 6 min."""
+    monkeypatch.setattr(proposal, "BATCH_ATOMS", 3)
+    waters = [molecule("H2O") for _ in range(60)]
+    for k, atoms in enumerate(waters):
+        atoms.rattle(0.05, seed=k)
+        atoms.info["REF_energy"] = -10.0 + 0.001 * k
+    ase.io.write("many.xyz", waters)
+    names = ("short_range", "charges")
+    slow = replace(COSTS, step=1.0, test=1.5)
+    measured[0].costs |= {(name, size.name): slow for name in names for size in planning.SIZES}
+    arguments = ("--minutes", "6", "--variants", ",".join(names), "--test", "t=many.xyz")
+    assert run_cli("study", "many.xyz", *arguments) == 0
+    config = load_config("many/config.yaml")
+    assert config.model.backbone.channels == planning.SIZES[0].channels
+    assert config.training.learning_rate == 0.01
+    assert config.training.epochs == planning.FEWEST_EPOCHS
+    assert config.data.max_frames is not None
+    assert 200 <= 5 * 0.9 * config.data.max_frames < 250, "one step for each structure"
+    assert config.data.test["t"][0].endswith("many.xyz@random=40")
+    assert "test frames: t 40 of 60" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ions.xyz", "--variants", "charges,mus"], "'mus' is unknown (did you mean 'muse'?)"),
+        (["ions.xyz", "--variants", "charges"], "at least two variants"),
+        (["ions.xyz", "--variants", "charges,charges"], "once"),
+        (["ions.xyz", "--test", "far.xyz", "--test", "./far.xyz"], "two test sets are named 'far'"),
+        (["ions.xyz", "--test", "a/b=far.xyz"], "cannot read"),
+        (["ions.xyz", "--minutes", "0.4"], "0.4 minutes are not enough"),
+        (["ions.xyz@:6"], "6 frames are too few to hold out a test set"),
+        (["gone.xyz"], "gone.xyz"),
+    ],
+)
+def test_refusals(measured, capsys, tmp_path, arguments, message):
+    assert message in refused_study(capsys, arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far.xyz", "ions.xyz"]
+
+
+def refused_study(capsys, arguments: list[str]) -> str:
+    """The last line of a refused study; those before it are its progress."""
+    capsys.readouterr()
+    assert run_cli("study", *arguments) == 2
+    *progress, error = capsys.readouterr().err.strip().splitlines()
+    assert all(line.startswith(("checking", "measur")) for line in progress), progress
+    assert error.startswith("muse-lr: ")
+    return error
+
+
+def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(measured, capsys):
+    error = refused_study(capsys, ["ions.xyz", "--minutes", "0.4"])
+    enough = error.partition("needs --minutes ")[2].split(",")[0]
+    assert run_cli("study", "ions.xyz", "--minutes", enough) == 0
+
+
+def test_existing_files_are_kept(measured, capsys):
+    Path("ions").mkdir()
+    Path("ions/study.yaml").write_text("mine")
+    assert "study.yaml exists" in refused(capsys, "study", "ions.xyz")
+    assert Path("ions/study.yaml").read_text() == "mine"
+    assert not Path("ions/config.yaml").exists()
+
+
+def test_variants_that_cannot_be_trained_are_named(measured, capsys):
+    measured[0].problems["charges"] = "no such label"
+    assert run_cli("study", "ions.xyz") == 2
+    assert "muse-lr: variant 'charges': no such label" in capsys.readouterr().err
+    assert not Path("ions").exists()
+
+
+def test_the_help_lists_the_menu(capsys):
+    assert run_cli("study", "--help") == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in VARIANTS)
+
+
+@pytest.mark.slow
+def test_from_a_file_to_a_report_in_three_commands(monkeypatch, capsys):
+    """With a plan of a few steps, which would otherwise use the time."""
+    sizes = (planning.Size("small", 8, 1, 3.5, 10),)
+    for module in (planning, proposal):
+        monkeypatch.setattr(module, "SIZES", sizes)
+    monkeypatch.setattr(planning, "SEEDS", (2,))
+    monkeypatch.setattr(planning, "MOST_STEPS", 40)
+    assert run_cli("data", "check", "ions.xyz") == 0
+    assert (
+        run_cli("study", "ions.xyz", "--test", "far.xyz", "--variants", "short_range,charges") == 0
+    )
+    command = capsys.readouterr().out.splitlines()[-1].split()[2:]
+    assert run_cli(*command) == 0
+    assert "compared with short_range" in capsys.readouterr().out
+    assert Path("ions/runs/report.html").is_file()
+    summary = json.loads(Path("ions/runs/charges/seed-1/summary.json").read_text())
+    assert 20 <= summary["steps"] <= 40
+    assert load_yaml("ions/runs/charges/seed-1.yaml")["model"]["charges"]["by_element"] == {
+        "Na": 1, "Cl": -1
+    }  # fmt: skip
