@@ -106,8 +106,8 @@ def _heads_lines(report: CheckReport) -> list[str]:
         lines.append(f"    coulomb: {coulomb}")
     return [
         *lines,
-        "    # repulsion: {kind: zbl}  # below the shortest distances of the training data; null: "
-        "none",
+        "    # Training adds a repulsion (zbl) below the shortest distances of its data, unless:",
+        "    # repulsion: null",
     ]
 
 
