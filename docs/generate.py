@@ -18,6 +18,8 @@ from muse_lr.ablate.study import Study
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
 from muse_lr.data.labels import LABELS
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.simulate.settings import FailureCriteria
+from muse_lr.simulate.stability import StabilityConfig
 from muse_lr.train.config import (
     BatchConfig,
     Config,
@@ -147,6 +149,15 @@ def configuration_page() -> str:
         "`muse-lr ablate STUDY.yaml` trains every variant with every seed.",
         "",
         *table(Study),
+        "",
+        "## `stability`",
+        "",
+        "See [dynamics](dynamics.md#stability).",
+        "",
+        *table(StabilityConfig),
+        "### `stability.failure`",
+        "",
+        *table(FailureCriteria),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -2,10 +2,11 @@
 
     python examples/water_nve/nodes.py MODEL.pt TRAJECTORY.traj [--fs 0.25]
 
-From frames of a trajectory with velocities (nve.py writes one) every atom moves on along a straight
-line. Prints which share of the nodes' mass moves within a time, and then narrows down on the
-fastest of these events: where the energy is twice differentiable and the intervals are short enough
-to see it, its differences fall with the interval and its second differences with the square.
+From frames of a trajectory with velocities (muse-lr md --trajectory traj writes one) every atom
+moves on along a straight line. Prints which share of the nodes' mass moves within a time, and then
+narrows down on the fastest of these events: where the energy is twice differentiable and the
+intervals are short enough to see it, its differences fall with the interval and its second
+differences with the square.
 """
 
 from __future__ import annotations

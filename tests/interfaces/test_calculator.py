@@ -119,7 +119,7 @@ def test_from_a_file_and_bad_arguments(model, tmp_path):
     energy = atoms.get_potential_energy()
     atoms.calc = muse_lr.Calculator(model)
     assert atoms.get_potential_energy() == energy
-    with pytest.raises(muse_lr.InputError, match="float32 or float64"):
+    with pytest.raises(muse_lr.InputError, match="'float32' or 'float64'"):
         muse_lr.Calculator(model, dtype="float16")
     atoms = molecule("CH4")
     atoms.calc = muse_lr.Calculator(model)

@@ -39,8 +39,8 @@ class PaiNNConfig(BackboneConfig):
     num_radial: int | None = Field(
         None,
         ge=1,
-        description="Number of radial Bessel functions. Default: 1.6 for each Å of the cutoff. With "
-        "many more, the energy is arbitrary between the distances that the training data have.",
+        description="Number of radial Bessel functions. Default: 1.6 for each Å of the cutoff. "
+        "With many more, the energy is arbitrary between the distances of the training data.",
     )
 
 

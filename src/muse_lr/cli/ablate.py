@@ -133,7 +133,7 @@ def _report(
         for line in measured_equality(results).lines():
             print(line)
         print(text_table(compact_table(results)))
-        if len(results.variants) > 1:
+        if len(results.variants) > 1 and len(study.seeds) > 1:
             print(
                 "* significant: the 95 % interval of the difference to the reference excludes zero"
             )

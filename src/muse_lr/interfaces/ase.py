@@ -16,11 +16,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from muse_lr.errors import InputError, nearest
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.serialization import load_model
-from muse_lr.structures.batch import AtomsBatch, AtomsData, atoms_to_data
+from muse_lr.model.serialization import as_model
+from muse_lr.model.text import short_text
+from muse_lr.structures.batch import AtomsBatch, atoms_to_data
 from muse_lr.structures.geometry import open_projection
 from muse_lr.structures.neighbors import has_volume
 from muse_lr.structures.state import State, read_state
+from muse_lr.structures.verlet_list import VerletList
 from muse_lr.utils.devices import find_device
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Calculator(ASECalculator):
         ``born_effective_charges`` and ``born_effective_charges_error`` (e) where they were
         requested, and the quantities of the parameter ``extras``, as in
         :class:`~muse_lr.model.output.ModelOutput`.
-    neighbor_list : AtomsData or None
-        Structure of the current neighbor list.
+    neighbor_list : AtomsBatch or None
+        The structure for which the current neighbor list was built, with the list.
 
     Notes
     -----
@@ -108,22 +110,36 @@ class Calculator(ASECalculator):
             extras = (extras,)
         for name in extras:
             if name not in EXTRAS:
-                raise InputError(f"extras: {name!r}{nearest(name, EXTRAS)}; known: {EXTRAS}")
+                known = ", ".join(EXTRAS)
+                raise InputError(f"extras: {name!r} is none of {known}{nearest(name, EXTRAS)}")
         if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}: use float32 or float64")
-        if skin < 0:
-            raise InputError(f"skin {skin} A: it must not be negative")
-        own = load_model(model, trust=trust) if isinstance(model, (str, Path)) else deepcopy(model)
-        own = own.to(device=find_device(device), dtype=DTYPES[dtype])
+            raise InputError(f"dtype {dtype!r}: give the text 'float32' or 'float64'")
+        own = as_model(model, trust)
+        own = (deepcopy(own) if own is model else own).to(
+            device=find_device(device), dtype=DTYPES[dtype]
+        )
         self.model = own.eval().requires_grad_(False)
-        self.skin = skin
-        self.neighbor_list: AtomsData | None = None
-        self._batch: AtomsBatch | None = None
-        self._cell = np.zeros((3, 3))
+        self._neighbors = VerletList(self.model.cutoff, skin)
         self._state: State | None = None
         self._extra_names = tuple(extras)
         self.energy_parts: dict[str, float] = {}
         self.extras: dict[str, Any] = {}
+
+    @property
+    def skin(self) -> float:
+        """Skin of the neighbor list, A."""
+        return self._neighbors.skin
+
+    @property
+    def neighbor_list(self) -> AtomsBatch | None:
+        """The structure for which the current neighbor list was built, with the list."""
+        return self._neighbors.batch
+
+    def __repr__(self) -> str:
+        model = self.model
+        where = f"{str(model.dtype).removeprefix('torch.')}, {model.device}"
+        elements = ", ".join(model.elements)
+        return f"Calculator({short_text(model)}; {elements}; {where}; skin {self.skin:g} A)"
 
     def reset(self) -> None:
         """Forget all results."""
@@ -229,28 +245,9 @@ class Calculator(ASECalculator):
 
     def _batch_of(self, atoms: Atoms) -> AtomsBatch:
         """Make the batch; reuse the neighbor list if it is still valid."""
-        old, device = self.neighbor_list, self.model.device
-        if self._batch is None or old is None or not self._holds(old, atoms):
-            self.neighbor_list = atoms_to_data(atoms, self.model.cutoff + self.skin)
-            self._cell = atoms.cell.array.copy()
-            self._batch = AtomsBatch.from_structures([self.neighbor_list]).to(device)
-            return self._batch
-        fresh = AtomsBatch.from_structures([atoms_to_data(atoms, None)]).to(device)
-        fresh.take_neighbors(self._batch)
-        return fresh
-
-    def _holds(self, old: AtomsData, atoms: Atoms) -> bool:
-        if len(atoms) != old.num_nodes or self.skin == 0:
-            return False
-        same = (
-            np.array_equal(old.numbers.numpy(), atoms.numbers)
-            and np.array_equal(old.pbc[0].numpy(), atoms.pbc)
-            and np.array_equal(self._cell, atoms.cell.array)
-        )
-        if not same:
-            return False
-        moved = atoms.positions - old.positions.numpy()
-        return bool(np.square(moved).sum(1).max(initial=0.0) < (self.skin / 2) ** 2)
+        batch = AtomsBatch.from_structures([atoms_to_data(atoms, None)]).to(self.model.device)
+        self._neighbors.attach(batch)
+        return batch
 
 
 def attach_parts(atoms: Atoms) -> None:

@@ -1,0 +1,121 @@
+"""Neighbor lists with a skin, which are reused until an atom has moved by half of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.structures.batch import AtomsBatch, find_edges
+
+
+class VerletList:
+    r"""The neighbor list of a batch whose atoms move.
+
+    The list contains all pairs within ``cutoff + skin``. It is complete up to ``cutoff`` as long as
+
+    .. math:: r_c + 2 d \le \sigma (r_c + s)
+
+    in every graph. Here, :math:`F` maps the cell at which the list was built to the present one,
+    :math:`\sigma` is its smallest singular value and :math:`d` is the largest displacement of an
+    atom from :math:`r_0 F`. In a constant cell this is the usual condition that no atom has moved
+    by half the skin.
+
+    Parameters
+    ----------
+    cutoff : float
+        Distance up to which the list must be complete, A.
+    skin : float
+        Skin, A. With 0 the list is built at every call.
+
+    Attributes
+    ----------
+    batch : AtomsBatch or None
+        The batch for which the current list was built.
+    """
+
+    def __init__(self, cutoff: float, skin: float) -> None:
+        if not skin >= 0:
+            raise InputError(f"skin {skin} A: it must not be negative")
+        self.cutoff, self.skin = cutoff, skin
+        self.batch: AtomsBatch | None = None
+        self._origin: tuple[Tensor, Tensor] = (torch.empty(0), torch.empty(0))
+
+    def forget(self) -> None:
+        """Build the list anew at the next call."""
+        self.batch = None
+
+    def attach(self, batch: AtomsBatch) -> bool:
+        """Give a batch its neighbor list.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            Its edges are replaced.
+
+        Returns
+        -------
+        bool
+            Whether the list was built anew.
+
+        Raises
+        ------
+        InputError
+            If a position is not finite, or if two atoms are at one place.
+        """
+        if self.batch is not None and self._holds(batch, self.batch):
+            batch.take_neighbors(self.batch)
+            return False
+        self._build(batch)
+        self.batch = batch
+        self._origin = (batch.positions.detach().clone(), batch.cell.detach().clone())
+        return True
+
+    def _holds(self, batch: AtomsBatch, kept: AtomsBatch) -> bool:
+        if self.skin == 0:
+            return False
+        if batch is not kept and not _same_atoms(batch, kept):
+            return False
+        positions, cell = self._origin
+        if torch.equal(batch.cell, cell):
+            moved = batch.positions - positions
+            return bool((moved.square().sum(1) < (self.skin / 2) ** 2).all())
+        change = torch.linalg.inv(cell) @ batch.cell  # (n_graphs, 3, 3)
+        shrinking = torch.linalg.svdvals(change)[:, -1]
+        moved = batch.positions - torch.einsum("ia,iab->ib", positions, change[batch.batch])
+        lengths = torch.linalg.vector_norm(moved, dim=1)
+        furthest = lengths.new_zeros(len(cell)).scatter_reduce(0, batch.batch, lengths, "amax")
+        reach = shrinking * (self.cutoff + self.skin)
+        return bool((self.cutoff + 2 * furthest < reach).all())
+
+    def _build(self, batch: AtomsBatch) -> None:
+        points = batch.positions.detach().cpu().numpy()
+        cells, pbc = batch.cell.detach().cpu().numpy(), batch.pbc.cpu().numpy()
+        ends = batch.ptr.tolist()
+        reach = self.cutoff + self.skin
+        edges, shifts = [], []
+        for graph, (start, end) in enumerate(pairwise(ends)):
+            own = np.ascontiguousarray(points[start:end])
+            try:
+                index, shift = find_edges(own, cells[graph], pbc[graph], reach)
+            except InputError as error:
+                where = f"structure {graph}: " if batch.num_graphs > 1 else ""
+                raise InputError(f"{where}{error}") from error
+            edges.append(index + start)
+            shifts.append(shift)
+        device = batch.positions.device
+        batch.edge_index = torch.from_numpy(np.concatenate(edges, 1)).to(device)
+        batch.edge_shift = torch.from_numpy(np.concatenate(shifts)).to(device)
+        batch.cutoff = torch.full_like(batch.cutoff, reach)
+
+
+def _same_atoms(batch: AtomsBatch, kept: AtomsBatch) -> bool:
+    """Whether two batches have the same atoms and boundaries, on the same device."""
+    if batch.positions.device != kept.positions.device:
+        return False
+    return all(
+        torch.equal(getattr(batch, name), getattr(kept, name)) for name in ("ptr", "numbers", "pbc")
+    )
