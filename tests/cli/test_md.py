@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -115,3 +116,14 @@ def test_an_existing_directory_is_refused(files, tmp_path, capsys):
     assert md(files, files / "water.xyz", "--steps", 2, "--out", tmp_path) == 2
     assert "use --resume to continue, or another --out" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiled_backbone_gives_the_same_trajectory(files, tmp_path):
+    options = ["--steps", 20, "--save-every", 20, "--dtype", "float64", "--ensemble", "nve"]
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        out = tmp_path / name
+        assert md(files, files / "salt.xyz", *options, *more, "--out", out) == 0
+    plain, compiled = (read(tmp_path / n / "copy-0.extxyz", "-1") for n in ("plain", "compiled"))
+    np.testing.assert_allclose(compiled.positions, plain.positions, atol=1e-8)
