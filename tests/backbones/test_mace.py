@@ -272,6 +272,17 @@ def test_conversion_needs_the_file_only_once(tmp_path: Path) -> None:
     assert not any("U_matrix" in key or "w3j" in key for key in backbone.state_dict())
 
 
+def test_frozen_weights_are_those_of_the_file(tmp_path: Path) -> None:
+    """Only the embedding, which no file has, stays trainable, also in a model read again."""
+    torch.save(mace_model(), tmp_path / "saved.model")
+    backbone = load(tmp_path / "saved.model", frozen=True, embed=("total_charge",))
+    trained = {name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trained == {"embedding"}
+    again = MaceBackbone(MaceConfig(**backbone.config.model_dump()), ELEMENTS)
+    assert {n.split(".")[0] for n, p in again.named_parameters() if p.requires_grad} == trained
+    assert all(p.requires_grad for p in load(tmp_path / "saved.model").parameters())
+
+
 def test_read_file_exposes_what_it_holds(tmp_path: Path) -> None:
     torch.save(mace_model(heads=("a", "b")), tmp_path / "saved.model")
     file = read_mace_file(tmp_path / "saved.model", trust=True, head="b")

@@ -98,6 +98,9 @@ class MaceBackbone(ExactConstants, Backbone):
             # The precision of the file is kept.
             dtype = next(v.dtype for v in file.state.values() if v.is_floating_point())
         self.to(dtype)
+        if config.frozen:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(name.startswith("embedding."))
         last = f"products.{config.layers - 1}.symmetric_contractions.contractions."
         self.tensor_parameters = tuple(
             name

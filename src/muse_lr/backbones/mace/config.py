@@ -31,7 +31,7 @@ class MaceConfig(BackboneConfig):
     file: str | None = Field(
         None,
         description="A model saved by mace-torch, such as a pre-trained one. All hyperparameters "
-        "except embed are then read from the file.",
+        "except embed and frozen are then read from the file.",
     )
     trust: bool = Field(
         False,
@@ -102,6 +102,11 @@ class MaceConfig(BackboneConfig):
     )
     pair_repulsion: bool = Field(
         False, description="Whether the ZBL pair repulsion of mace-torch is added to the energy."
+    )
+    frozen: bool = Field(
+        False,
+        description="Whether the weights are kept fixed in training. Those of embed are always "
+        "trained, since no file has them.",
     )
 
     @property

@@ -29,7 +29,7 @@ from muse_lr.errors import InputError, nearest
 from muse_lr.structures.graph import Graph
 
 #: Keys of the configuration that are allowed with a file.
-OWN_KEYS = frozenset({"file", "trust", "head", "embed", "kind"})
+OWN_KEYS = frozenset({"file", "trust", "head", "embed", "frozen", "kind"})
 #: Kinds of models that are not supported, with the advice of the error message.
 REFUSED = {
     "PolarMACE": "take its short-range part from a MACE file and add charges and a coulomb head",
@@ -165,7 +165,7 @@ def mace_file_elements(path: str | Path, trust: bool) -> tuple[str, ...]:
 
 
 def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConfig:
-    """The hyperparameters of the file with the ``embed`` key of the configuration.
+    """The hyperparameters of the file with the keys ``embed`` and ``frozen`` of the configuration.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def effective_config(given: MaceConfig, read: MaceConfig, path: str) -> MaceConf
         If a hyperparameter of the configuration contradicts the file.
     """
     refuse_contradictions(given, read, OWN_KEYS, path)
-    return read.model_copy(update={"embed": given.embed})
+    return read.model_copy(update={"embed": given.embed, "frozen": given.frozen})
 
 
 def _load_pickle(path: Path, trust: bool) -> Any:
