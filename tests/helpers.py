@@ -28,7 +28,7 @@ from muse_lr.structures.graph import Graph
 
 def painn_section(elements: Sequence[str], cutoff: float = 3.5, **sections: Any) -> dict[str, Any]:
     """Return the configuration of a model with one PaiNN layer of 8 channels."""
-    backbone = {"kind": "painn", "cutoff": cutoff, "channels": 8, "layers": 1}
+    backbone = {"kind": "painn", "cutoff": cutoff, "channels": 8, "layers": 1, "num_radial": 20}
     return {"elements": list(elements), "backbone": backbone, **sections}
 
 

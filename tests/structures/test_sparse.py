@@ -121,5 +121,5 @@ def test_rungs_are_kept_with_the_neighbor_list_of_the_calculator():
         if change == "cell":
             atoms.set_cell(1.02 * atoms.cell.array)
         atoms.get_potential_energy()
-        rungs.append(atoms.calc._batch.tables.sparse.present)
+        rungs.append(atoms.calc.neighbor_list.tables.sparse.present)
     assert rungs == [(0,), (0,), (1,)]

@@ -29,14 +29,14 @@ def check_atoms(atoms: Any, what: str = "") -> Atoms:
 
 
 def check_cutoff(cutoff: Any) -> float:
-    """Return a cutoff in A as a number, or raise an error for what is not a positive number."""
+    """Return a cutoff in A as a number, or raise an error for what is not one. With 0 there are no edges."""
     try:
         radius = math.nan if isinstance(cutoff, str) else float(cutoff)
     except (TypeError, ValueError, RuntimeError):
         radius = math.nan
-    if not 0 < radius < math.inf:
+    if not 0 <= radius < math.inf:
         raise InputError(
-            f"the cutoff is {described(cutoff)}: a positive number in A is needed, model.cutoff"
+            f"the cutoff is {described(cutoff)}: a distance in A is needed, model.cutoff"
         )
     return radius
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from muse_lr.errors import InputError
 from muse_lr.structures.batch import AtomsBatch, find_edges
+from muse_lr.structures.sparse import density_rungs
 
 
 class VerletList:
@@ -83,6 +84,10 @@ class VerletList:
         if torch.equal(batch.cell, cell):
             moved = batch.positions - positions
             return bool((moved.square().sum(1) < (self.skin / 2) ** 2).all())
+        counts = batch.nodes_per_graph
+        rungs = [density_rungs(each, batch.pbc, counts) for each in (cell, batch.cell)]
+        if not torch.equal(*rungs):  # the tables of the list hold them
+            return False
         change = torch.linalg.inv(cell) @ batch.cell  # (n_graphs, 3, 3)
         shrinking = torch.linalg.svdvals(change)[:, -1]
         moved = batch.positions - torch.einsum("ia,iab->ib", positions, change[batch.batch])
