@@ -84,7 +84,7 @@ MISTAKES: list[tuple[Callable[[EnergyModel], Any], str]] = [
     (lambda m: from_ase(["a.xyz"], 4.0), "structure 0: an ase.Atoms is needed, .*ase.io.read"),
     (lambda m: from_ase([WATER, None], 4.0), "structure 1: an ase.Atoms is needed, not None"),
     (lambda m: from_ase(np.zeros((3, 3)), 4.0), "takes a list of ase.Atoms, not a ndarray"),
-    (lambda m: from_ase([WATER], m), "cutoff is an EnergyModel: a distance in A is needed, model.cutoff"),
+    (lambda m: from_ase([WATER], m), "cutoff is an EnergyModel: a distance in A"),
     (lambda m: from_ase([WATER], "5"), "cutoff is the text '5'"),
     (lambda m: from_ase([WATER], None), "cutoff is None"),
     (lambda m: from_ase([WATER], -1), "cutoff is -1"),

@@ -12,7 +12,7 @@ import pytest
 from muse_lr.ablate.aggregate import collect
 from muse_lr.ablate.compare import describe
 from muse_lr.ablate.equality import measured_equality
-from muse_lr.ablate.report import write_study_report
+from muse_lr.ablate.report.page import write_study_report
 from muse_lr.ablate.study import Run
 from muse_lr.config.yaml import dump_yaml
 
@@ -140,7 +140,7 @@ def test_three_groups_are_told_apart(tmp_path):
 
 def test_the_configurations_are_those_completed_by_training(tmp_path, monkeypatch):
     """avg_num_neighbors depends on the cutoff and is only known from the data."""
-    monkeypatch.setattr("muse_lr.ablate.report.figure_sections", lambda *_: [])
+    monkeypatch.setattr("muse_lr.ablate.report.page.figure_sections", lambda *_: [])
     runs = study(tmp_path)
     for run in runs:
         found = 12.34 if run.variant == "charges" else 5.67
@@ -155,7 +155,7 @@ def test_the_configurations_are_those_completed_by_training(tmp_path, monkeypatc
 
 
 def test_it_stands_above_the_tables_in_both_reports(tmp_path, monkeypatch):
-    monkeypatch.setattr("muse_lr.ablate.report.figure_sections", lambda *_: [])
+    monkeypatch.setattr("muse_lr.ablate.report.page.figure_sections", lambda *_: [])
     runs = study(tmp_path)
     edit(runs[2], work={"steps": 976})
     write_study_report(collect(runs, "short_range"), "", "s", tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from muse_lr.ablate.measure import Candidate, main, measure, measure_alone
+from muse_lr.ablate.proposal.measure import Candidate, main, measure, measure_alone
 from muse_lr.errors import InputError
 from muse_lr.train.config import load_config
 from muse_lr.train.costs import Costs, measure_costs, representative
@@ -38,7 +38,7 @@ def candidates(*names: str) -> list[Candidate]:
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr("muse_lr.ablate.measure.COMMAND", (sys.executable, "-c", FAKE))
+    monkeypatch.setattr("muse_lr.ablate.proposal.measure.COMMAND", (sys.executable, "-c", FAKE))
 
 
 def test_processes_share_the_variants_and_what_fails_is_named(fake):
@@ -57,7 +57,7 @@ def test_of_several_measurements_the_slowest_counts(fake):
 
 def test_a_process_that_dies_is_an_error(monkeypatch):
     command = (sys.executable, "-c", "raise SystemExit('out of memory')")
-    monkeypatch.setattr("muse_lr.ablate.measure.COMMAND", command)
+    monkeypatch.setattr("muse_lr.ablate.proposal.measure.COMMAND", command)
     with pytest.raises(InputError, match="out of memory"):
         measure(candidates("a"), 1, 10, 100, lambda text: None)
 
@@ -88,7 +88,9 @@ def test_a_job_measures_refuses_and_leaves_out(tmp_path, capsys, config, monkeyp
     assert third["size"] == "large"
     assert third["costs"]["finish"] == first["costs"]["finish"], "the report is timed once"
     known = Costs(**first["costs"])
-    monkeypatch.setattr("muse_lr.ablate.measure.measure_costs", lambda *_: replace(known, step=1))
+    monkeypatch.setattr(
+        "muse_lr.ablate.proposal.measure.measure_costs", lambda *_: replace(known, step=1)
+    )
     assert len(printed(tmp_path, capsys, config, 90, 1000, 100)) == 3
     assert len(printed(tmp_path, capsys, config, 110, 1000, 100)) == 2, "hopeless"
     assert len(printed(tmp_path, capsys, config, 90, 0, 100)) == 2, "the time is over"

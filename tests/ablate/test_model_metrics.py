@@ -15,7 +15,7 @@ from muse_lr.ablate import train_and_measure
 from muse_lr.ablate.aggregate import collect, write_results
 from muse_lr.ablate.execute import check_existing, is_finished
 from muse_lr.ablate.model_metrics import MODEL_METRICS
-from muse_lr.ablate.report import write_study_report
+from muse_lr.ablate.report.page import write_study_report
 from muse_lr.ablate.study import load_study, plan
 from muse_lr.config.yaml import dump_yaml
 from muse_lr.errors import InputError

@@ -14,9 +14,9 @@ from ase.io import read
 
 import muse_lr
 from muse_lr.ablate.aggregate import collect, write_runs
-from muse_lr.ablate.report import write_study_report
+from muse_lr.ablate.report.page import write_study_report
+from muse_lr.ablate.report.tables import node_table
 from muse_lr.ablate.study import Run
-from muse_lr.ablate.tables import node_table
 from muse_lr.cli.main import main
 from muse_lr.config.yaml import dump_yaml, load_yaml
 from muse_lr.reporting.html import text_table

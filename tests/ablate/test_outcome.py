@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.outcome import outcomes, result_notes, result_sentences
+from muse_lr.ablate.report.outcome import outcomes, result_notes, result_sentences
 from muse_lr.ablate.study import Run
 from muse_lr.reporting.predictions import Predictions, Quantity
 

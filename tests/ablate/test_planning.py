@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from muse_lr.ablate.planning import (
+from muse_lr.ablate.proposal.planning import (
     FEWEST_EPOCHS,
     FEWEST_STEPS,
     MOST_STEPS,

@@ -24,18 +24,18 @@ from muse_lr.ablate.aggregate import (
     write_results,
     write_runs,
 )
-from muse_lr.ablate.breakdowns import breakdown_tables, predicted_charges, unknown_keys
 from muse_lr.ablate.execute import Outcome
-from muse_lr.ablate.outcome import result_sentences
-from muse_lr.ablate.report import study_title, write_study_report
-from muse_lr.ablate.statistics import Difference, Mean
-from muse_lr.ablate.study import Run
-from muse_lr.ablate.tables import (
+from muse_lr.ablate.report.breakdowns import breakdown_tables, predicted_charges, unknown_keys
+from muse_lr.ablate.report.outcome import result_sentences
+from muse_lr.ablate.report.page import study_title, write_study_report
+from muse_lr.ablate.report.tables import (
     compact_table,
     difference_cell,
     interval_notes,
     validation_table,
 )
+from muse_lr.ablate.statistics import Difference, Mean
+from muse_lr.ablate.study import Run
 from muse_lr.cli import ablate
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import text_table
@@ -248,7 +248,7 @@ def test_charges_of_all_seeds_are_pooled_by_element(study):
 
 
 def _one_metric(monkeypatch, ours, theirs, difference):
-    module = "muse_lr.ablate.tables."
+    module = "muse_lr.ablate.report.tables."
     results = SimpleNamespace(reference="a", metrics=lambda test: ["forces_mae"])
     monkeypatch.setattr(module + "means", lambda *_: {"b": ours, "a": theirs})
     monkeypatch.setattr(module + "differences", lambda *_: {"b": difference})

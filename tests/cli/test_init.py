@@ -229,7 +229,7 @@ def test_the_cost_of_the_training_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """24 molecules make one step of 500 epochs."""
-    monkeypatch.setattr("muse_lr.ablate.measure.measure_alone", lambda *_: COSTS)
+    monkeypatch.setattr("muse_lr.ablate.proposal.measure.measure_alone", lambda *_: COSTS)
     ase.io.write(tmp_path / "train.xyz", frames())
     assert run_command(command, str(tmp_path / "train.xyz")) == 0
     out, err = capsys.readouterr()
@@ -248,7 +248,7 @@ def test_a_cost_that_cannot_be_measured_is_no_error(
     def failing(*_: object) -> Costs:
         raise InputError("out of memory")
 
-    monkeypatch.setattr("muse_lr.ablate.measure.measure_alone", failing)
+    monkeypatch.setattr("muse_lr.ablate.proposal.measure.measure_alone", failing)
     ase.io.write(tmp_path / "train.xyz", frames())
     assert run_command(command, str(tmp_path / "train.xyz")) == 0
     assert "could not be measured: out of memory" in capsys.readouterr().out

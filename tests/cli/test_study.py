@@ -12,10 +12,10 @@ from ase import Atoms
 from ase.build import molecule
 
 from helpers import refused, run_cli
-from muse_lr.ablate import planning, proposal
-from muse_lr.ablate.measure import Measured
+from muse_lr.ablate.proposal import planning, propose
+from muse_lr.ablate.proposal.measure import Measured
+from muse_lr.ablate.proposal.variants import DEFAULT, VARIANTS
 from muse_lr.ablate.study import load_study, plan
-from muse_lr.ablate.variants import DEFAULT, VARIANTS
 from muse_lr.config.yaml import load_yaml
 from muse_lr.train.config import load_config
 from muse_lr.train.costs import Costs
@@ -53,8 +53,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
             found.costs.setdefault(key, replace(COSTS, step=0.02 + 0.01 * k))
         return found
 
-    monkeypatch.setattr(proposal, "measure", fake)
-    monkeypatch.setattr(proposal, "available_cores", lambda: 2)
+    monkeypatch.setattr(propose, "measure", fake)
+    monkeypatch.setattr(propose, "available_cores", lambda: 2)
     return [found]
 
 
@@ -114,7 +114,7 @@ def test_without_a_test_set_some_frames_are_held_out(measured, tmp_path):
 
 def test_a_slow_file_gets_fewer_frames_and_a_small_backbone(measured, capsys, monkeypatch):
     """60 structures of a batch of one, 1 s for a step and 1.5 s for a test structure, in 6 min."""
-    monkeypatch.setattr(proposal, "BATCH_ATOMS", 3)
+    monkeypatch.setattr(propose, "BATCH_ATOMS", 3)
     waters = [molecule("H2O") for _ in range(60)]
     for k, atoms in enumerate(waters):
         atoms.rattle(0.05, seed=k)
@@ -194,7 +194,7 @@ def test_the_help_lists_the_menu(capsys):
 def test_from_a_file_to_a_report_in_three_commands(monkeypatch, capsys):
     """With a plan of a few steps, which would otherwise use the time."""
     sizes = (planning.Size("small", 8, 1, 3.5, 10),)
-    for module in (planning, proposal):
+    for module in (planning, propose):
         monkeypatch.setattr(module, "SIZES", sizes)
     monkeypatch.setattr(planning, "SEEDS", (2,))
     monkeypatch.setattr(planning, "MOST_STEPS", 40)

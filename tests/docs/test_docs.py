@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import muse_lr.model.build
-from muse_lr.ablate.proposal_text import next_command
+from muse_lr.ablate.proposal.text import next_command
 from muse_lr.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]

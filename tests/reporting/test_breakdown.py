@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muse_lr.errors import InputError
-from muse_lr.reporting.breakdown import (
+from muse_lr.reporting.breakdown.errors import (
     breakdowns,
     by_boundary,
     by_element,
@@ -20,8 +20,8 @@ from muse_lr.reporting.breakdown import (
     by_total_charge,
     overall,
 )
-from muse_lr.reporting.breakdown_tables import breakdown_table, scale_table, write_errors
-from muse_lr.reporting.grouping import MOST_GROUPS, NOT_GIVEN, classes, usual_keys
+from muse_lr.reporting.breakdown.grouping import MOST_GROUPS, NOT_GIVEN, classes, usual_keys
+from muse_lr.reporting.breakdown.tables import breakdown_table, scale_table, write_errors
 from muse_lr.reporting.html import text_table
 from muse_lr.reporting.predictions import collect
 

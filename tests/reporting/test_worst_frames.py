@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from muse_lr.reporting.breakdown.worst_frames import worst_frames
 from muse_lr.reporting.predictions import collect
-from muse_lr.reporting.worst_frames import worst_frames
 
 
 def waters():

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from muse_lr.ablate.report.tables import SHOWN_DIGITS
 from muse_lr.ablate.study import Run, Study
-from muse_lr.ablate.tables import SHOWN_DIGITS
 from muse_lr.config.schema import validate
 from muse_lr.data.dataset import fingerprint, sizes_of
 from muse_lr.data.reading import Frame, read_frames

@@ -117,9 +117,9 @@ def _report(
 ) -> int:
     from muse_lr.ablate.aggregate import collect, write_results, write_runs
     from muse_lr.ablate.equality import measured_equality
-    from muse_lr.ablate.outcome import result_notes, result_sentences
-    from muse_lr.ablate.report import study_title, write_study_report
-    from muse_lr.ablate.tables import compact_table
+    from muse_lr.ablate.report.outcome import result_notes, result_sentences
+    from muse_lr.ablate.report.page import study_title, write_study_report
+    from muse_lr.ablate.report.tables import compact_table
     from muse_lr.reporting.html import text_table
 
     results = collect(runs, study.reference, failed)

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.labels import LABELS
     from muse_lr.data.reading import read_frames
     from muse_lr.model.serialization import load_model
-    from muse_lr.reporting.breakdown import by_info
+    from muse_lr.reporting.breakdown.errors import by_info
     from muse_lr.reporting.evaluation_report import analyze
     from muse_lr.reporting.predictions import collect
     from muse_lr.train.config import BatchConfig, MicroBatchConfig
@@ -176,7 +176,7 @@ def _print(analysis: Analysis, sources: Sequence[str]) -> None:
     """Print the errors with their scale, the breakdowns and the worst frames."""
     from textwrap import fill
 
-    from muse_lr.reporting.breakdown_tables import (
+    from muse_lr.reporting.breakdown.tables import (
         SCALE_CAPTION,
         breakdown_table,
         scale_table,

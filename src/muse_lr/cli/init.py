@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _cost(found: Survey) -> list[str]:
     """What the training costs on this machine; also printed to standard error."""
-    from muse_lr.ablate.measure import measure_alone
-    from muse_lr.ablate.proposal import resolved
+    from muse_lr.ablate.proposal.measure import measure_alone
+    from muse_lr.ablate.proposal.propose import resolved
     from muse_lr.data.scaffold.choices import Choices
     from muse_lr.errors import InputError
     from muse_lr.reporting.wording import duration

@@ -46,15 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan the study and write its files; exit code 2 if it cannot be trained in this time."""
-    from muse_lr.ablate.proposal import hold_out, propose
-    from muse_lr.ablate.proposal_text import (
+    from muse_lr.ablate.proposal.propose import hold_out, propose
+    from muse_lr.ablate.proposal.text import (
         configuration_text,
         next_command,
         study_text,
         summary,
     )
+    from muse_lr.ablate.proposal.variants import DEFAULT, choose_variants
     from muse_lr.ablate.study import StudyError
-    from muse_lr.ablate.variants import DEFAULT, choose_variants
     from muse_lr.data.scaffold.survey import survey
     from muse_lr.data.scaffold.text import stem_of
     from muse_lr.utils.files import atomic_write

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from muse_lr.reporting.breakdown import Breakdown, Errors, Group, breakdowns, overall
-from muse_lr.reporting.breakdown_tables import (
+from muse_lr.reporting.breakdown.errors import Breakdown, Errors, Group, breakdowns, overall
+from muse_lr.reporting.breakdown.mean_predictor import SCALES
+from muse_lr.reporting.breakdown.tables import (
     SCALE_CAPTION,
     breakdown_table,
     mean_table,
@@ -18,6 +19,7 @@ from muse_lr.reporting.breakdown_tables import (
     share,
     worst_table,
 )
+from muse_lr.reporting.breakdown.worst_frames import WorstFrame, worst_frames
 from muse_lr.reporting.figures import parity_panels
 from muse_lr.reporting.html import (
     Block,
@@ -30,12 +32,10 @@ from muse_lr.reporting.html import (
     Table,
     write_html,
 )
-from muse_lr.reporting.mean_predictor import SCALES
 from muse_lr.reporting.plots import parity
 from muse_lr.reporting.predictions import Predictions
 from muse_lr.reporting.style import save
 from muse_lr.reporting.wording import number
-from muse_lr.reporting.worst_frames import WorstFrame, worst_frames
 
 #: Labels whose worst frames are listed, where they have errors.
 MAIN_LABELS = ("energy", "forces")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from muse_lr.data.labels import LABELS
 from muse_lr.data.structures import boundary
 from muse_lr.errors import InputError
+from muse_lr.reporting.breakdown.quantity import STORED, Quantity, read_quantity
 from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.reporting.predicted_charges import predicted_charges
-from muse_lr.reporting.quantity import STORED, Quantity, read_quantity
 from muse_lr.structures.state import finite_number, read_state
 
 Array = NDArray[np.float64]

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from muse_lr import __version__
 from muse_lr.errors import InputError
-from muse_lr.reporting.breakdown import FRAME_PROPERTIES, overall
-from muse_lr.reporting.breakdown_tables import breakdown_table, worst_table
+from muse_lr.reporting.breakdown.errors import FRAME_PROPERTIES, overall
+from muse_lr.reporting.breakdown.tables import breakdown_table, worst_table
 from muse_lr.reporting.comparison_plots import charge_distributions
 from muse_lr.reporting.evaluation_report import analyze, summary_sentence
 from muse_lr.reporting.figures import (

@@ -29,7 +29,7 @@ def check_atoms(atoms: Any, what: str = "") -> Atoms:
 
 
 def check_cutoff(cutoff: Any) -> float:
-    """Return a cutoff in A as a number, or raise an error for what is not one. With 0 there are no edges."""
+    """Return a cutoff in A as a number; 0 means no edges. Anything else is an error."""
     try:
         radius = math.nan if isinstance(cutoff, str) else float(cutoff)
     except (TypeError, ValueError, RuntimeError):

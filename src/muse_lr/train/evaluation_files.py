@@ -9,7 +9,7 @@ from pathlib import Path
 from muse_lr.data.formats import COMPRESSED
 from muse_lr.data.selection import SIGN, parse_source
 from muse_lr.errors import InputError
-from muse_lr.reporting.breakdown_tables import write_errors, write_worst
+from muse_lr.reporting.breakdown.tables import write_errors, write_worst
 from muse_lr.reporting.evaluation_report import Analysis, write_evaluation_report
 from muse_lr.reporting.metric_units import units_of
 from muse_lr.train.evaluate import Evaluation, write_predictions

@@ -17,8 +17,8 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from muse_lr.errors import InputError, nearest
-from muse_lr.reporting.grouping import as_class, classes, groupable_keys, usual_keys
-from muse_lr.reporting.mean_predictor import mean_prediction
+from muse_lr.reporting.breakdown.grouping import as_class, classes, groupable_keys, usual_keys
+from muse_lr.reporting.breakdown.mean_predictor import mean_prediction
 from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.reporting.predictions import Predictions, errors, in_metric_unit
 from muse_lr.structures.state import CHARGE_KEYS
@@ -42,9 +42,10 @@ class Errors:
     mae, rmse, mean_error : float
         Mean absolute error, root mean squared error, and mean of prediction minus reference.
     mean_mae, mean_rmse : float
-        MAE and RMSE of the mean predictor (:mod:`muse_lr.reporting.mean_predictor`) of the whole
-        set over this group, as a scale; NaN if it is not defined. ``mean_rmse`` is the RMS of the
-        reference for forces, and the standard deviation per atom for energies.
+        MAE and RMSE of the mean predictor
+        (:mod:`muse_lr.reporting.breakdown.mean_predictor`) of the whole set over this group, as a
+        scale; NaN if it is not defined. ``mean_rmse`` is the RMS of the reference for forces, and
+        the standard deviation per atom for energies.
     """
 
     label: str
@@ -127,7 +128,7 @@ def breakdowns(predictions: Predictions, by: Sequence[str] = ()) -> list[Breakdo
     predictions : Predictions
     by : sequence of str
         Info keys of subsets. They are used even with one group. Default: the keys of
-        :data:`~muse_lr.reporting.grouping.SUBSET_KEYS` that the frames have.
+        :data:`~muse_lr.reporting.breakdown.grouping.SUBSET_KEYS` that the frames have.
 
     Raises
     ------

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from muse_lr.data.formats import printable
-from muse_lr.reporting.breakdown import Breakdown, Errors, Group
+from muse_lr.reporting.breakdown.errors import Breakdown, Errors, Group
+from muse_lr.reporting.breakdown.mean_predictor import MEAN_PREDICTORS
+from muse_lr.reporting.breakdown.worst_frames import WorstFrame
 from muse_lr.reporting.html import Cell, Table
-from muse_lr.reporting.mean_predictor import MEAN_PREDICTORS
 from muse_lr.reporting.metric_units import KINDS, METRIC_UNITS
 from muse_lr.reporting.wording import metric_heading, number
-from muse_lr.reporting.worst_frames import WorstFrame
 from muse_lr.utils.files import write_csv
 
 SCALE_CAPTION = (

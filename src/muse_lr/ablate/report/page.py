@@ -7,17 +7,14 @@ from pathlib import Path
 
 from muse_lr import __version__
 from muse_lr.ablate.aggregate import Results, inconsistencies
-from muse_lr.ablate.breakdowns import breakdown_tables, unknown_keys
 from muse_lr.ablate.compare import UNEQUAL
 from muse_lr.ablate.equality import measured_equality
 from muse_lr.ablate.execute import last_lines
 from muse_lr.ablate.model_metrics import MODEL_METRICS
-from muse_lr.ablate.outcome import result_notes, result_sentences
-from muse_lr.ablate.report_figures import change_image, figure_sections
-from muse_lr.ablate.shared import completed_runs, shared_lines
-from muse_lr.ablate.shared import difference_table as configuration_table
-from muse_lr.ablate.statistics import RESAMPLES
-from muse_lr.ablate.tables import (
+from muse_lr.ablate.report.breakdowns import breakdown_tables, unknown_keys
+from muse_lr.ablate.report.figures import change_image, figure_sections
+from muse_lr.ablate.report.outcome import result_notes, result_sentences
+from muse_lr.ablate.report.tables import (
     accuracy_table,
     cost_table,
     difference_table,
@@ -26,6 +23,9 @@ from muse_lr.ablate.tables import (
     runs_table,
     validation_table,
 )
+from muse_lr.ablate.shared import completed_runs, shared_lines
+from muse_lr.ablate.shared import difference_table as configuration_table
+from muse_lr.ablate.statistics import RESAMPLES
 from muse_lr.config.yaml import format_yaml
 from muse_lr.reporting.html import (
     Block,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muse_lr.ablate.aggregate import Results, cost, differences, mean_node_shares, means
-from muse_lr.ablate.outcome import MAIN_METRICS, outcomes
+from muse_lr.ablate.report.outcome import MAIN_METRICS, outcomes
 from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.wording import (

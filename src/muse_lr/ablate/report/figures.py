@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.breakdowns import predicted_charges
-from muse_lr.ablate.outcome import other_errors, outcomes
+from muse_lr.ablate.report.breakdowns import predicted_charges
+from muse_lr.ablate.report.outcome import other_errors, outcomes
 from muse_lr.ablate.statistics import Difference
 from muse_lr.reporting.comparison_plots import Change, charge_distributions, relative_changes
 from muse_lr.reporting.figures import (

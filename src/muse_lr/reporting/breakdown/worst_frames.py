@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from muse_lr.data.distances import shortest_distances
 from muse_lr.data.labels import LABELS
-from muse_lr.reporting.grouping import MOST_GROUPS, as_class, groupable_keys
-from muse_lr.reporting.mean_predictor import mean_prediction
+from muse_lr.reporting.breakdown.grouping import MOST_GROUPS, as_class, groupable_keys
+from muse_lr.reporting.breakdown.mean_predictor import mean_prediction
 from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.reporting.predictions import Predictions, errors, in_metric_unit
 from muse_lr.structures.state import STATE_KEYS

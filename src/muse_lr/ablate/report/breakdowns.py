@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muse_lr.ablate.aggregate import Results
+from muse_lr.ablate.report.tables import mean_cell
 from muse_lr.ablate.statistics import mean_interval
-from muse_lr.ablate.tables import mean_cell
 from muse_lr.data.formats import printable
 from muse_lr.errors import InputError
-from muse_lr.reporting.breakdown import FRAME_PROPERTIES, Group, breakdowns, by_info
+from muse_lr.reporting.breakdown.errors import FRAME_PROPERTIES, Group, breakdowns, by_info
 from muse_lr.reporting.figures import reference_charges
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.metric_units import METRIC_UNITS
@@ -47,7 +47,7 @@ def breakdown_tables(
         Name of a test set.
     by : sequence of str
         Info keys of subsets. Default, and for a test set without these keys: the keys of
-        :data:`~muse_lr.reporting.grouping.SUBSET_KEYS` that the frames have.
+        :data:`~muse_lr.reporting.breakdown.grouping.SUBSET_KEYS` that the frames have.
 
     Returns
     -------

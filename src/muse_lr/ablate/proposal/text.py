@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from muse_lr.ablate.proposal import Proposal
-from muse_lr.ablate.variants import VARIANTS, base_multiscale, overrides
+from muse_lr.ablate.proposal.propose import Proposal
+from muse_lr.ablate.proposal.variants import VARIANTS, base_multiscale, overrides
 from muse_lr.data.formats import printable
 from muse_lr.data.scaffold.configuration import write_configuration
 from muse_lr.data.scaffold.text import quote

@@ -1,8 +1,8 @@
 """Measure the costs of configurations in processes of their own, several at the same time.
 
-``python -m muse_lr.ablate.measure JOB.json`` prints one line of JSON for each configuration of the
-job, and ends when its time is over. The processes run at the same time, so that the times are those
-of runs that share the cores and the memory bus.
+``python -m muse_lr.ablate.proposal.measure JOB.json`` prints one line of JSON for each
+configuration of the job, and ends when its time is over. The processes run at the same time, so
+that the times are those of runs that share the cores and the memory bus.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from muse_lr.utils.files import write_json
 from muse_lr.utils.malloc import tune_malloc
 
 #: Command that measures the configurations of a file.
-COMMAND = (sys.executable, "-m", "muse_lr.ablate.measure")
+COMMAND = (sys.executable, "-m", "muse_lr.ablate.proposal.measure")
 POLL_SECONDS = 0.1
 LAST_CHARACTERS = 400
 

@@ -29,8 +29,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from muse_lr.reporting.breakdown.quantity import Quantity
 from muse_lr.reporting.predictions import Predictions
-from muse_lr.reporting.quantity import Quantity
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from muse_lr.ablate.measure import Candidate, Measured, measure
-from muse_lr.ablate.planning import (
+from muse_lr.ablate.proposal.measure import Candidate, Measured, measure
+from muse_lr.ablate.proposal.planning import (
     PLANNED,
     SEEDS,
     SIZES,
@@ -25,8 +25,8 @@ from muse_lr.ablate.planning import (
     usable_sizes,
     warmup_steps,
 )
+from muse_lr.ablate.proposal.variants import base_multiscale, overrides
 from muse_lr.ablate.study import StudyError
-from muse_lr.ablate.variants import base_multiscale, overrides
 from muse_lr.config.overrides import apply_override
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.dataset import group_stops

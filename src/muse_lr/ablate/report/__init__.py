@@ -1,0 +1,1 @@
+"""Report of a study: first sentence, tables, figures and the page."""
