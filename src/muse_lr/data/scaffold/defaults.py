@@ -66,10 +66,11 @@ def choose_charges(structures: Sequence[Atoms]) -> Charges:
 
     The kind ``split`` is size-consistent if constants of the elements give the charge of every
     piece (:func:`~muse_lr.data.molecules.find_pieces`). Sets of constants are tried in this order:
-    none, those of the elements that occur as single atoms, and those of all elements
-    (:data:`FORMAL_CHARGES`). A set fits if the constants of each frame sum to its total charge, and
-    if each piece has an even number of electrons, since pieces with an odd number are ions or
-    radicals. A single atom that is no noble gas is an ion.
+    none, and those of the elements that occur as single atoms (:data:`FORMAL_CHARGES`). Formal
+    charges of all elements are not tried, because they are far from the charges of covalent bonds:
+    their Coulomb energy is thousands of eV in silicates. A set fits if the constants of each frame
+    sum to its total charge, and if each piece has an even number of electrons, since pieces with an
+    odd number are ions or radicals. A single atom that is no noble gas is an ion.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def choose_charges(structures: Sequence[Atoms]) -> Charges:
         )
         return Charges("conserved", text + "several pieces: conserved is not size-consistent")
     parts = [part for _, found in pieces for part in found]
-    candidates = _candidates(parts, frames)
+    candidates = _candidates(parts)
     for constants in candidates:
         if _fit_totals(constants, frames) and _fit_pieces(constants, parts):
             return Charges("split", _split_reason(constants, several), constants)
@@ -135,12 +136,11 @@ def choose_embedding(structures: Sequence[Atoms]) -> Embedding:
     return Embedding((), "")
 
 
-def _candidates(parts: Sequence[Atoms], frames: Sequence[Atoms]) -> list[dict[str, int]]:
+def _candidates(parts: Sequence[Atoms]) -> list[dict[str, int]]:
     """Sets of constant charges of the elements, from the simplest."""
     single = {part.get_chemical_symbols()[0] for part in parts if len(part) == 1}
-    everything = {symbol for atoms in frames for symbol in set(atoms.get_chemical_symbols())}
     sets = []
-    for symbols in ((), single - set(NOBLE_GASES), everything - set(NOBLE_GASES)):
+    for symbols in ((), single - set(NOBLE_GASES)):
         if all(symbol in FORMAL_CHARGES for symbol in symbols):
             ordered = sorted(symbols, key=lambda symbol: int(atomic_numbers[symbol]))
             sets.append({symbol: FORMAL_CHARGES[symbol] for symbol in ordered})
