@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 HELP = "check files of reference data"
 
@@ -63,3 +64,23 @@ def run(args: argparse.Namespace) -> int:
     reports = [check_file(path, keys) for path in args.files]
     print("\n\n".join(format_report(report) for report in reports))
     return 2 if any(report.errors for report in reports) else 0
+
+
+def parse_tests(given: list[str]) -> dict[str, str]:
+    """Name of each test set -> its file, from --test [NAME=]FILE; a file is named after itself."""
+    from muse_lr.config.schema import check_name
+    from muse_lr.data.scaffold.text import stem_of
+    from muse_lr.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, file = text.partition("=")
+        if not separator or Path(text).exists() or "/" in name or "@" in name:
+            name, file = stem_of(text) or "test", text
+        check_name(name, "test")
+        if not file:
+            raise InputError(f"--test {text!r}: FILE or NAME=FILE is needed")
+        if name in found:
+            raise InputError(f"--test: two test sets are named {name!r}: give NAME=FILE")
+        found[name] = file
+    return found

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from muse_lr.cli.data import add_keys_argument, parse_pairs
+from muse_lr.cli.data import add_keys_argument, parse_pairs, parse_tests
 
 if TYPE_CHECKING:
     from muse_lr.data.scaffold.survey import Survey
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", help="training data, e.g. extended XYZ, or DATA@random=500"
     )
     parser.add_argument(
-        "--test", action="append", default=[], metavar="NAME=FILE", help="test set; can be repeated"
+        "--test", action="append", default=[], metavar="[NAME=]FILE", help="test set; repeatable"
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="new file to write (default: standard output)"
@@ -37,15 +37,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the configuration, or write it to a new file."""
     from pathlib import Path
 
-    from muse_lr.config.schema import check_name
     from muse_lr.data.scaffold.configuration import write_configuration
     from muse_lr.data.scaffold.survey import survey
     from muse_lr.errors import InputError
     from muse_lr.utils.files import atomic_write
 
-    tests = parse_pairs(args.test, "--test")
-    for name in tests:
-        check_name(name, "test")
+    tests = parse_tests(args.test)
     output = None if args.output is None else Path(args.output)
     if output is not None and (output.exists() or output.is_symlink()):
         raise InputError(f"{args.output} exists: remove it or choose another file")
@@ -85,8 +82,8 @@ def _cost(found: Survey) -> list[str]:
     tested = sum(map(len, found.test_structures.values()))
     seconds = costs.seconds(Amount(epochs, steps, trained, valid, tested))
     note = (
-        f"Cost on this machine: about {duration(seconds)} for {epochs} epochs of {steps} steps in "
-        f"all, {1000 * costs.step:.0f} ms each, with {costs.parameters:,} parameters and "
+        f"Cost on this machine: about {duration(seconds)} for {epochs} epochs ({steps} steps of "
+        f"{1000 * costs.step:.0f} ms), with {costs.parameters:,} parameters and "
         f"{costs.peak_memory_mb / 1000:.1f} GB of memory. muse-lr study plans for a given time."
     )
     progress(note)

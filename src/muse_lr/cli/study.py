@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from muse_lr.cli.data import add_keys_argument, parse_pairs
+from muse_lr.cli.data import add_keys_argument, parse_pairs, parse_tests
 
 HELP = "write a study of long-range parts for a file of reference data, planned for a given time"
 FILES = ("config.yaml", "study.yaml")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     names = choose_variants(args.variants.split(",") if args.variants else DEFAULT)
     directory = args.out or Path(stem_of(args.data) or "study")
     _refuse_existing(directory)
-    tests = _tests(args.test)
+    tests = parse_tests(args.test)
     _progress(f"checking {args.data}")
     found = hold_out(survey(args.data, tests, parse_pairs(args.keys, "--keys")))
     try:
@@ -90,26 +90,6 @@ def _refuse_existing(directory: Path) -> None:
         path = directory / file
         if path.exists() or path.is_symlink():
             raise InputError(f"{path} exists: remove it, or choose another directory with --out")
-
-
-def _tests(given: list[str]) -> dict[str, str]:
-    """Name of each test set -> its file; a file alone is named after itself."""
-    from muse_lr.config.schema import check_name
-    from muse_lr.data.scaffold.text import stem_of
-    from muse_lr.errors import InputError
-
-    found: dict[str, str] = {}
-    for text in given:
-        name, separator, file = text.partition("=")
-        if not separator or Path(text).exists() or "/" in name or "@" in name:
-            name, file = stem_of(text) or "test", text
-        check_name(name, "test")
-        if not file:
-            raise InputError(f"--test {text!r}: FILE or NAME=FILE is needed")
-        if name in found:
-            raise InputError(f"--test: two test sets are named {name!r}: give NAME=FILE")
-        found[name] = file
-    return found
 
 
 def _progress(text: str) -> None:

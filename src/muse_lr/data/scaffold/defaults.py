@@ -88,6 +88,9 @@ def choose_charges(structures: Sequence[Atoms]) -> Charges:
     totals = {read_state(atoms).total_charge for atoms in frames if not atoms.pbc.any()}
     several = any(len(parts) > 1 for _, parts in pieces)
     if not several and len(totals) < 2:
+        if all(atoms.pbc.all() for atoms in frames):
+            text = "every frame is one network, so that nothing parts, and conserved, which is not "
+            return Charges("conserved", text + "size-consistent, is enough")
         text = (
             "every frame is one molecule or network, so that nothing parts. Use split to simulate "
         )
@@ -189,7 +192,7 @@ def _conserved_reason(parts: Sequence[Atoms], candidates: Sequence[Mapping[str, 
     )
     ions = f", such as {', '.join(name for name, _ in odd.most_common(LISTED))}," if odd else ""
     return (
-        f"there are ions or radicals{ions} whose charges are not sums over elements: split would "
-        "make each piece neutral. conserved shifts all charges evenly, so that it is not "
+        f"there are ions or radicals{ions} whose charges are not those of single atoms: split "
+        "would make each piece neutral. conserved shifts all charges evenly, so that it is not "
         "size-consistent: an ion far from a molecule has another energy than alone"
     )
