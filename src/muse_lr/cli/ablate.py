@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="study file")
     parser.add_argument("--out", type=Path, help="output directory (default: runs/NAME)")
     parser.add_argument(
-        "--jobs", type=_positive, default=1, help="number of parallel runs (default: 1)"
+        "--jobs", type=_count, default=1, help="number of parallel runs (default: 1)"
     )
     parser.add_argument(
         "--set",
@@ -189,8 +189,7 @@ def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, not {text!r}")
+    return int(text)

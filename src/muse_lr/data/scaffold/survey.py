@@ -130,6 +130,9 @@ def survey(
         other elements. Labels that only some frames carry are not an error: they are listed in
         ``partial``.
     """
+    for file in (tests or {}).values():  # before the long check of the training data
+        if not Path(parse_source(file).file).exists():
+            raise InputError(f"test set: {printable(file)}: cannot read this file: no such file")
     report = check_file(path, keys)
     partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
     serious = [f for f in report.errors if not f.kind.startswith("mixed ")]
