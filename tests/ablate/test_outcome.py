@@ -81,7 +81,7 @@ def test_better_worse_and_unclear_variants_in_one_sentence():
     assert " ± " in value
     lower, higher, unclear = text.removesuffix(".").split("; ")
     # The largest effects come first, and each has its interval.
-    assert lower.startswith("50 % lower with best [50, 50], 14 % lower with charges [1")
+    assert lower.startswith("50 % lower with best [45, 55], 14 % lower with charges [1")
     assert higher.startswith("3.5 times as large with terrible [3.")
     assert ", 20 % higher with worse [" in higher
     assert re.fullmatch(

@@ -66,22 +66,34 @@ def test_the_interval_is_reproducible_and_does_not_depend_on_the_block(monkeypat
     assert blocked.low == pytest.approx(first.low, abs=0.05)
 
 
-def test_the_interval_agrees_with_a_plain_loop():
+def test_the_interval_agrees_with_a_plain_loop_over_frames():
     rng = np.random.default_rng(3)
-    ours, theirs = rng.normal(size=(4, 25)), 1.3 * rng.normal(size=(4, 25))
+    ours, theirs = rng.normal(size=(1, 60)), 1.3 * rng.normal(size=(1, 60))
     draws, ratios = [], []
     for _ in range(30_000):
-        seeds, frames = rng.integers(0, 4, 4), rng.integers(0, 25, 25)
-        chosen = np.ix_(seeds, frames)
-        first, second = np.abs(ours[chosen]).mean(), np.abs(theirs[chosen]).mean()
+        frames = rng.integers(0, 60, 60)
+        first, second = np.abs(ours[0, frames]).mean(), np.abs(theirs[0, frames]).mean()
         draws.append(first - second)
         ratios.append(first / second)
-    low, high = np.quantile(draws, [0.025, 0.975])
     difference = paired_difference(_errors(ours), _errors(theirs), resamples=30_000)
-    assert difference.low == pytest.approx(low, abs=0.008)
-    assert difference.high == pytest.approx(high, abs=0.008)
-    bounds = [difference.ratio_low, difference.ratio_high]
-    np.testing.assert_allclose(bounds, np.quantile(ratios, [0.025, 0.975]), atol=0.008)
+    found = [difference.low, difference.high, difference.ratio_low, difference.ratio_high]
+    quantiles = [0.025, 0.975]
+    expected = [*np.quantile(draws, quantiles), *np.quantile(ratios, quantiles)]
+    np.testing.assert_allclose(found, expected, atol=0.012)
+
+
+def test_few_seeds_have_at_least_the_interval_of_student():
+    """Three differences of one sign, which a bootstrap over three seeds calls significant."""
+    counts = np.ones(4)
+    ours = FrameErrors(np.repeat([[17.37], [13.28], [11.0]], 4, 1), counts, False)
+    theirs = FrameErrors(np.full((3, 4), 10.0), counts, False)
+    difference = paired_difference(ours, theirs)
+    half = 4.302653 * np.std([7.37, 3.28, 1.0], ddof=1) / 3**0.5
+    assert difference.value == pytest.approx(3.8833, abs=1e-3)
+    assert difference.low == pytest.approx(3.8833 - half, abs=1e-3)
+    assert difference.high == pytest.approx(3.8833 + half, abs=1e-3)
+    assert not difference.significant
+    assert difference.ratio_low == pytest.approx(1 + difference.low / 10)
 
 
 def test_seeds_widen_the_interval():

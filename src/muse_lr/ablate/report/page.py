@@ -161,16 +161,15 @@ def _accuracy_blocks(results: Results) -> list[Block]:
     text = "Intervals of means: Student's, over seeds. "
     if results.tests:
         text += (
-            f"Intervals of differences: bootstrap with {RESAMPLES} resamples of both seeds and "
-            "frames, paired by seed and frame. "
+            f"Intervals of differences contain a bootstrap with {RESAMPLES} resamples of both "
+            "seeds and frames, paired by seed and frame, and Student's interval of the differences "
+            "of the seeds. "
         )
     if seeds == 1:
         text += (
             "With one seed the spread over seeds is unknown: means have no interval, those of "
             "differences cover the frames only, and nothing is bold. "
         )
-    elif seeds < 5:
-        text += f"With {seeds} seeds the spread over seeds is only a rough estimate. "
     notes = [str(note) for r in results.records for note in r.summary.get("notes", [])]
     text += "A dash means that the test set lacks the label or that the variant cannot predict it."
     unique = list(dict.fromkeys(notes))
