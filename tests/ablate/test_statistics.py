@@ -137,7 +137,10 @@ def test_seeds_alone_are_paired_by_the_interval_of_their_differences():
     assert difference.significant
     single = paired_seeds([9.0], [10.0])
     assert (single.value, single.seeds) == (-1.0, 1)
-    assert np.isnan([single.low, single.high]).all()
+    assert np.isnan([single.low, single.high, single.ratio_low, single.ratio_high]).all()
+    wide = paired_seeds([1.0, 9.0], [4.0, 6.0])
+    assert wide.low < -6.0
+    assert wide.ratio_low == 0.0
     assert not single.significant
 
 

@@ -155,7 +155,7 @@ def paired_seeds(variant: Sequence[float], reference: Sequence[float]) -> Differ
     """Difference of a metric that is known for each seed only, paired by seed.
 
     The interval is Student's for the mean of the differences. That of the ratio is the same
-    interval over the mean of the reference. A single seed has no interval (NaN).
+    interval over the mean of the reference, from 0 on. A single seed has no interval (NaN).
 
     Parameters
     ----------
@@ -166,7 +166,8 @@ def paired_seeds(variant: Sequence[float], reference: Sequence[float]) -> Differ
     mean = mean_interval([a - b for a, b in zip(variant, reference, strict=True)])
     half = np.nan if mean.half_width is None else mean.half_width
     low, high = mean.value - half, mean.value + half
-    ratios = [1.0 + x / theirs if theirs else np.nan for x in (mean.value, low, high)]
+    changes = np.array([mean.value, low, high]) / theirs if theirs else np.full(3, np.nan)
+    ratios = np.maximum(0.0, 1.0 + changes).tolist()  # NaN stays NaN
     return Difference(mean.value, low, high, ratios[0], mean.count, *ratios[1:])
 
 
