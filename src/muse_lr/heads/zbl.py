@@ -130,11 +130,6 @@ def _switches(config: ZBLConfig, elements: tuple[str, ...]) -> tuple[Tensor, Ten
     return inner, outer
 
 
-def pair_name(first: str, second: str) -> str:
-    """Name of a pair of elements in ``distances``."""
-    return "-".join(sorted((first, second)))
-
-
 def screened_repulsion(distance: Tensor, z_first: Tensor, z_second: Tensor) -> Tensor:
     """k Z Z' phi(r / a) / r in eV for distances in A, without a cutoff."""
     length = SCREENING_LENGTH / (z_first.pow(SCREENING_EXPONENT) + z_second.pow(SCREENING_EXPONENT))
