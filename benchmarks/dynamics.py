@@ -28,7 +28,6 @@ from benchmarks.long_range.water import water_box
 from benchmarks.peers.machine import describe_machine
 from muse_lr.config.overrides import apply_override
 from muse_lr.config.yaml import dump_yaml, load_yaml
-from muse_lr.train.config import load_config
 from muse_lr.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +86,6 @@ def train(name: str, seed: int, out: Path) -> Path:
         config = apply_override(config, key, value)
     path = directory.with_suffix(".yaml")
     dump_yaml(config, path)
-    load_config(path)
     _command("train", str(path), "--resume")
     return directory
 

@@ -87,13 +87,6 @@ class PairHistogram:
             self.scaled[row] += counts * volume / max(int((numbers == other).sum()), 1)
             self.centers[row] += int((numbers == center).sum())
 
-    def add_counts(self, other: PairHistogram) -> None:
-        """Add the counts of another histogram of the same pairs and bins."""
-        self.counts += other.counts
-        self.scaled += other.scaled
-        self.centers += other.centers
-        self.periodic &= other.periodic
-
     def results(self) -> list[RadialDistribution]:
         """Distributions of the pairs that occur in the frames."""
         r = (self.edges[1:] + self.edges[:-1]) / 2

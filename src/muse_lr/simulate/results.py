@@ -66,11 +66,6 @@ class Group:
     target: float
     copies: list[CopyResult]
 
-    def over_copies(self, name: str) -> Estimate:
-        """Mean of a statistic over the copies that have it."""
-        found = [getattr(copy, name) for copy in self.copies]
-        return combine([estimate for estimate in found if math.isfinite(estimate.value)])
-
     @property
     def survival(self) -> Survival:
         """Times to failure."""
