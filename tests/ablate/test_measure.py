@@ -10,6 +10,7 @@ import pytest
 
 from muse_lr.ablate.proposal.measure import Candidate, main, measure, measure_alone
 from muse_lr.errors import InputError
+from muse_lr.train import costs
 from muse_lr.train.config import load_config
 from muse_lr.train.costs import Costs, measure_costs, representative
 from muse_lr.train.setup import read_data
@@ -26,8 +27,9 @@ for item in json.loads(path.read_text())["candidates"]:
     if item["variant"] == "bad":
         print(json.dumps({**place, "error": "no such label"}))
         continue
-    costs = dict.fromkeys(("start", "read", "draft", "drafted", "frame", "valid", "test",
-                           "checkpoint", "finish", "peak_memory_mb", "parameters"), 1)
+    costs = dict.fromkeys(("start", "read", "draft", "drafted", "frame", "fastest_step",
+                           "valid", "test", "checkpoint", "finish", "peak_memory_mb",
+                           "parameters"), 1)
     print(json.dumps({**place, "costs": {**costs, "step": 1.0 + int(path.stem)}}))
 """
 
@@ -103,6 +105,21 @@ def test_costs_are_positive_and_nothing_is_written(tmp_path, config):
     times = asdict(replace(found, start=1.0))
     assert all(value > 0 for value in times.values()), times
     assert found.read == 0.5
+
+
+def test_one_stall_of_the_machine_is_no_fastest_step(config, monkeypatch):
+    """The second of the timed steps takes 75 s by the clock."""
+    clock = {"now": 0.0, "steps": 0}
+
+    def step(run, batch):
+        clock["steps"] += 1
+        clock["now"] += 75.0 if clock["steps"] == 3 else 0.5
+
+    monkeypatch.setattr(costs.Run, "step", step)
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: clock["now"])
+    found = measure_costs(config, read_data(config), 0.5)
+    assert found.fastest_step == 0.5
+    assert found.step == pytest.approx((0.5 + 75 + 0.5) / 3)
 
 
 def test_representative_frames_have_every_label(config):

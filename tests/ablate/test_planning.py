@@ -19,6 +19,7 @@ from muse_lr.ablate.proposal.planning import (
     learning_rate,
     make_plan,
     needed_seconds,
+    smaller_studies,
     study_seconds,
     usable_sizes,
     warmup_steps,
@@ -26,8 +27,8 @@ from muse_lr.ablate.proposal.planning import (
 from muse_lr.train.costs import Amount, Costs
 
 COSTS = Costs(
-    start=2.0, read=1.0, draft=0.5, drafted=200, frame=0.001, step=0.02, valid=0.002, test=0.004,
-    checkpoint=0.01, finish=3.0, peak_memory_mb=400, parameters=1000,
+    start=2.0, read=1.0, draft=0.5, drafted=200, frame=0.001, step=0.02, fastest_step=0.02,
+    valid=0.002, test=0.004, checkpoint=0.01, finish=3.0, peak_memory_mb=400, parameters=1000,
 )  # fmt: skip
 TASK = Task(
     seconds=1800, jobs=2, variants=("a", "b"), frames=1000, valid_share=0.1, graphs=4.0,
@@ -109,6 +110,23 @@ def test_a_time_that_is_too_short_says_what_is_enough():
     assert (plan.seeds, plan.size.name) == (1, "small")
     assert plan.steps == pytest.approx(FEWEST_STEPS, rel=0.1)
     assert make_plan(replace(task, seconds=1.02 * needed_seconds(plan)), costs()).enough
+
+
+def test_fewer_variants_and_the_time_that_they_need():
+    names = ("a", "reference", "slow", "b")
+    steps = {"a": 0.02, "reference": 0.01, "slow": 1.0, "b": 0.04}
+    known = {"small": {name: replace(COSTS, step=step) for name, step in steps.items()}}
+    task = replace(TASK, seconds=20, jobs=1, variants=names)
+    found = smaller_studies(task, known, "reference")
+    assert [choice for choice, _ in found] == [
+        ("a", "reference", "b"), ("a", "reference", "slow"), ("reference", "slow", "b"),
+        ("a", "reference"), ("reference", "b"), ("reference", "slow"),
+    ]  # fmt: skip
+    for choice, seconds in found:
+        fewer = replace(task, variants=choice, seconds=1.02 * seconds)
+        assert make_plan(fewer, known).enough
+        assert not make_plan(replace(fewer, seconds=0.95 * seconds), known).enough
+    assert smaller_studies(replace(task, variants=names[:2]), known, "reference") == []
 
 
 def test_sizes_that_were_not_measured_are_not_planned():

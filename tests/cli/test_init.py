@@ -64,7 +64,7 @@ def test_the_configuration_loads_and_builds_a_model(tmp_path: Path) -> None:
     assert 4 * 32 <= batch.atoms <= 6 * 32, "NH3 and H2O in equal numbers: 3.5 atoms on average"
     assert limits.edges >= 32 * 12, "all batches of molecules up to NH3 fit"
     text = output.read_text()
-    assert "# E0 check: least squares leaves" in text
+    assert "# E0 check: one energy for each element leaves" in text
     assert "rank 2 of 3" in text
     assert "total charges here: 0, 1" in text
     model = build_model(output)
@@ -85,6 +85,34 @@ def test_the_steps_of_an_epoch_are_those_of_training(tmp_path: Path, count: int,
     assert Batches(sizes_of(data.train), config.training).total_steps == (
         steps * config.training.epochs
     )
+
+
+def comments(text: str) -> str:
+    """All comments on one line."""
+    lines = (line.strip() for line in text.splitlines())
+    return " ".join(" ".join(x for x in lines if x.startswith("#")).replace("#", "").split())
+
+
+def test_the_comment_on_e0s_tells_ions_from_neutral_atoms(tmp_path: Path) -> None:
+    neutral, ions = frames(), frames()
+    for atoms in neutral:
+        atoms.info["total_charge"] = 0
+    for atoms, there in ((neutral, False), (ions, True)):
+        ase.io.write(tmp_path / "train.xyz", atoms)
+        text = comments(make_configuration(tmp_path / "train.xyz"))
+        assert ("There are ions: fitted E0s contain their ionization energies" in text) == there
+        assert "do not tell all of them apart (rank 2 of 3)" in text
+    for charge, there in ((0, False), (1, True)):
+        atoms = [Atoms(symbol, info={"REF_energy": -9.0}) for symbol in "HNO"]
+        if charge:
+            atoms.append(Atoms("H", info={"REF_energy": 4.0, "total_charge": 1}))
+        for atom in atoms:
+            atom.arrays["REF_forces"] = np.zeros((1, 3))
+        ase.io.write(tmp_path / "train.xyz", [*neutral, *atoms])
+        text = make_configuration(tmp_path / "train.xyz")
+        assert parse_yaml(text, "text")["model"]["e0"] == "isolated"
+        assert "These frames are not trained on" in comments(text)
+        assert ("not trained on, while frames of one ion are." in comments(text)) == there
 
 
 def test_relative_paths_start_at_the_configuration(
@@ -163,7 +191,7 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "good.xyz", frames())
     ase.io.write(tmp_path / "test.xyz", [molecule("CH4")])
     good, test = str(tmp_path / "good.xyz"), str(tmp_path / "test.xyz")
-    with pytest.raises(InputError, match=r"test far: .* contains C"):
+    with pytest.raises(InputError, match=r"test set far: 1 of 1 frames contains C"):
         run_command(command, good, "--test", f"far={test}")
     with pytest.raises(InputError, match="only letters"):
         run_command(command, good, "--test", f"x y={good}")
@@ -220,8 +248,8 @@ def test_a_configuration_in_the_working_directory(
 
 
 COSTS = Costs(
-    start=2.0, read=1.0, draft=0.5, drafted=24, frame=0.0, step=0.36, valid=0.0, test=0.0,
-    checkpoint=0.0, finish=0.5, peak_memory_mb=1234, parameters=4321,
+    start=2.0, read=1.0, draft=0.5, drafted=24, frame=0.0, step=75.0, fastest_step=0.36,
+    valid=0.0, test=0.0, checkpoint=0.0, finish=0.5, peak_memory_mb=1234, parameters=4321,
 )  # fmt: skip
 
 

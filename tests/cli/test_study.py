@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,15 @@ from muse_lr.ablate.proposal.measure import Measured
 from muse_lr.ablate.proposal.variants import DEFAULT, VARIANTS
 from muse_lr.ablate.study import load_study, plan
 from muse_lr.config.yaml import load_yaml
+from muse_lr.data.scaffold.shells import Cutoff, Shells
 from muse_lr.train.config import load_config
 from muse_lr.train.costs import Costs
 from muse_lr.train.setup import read_data
 from training_data import labeled_frames
 
 COSTS = Costs(
-    start=2.0, read=1.0, draft=0.5, drafted=200, frame=0.001, step=0.02, valid=0.002, test=0.004,
-    checkpoint=0.01, finish=3.0, peak_memory_mb=400, parameters=1000,
+    start=2.0, read=1.0, draft=0.5, drafted=200, frame=0.001, step=0.02, fastest_step=0.02,
+    valid=0.002, test=0.004, checkpoint=0.01, finish=3.0, peak_memory_mb=400, parameters=1000,
 )  # fmt: skip
 
 
@@ -64,6 +66,7 @@ def test_the_files_are_a_study_that_can_be_run(measured, capsys, tmp_path):
     command = "muse-lr ablate ions/study.yaml --out ions/runs --jobs 2"
     assert out.splitlines()[-1] == f"next: {command}"
     assert "12 runs: 4 variants x 3 seeds" in out
+    assert "24 frames: 22 for training, 2 for validation; test frames: far 4\n" in out
     assert "expected time on this machine" in out
     assert "measured" in err
     text = (tmp_path / "ions" / "study.yaml").read_text()
@@ -72,6 +75,7 @@ def test_the_files_are_a_study_that_can_be_run(measured, capsys, tmp_path):
     study = load_study("ions/study.yaml")
     assert study.reference == "short_range"
     assert study.seeds == (0, 1, 2)
+    assert study.planned.jobs == 2
     assert tuple(study.variants) == DEFAULT
     runs = plan(study, Path("ions/study.yaml"), tmp_path / "runs")
     assert len(runs) == 12
@@ -101,7 +105,7 @@ def test_every_variant_of_the_menu_can_be_run(measured, name, tmp_path):
     assert short.config["model"] != other.config["model"]
 
 
-def test_without_a_test_set_some_frames_are_held_out(measured, tmp_path):
+def test_without_a_test_set_some_frames_are_held_out(measured, capsys):
     assert run_cli("study", "ions.xyz", "--variants", "charges,muse", "--out", "x") == 0
     assert load_study("x/study.yaml").reference == "charges"
     data = read_data(load_config("x/config.yaml"))
@@ -110,6 +114,106 @@ def test_without_a_test_set_some_frames_are_held_out(measured, tmp_path):
     assert len(tested) == 2
     assert len(used) == 22
     assert not tested & used
+    assert "24 frames: 20 for training, 2 for validation; test frames: held_out 2 (2 random" in (
+        capsys.readouterr().out
+    )
+
+
+def test_the_last_frames_of_a_trajectory_are_held_out(measured, capsys, frames):
+    """One system that moves slowly: random frames would be copies of their neighbors."""
+    moving = []
+    for k in range(30):
+        atoms = frames[1].copy()
+        atoms.positions[3:] += [0, 0, 0.1 * k]
+        atoms.info["REF_energy"] = 0.1 * k
+        moving.append(atoms)
+    ase.io.write("md.xyz", moving)
+    assert run_cli("study", "md.xyz", "--variants", "short_range,charges") == 0
+    assert "held_out 3 (the last 3 frames of the training file" in capsys.readouterr().out
+    data = read_data(load_config("md/config.yaml"))
+    assert [frame.source.split()[-1] for frame in data.test["held_out"]] == ["27", "28", "29"]
+    text = Path("md/config.yaml").read_text()
+    assert "Consecutive frames are alike" in text
+    assert 'valid: ["../md.xyz@:27@24:"]' in " ".join(text.replace("#", "").split())
+
+
+def test_random_frames_of_several_trajectories_are_a_warning(measured, capsys, frames):
+    moving = []
+    for k in range(40):
+        atoms = frames[k // 20].copy()
+        atoms.positions[3:] += [0, 0, 0.1 * (k % 20)]
+        atoms.info["REF_energy"] = 0.1 * k
+        moving.append(atoms)
+    ase.io.write("md.xyz", moving)
+    assert run_cli("study", "md.xyz", "--variants", "short_range,charges") == 0
+    assert "warning: the frames look like a trajectory" in capsys.readouterr().err
+    text = Path("md/config.yaml").read_text()
+    assert "# Warning: the frames look like a trajectory" in text
+    assert "valid: [FILE]" in text
+
+
+def test_keys_with_few_values_divide_the_errors(measured, frames):
+    frames = [atoms.copy() for atoms in frames]
+    for k, atoms in enumerate(frames):
+        atoms.info.update(half=k % 2, group="ab"[k % 2], third=k % 3, note=f"frame {k}")
+    ase.io.write("ions.xyz", frames[:20])
+    ase.io.write("far.xyz", [*frames, *frames[:8]])
+    short = ("ions.xyz", "--test", "far.xyz", "--variants", "short_range,charges")
+    assert run_cli("study", *short) == 0
+    assert load_study("ions/study.yaml").subsets == ("group", "half", "third")
+    assert run_cli("study", *short, "--by", "distance", "half", "--out", "x") == 0
+    assert load_study("x/study.yaml").subsets == ("distance", "half")
+
+
+def test_usual_names_of_subsets_come_first(measured, frames):
+    frames = [atoms.copy() for atoms in frames]
+    for k, atoms in enumerate(frames):
+        atoms.info.update(a=k % 2, b=k % 2, c=k % 2, subset=k % 4)
+    ase.io.write("far.xyz", frames)
+    arguments = ("--test", "far.xyz", "--variants", "short_range,charges")
+    assert run_cli("study", "ions.xyz", *arguments) == 0
+    assert load_study("ions/study.yaml").subsets == ("subset", "a", "b")
+
+
+def test_without_such_keys_the_line_is_a_comment(measured):
+    assert run_cli("study", "ions.xyz", "--test", "far.xyz") == 0
+    assert "# subsets: [KEY] " in Path("ions/study.yaml").read_text()
+    assert load_study("ions/study.yaml").subsets == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("distanse", "no test frame has this info key; keys with few values: half"),
+        ("haf", "did you mean 'half'?"),
+        ("REF_dipole", "not text or single numbers"),
+    ],
+)
+def test_keys_that_cannot_divide_are_refused(measured, capsys, frames, key, message):
+    frames = [atoms.copy() for atoms in frames]
+    for k, atoms in enumerate(frames):
+        atoms.info["half"] = k % 2
+    ase.io.write("ions.xyz", frames)
+    assert message in refused_study(capsys, ["ions.xyz", "--test", "ions.xyz", "--by", key])
+    assert not Path("ions").exists()
+
+
+def test_sizes_that_follow_from_the_time_say_so(measured):
+    assert run_cli("study", "ions.xyz", "--minutes", "3") == 0
+    text = Path("ions/config.yaml").read_text()
+    for key in ("cutoff", "channels", "layers", "epochs"):
+        (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{key}:")]
+        assert "chosen for the time, not for accuracy" in line
+    assert "# The cutoff is the usual value" in text
+
+
+def test_the_cutoff_is_that_of_the_data(measured, monkeypatch):
+    chosen = Cutoff(5.4, "in a gap of the distances: 4.5 A would cut the shell of Na-Cl")
+    monkeypatch.setattr(Shells, "choose", lambda self, usual: chosen)
+    assert run_cli("study", "ions.xyz") == 0
+    config = load_config("ions/config.yaml")
+    assert config.model.backbone.cutoff == 5.4
+    assert f"# The cutoff is {chosen.reason}." in Path("ions/config.yaml").read_text()
 
 
 def test_a_slow_file_gets_fewer_frames_and_a_small_backbone(measured, capsys, monkeypatch):
@@ -143,7 +247,7 @@ def test_a_slow_file_gets_fewer_frames_and_a_small_backbone(measured, capsys, mo
         (["ions.xyz", "--variants", "charges,charges"], "once"),
         (["ions.xyz", "--test", "far.xyz", "--test", "./far.xyz"], "two test sets are named 'far'"),
         (["ions.xyz", "--test", "a/b=far.xyz"], "cannot read"),
-        (["ions.xyz", "--minutes", "0.4"], "0.4 minutes are not enough"),
+        (["gone.xyz", "--minutes", "0.4"], "--minutes 0.4: planning and training need at least 1"),
         (["ions.xyz@:6"], "6 frames are too few to hold out a test set"),
         (["gone.xyz"], "gone.xyz"),
     ],
@@ -163,10 +267,49 @@ def refused_study(capsys, arguments: list[str]) -> str:
     return error
 
 
+def slow(measured, **steps: float) -> None:
+    """Invented costs of a step, s, for all sizes."""
+    for name, step in steps.items():
+        for size in planning.SIZES:
+            measured[0].costs[name, size.name] = replace(COSTS, step=step)
+
+
 def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(measured, capsys):
-    error = refused_study(capsys, ["ions.xyz", "--minutes", "0.4"])
-    enough = error.partition("needs --minutes ")[2].split(",")[0]
+    slow(measured, short_range=0.3, charges=0.3, muse=0.3, both=0.3)
+    error = refused_study(capsys, ["ions.xyz", "--minutes", "1"])
+    assert "--minutes 1 is not enough" in error
+    assert "these 4 variants (one seed, 200 steps)" in error
+    enough = error.partition("needs --minutes ")[2].split(";")[0]
     assert run_cli("study", "ions.xyz", "--minutes", enough) == 0
+
+
+@pytest.mark.parametrize(
+    ("minutes", "message"),
+    [
+        ("3", "fewer variants fit: --variants short_range,charges,muse (3 min)"),
+        ("2", "fewer variants fit: --variants short_range,charges (2 min) or --variants "),
+        ("1", "the fastest of them, --variants short_range,charges, need --minutes 2"),
+    ],
+)
+def test_fewer_variants_that_fit_are_named(measured, capsys, minutes, message):
+    slow(measured, short_range=0.3, charges=0.3, muse=0.31, both=2.0)
+    error = refused_study(capsys, ["ions.xyz", "--minutes", minutes])
+    assert message in error
+    if minutes != "1":
+        chosen = error.partition("--variants ")[2].split()[0]
+        assert run_cli("study", "ions.xyz", "--minutes", minutes, "--variants", chosen) == 0
+
+
+def test_the_time_of_the_planning_counts(measured, capsys, monkeypatch):
+    """A measurement of 100 s leaves 80 of 180 s."""
+    slow(measured, short_range=0.01, charges=0.01)
+    now = iter((0.0, 100.0))
+    monkeypatch.setattr(time, "monotonic", lambda: next(now, 100.0))
+    arguments = ("ions.xyz", "--minutes", "3", "--variants", "short_range,charges")
+    assert run_cli("study", *arguments) == 0
+    assert "after 1 min 40 s of planning; given: 3 min 00 s" in capsys.readouterr().out
+    minutes = load_study("ions/study.yaml").planned.minutes
+    assert 40 < 60 * minutes <= 0.85 * 80
 
 
 def test_existing_files_are_kept(measured, capsys):
@@ -204,8 +347,9 @@ def test_from_a_file_to_a_report_in_three_commands(monkeypatch, capsys):
     )
     command = capsys.readouterr().out.splitlines()[-1].split()[2:]
     assert run_cli(*command) == 0
-    assert "compared with short_range" in capsys.readouterr().out
-    assert Path("ions/runs/report.html").is_file()
+    out = capsys.readouterr().out
+    assert "report: ions/runs/report.html" in out
+    assert ", planned " in out.splitlines()[-1]
     summary = json.loads(Path("ions/runs/charges/seed-1/summary.json").read_text())
     assert 20 <= summary["steps"] <= 40
     assert load_yaml("ions/runs/charges/seed-1.yaml")["model"]["charges"]["by_element"] == {

@@ -162,10 +162,29 @@ def test_each_warning_is_found_where_it_is(tmp_path: Path, kind: str) -> None:
     assert [(f.kind, f.frame) for f in report.warnings] == [(kind, 6)]
 
 
-def test_rank_deficient_compositions(tmp_path: Path) -> None:
+def test_one_composition_does_not_tell_its_e0s_apart(tmp_path: Path) -> None:
     report = check(tmp_path, [a for a in good_frames() if len(a) == 3])
-    assert [f.kind for f in report.warnings] == ["rank"]
-    assert "rank 1 for 2 elements" in report.warnings[0].message
+    assert report.warnings == []
+    (note,) = report.findings
+    assert "all frames have the composition H2O, which cannot tell the E0s of H and O" in (
+        note.message
+    )
+
+
+def test_several_compositions_that_do_not_tell_all_e0s_apart(tmp_path: Path) -> None:
+    frames = good_frames()
+    for atoms in frames:
+        symbols = {"C": "Na", "O": "Cl"}  # NaCl with H in varying numbers
+        atoms.symbols = [symbols.get(symbol, symbol) for symbol in atoms.symbols]
+    pairs = [atoms for atoms in frames if len(atoms) == 6]
+    ethers = [atoms.copy() for atoms in pairs]
+    for atoms in ethers:
+        del atoms[-1]
+        atoms.info["REF_energy"] -= E0["H"]
+    report = check(tmp_path, pairs + ethers)
+    (warning,) = [f for f in report.warnings if f.kind == "rank"]
+    assert "the E0s of Na and Cl cannot be told apart" in warning.message
+    assert "2 independent compositions of 3 elements" in warning.message
 
 
 def test_elements_whose_numbers_depend_on_each_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,12 @@ HELP = "train every variant of an ablation study with every seed and compare the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
     parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="study file")
-    parser.add_argument("--out", type=Path, help="output directory (default: runs/NAME)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="output directory (default: runs beside study.yaml, and runs_NAME beside NAME.yaml)",
+    )
     parser.add_argument(
         "--jobs", type=_count, default=1, help="number of parallel runs (default: 1)"
     )
@@ -51,13 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the study; exit code 0 on success, 1 if a run failed, 130 if interrupted."""
-    from muse_lr.ablate.execute import check_existing, execute
+    begun = time.monotonic()
+    from muse_lr.ablate.execute import check_existing
     from muse_lr.ablate.study import StudyError, identical_variants, load_study, select
-    from muse_lr.config.schema import check_name
 
     study = load_study(args.study)
-    name = check_name(args.study.stem, "study")
-    out: Path = args.out or Path("runs", name)
+    out: Path = args.out or _default_directory(args.study)
     try:
         runs, checked = _planned(study, args, out)
     except StudyError as error:
@@ -72,15 +77,45 @@ def run(args: argparse.Namespace) -> int:
         _print_plan([item for item in checked if item.run in chosen], done, out, args.set)
         return _estimate(checked, [r for r in chosen if r not in done], args)
     check_existing(runs)  # the report also covers the runs that are not selected
+    return _train(args, study, out, runs, chosen, begun)
+
+
+def _train(
+    args: argparse.Namespace,
+    study: Study,
+    out: Path,
+    runs: list[Run],
+    chosen: list[Run],
+    begun: float,
+) -> int:
+    """Train the chosen runs and report on all; ``begun`` is the start of the command."""
+    from muse_lr.ablate.conclude import StudyFile, conclude
+    from muse_lr.ablate.execute import execute
+    from muse_lr.ablate.planned import time_taken
+
+    # The report shows the study that was run: its file, with the changes of the command line.
+    changes = "".join(f"# --set {' '.join(change.split())}\n" for change in args.set)
+    file = StudyFile(args.study, changes + args.study.read_text("utf-8"), study)
+    print(f"writing to {out}", flush=True)
     try:
         outcome = execute(chosen, args.jobs)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
-    # The report shows the study that was run: its file, with the changes of the command line.
-    changes = "".join(f"# --set {' '.join(change.split())}\n" for change in args.set)
-    text = changes + args.study.read_text("utf-8")
-    return _report(text, study, args.study, out, runs, outcome.failed)
+    code = conclude(file, out, runs, outcome.failed)
+    done = len(outcome.finished) + len(outcome.failed)
+    if done:
+        planned = None if args.set else study.planned
+        print(time_taken(time.monotonic() - begun, args.jobs, done, len(runs), planned))
+    return code
+
+
+def _default_directory(study: Path) -> Path:
+    """Directory beside the study file, which no other study shares."""
+    from muse_lr.config.schema import check_name
+
+    name = check_name(study.stem, "study")
+    return study.parent / ("runs" if name == "study" else f"runs_{name}")
 
 
 def _planned(
@@ -110,44 +145,6 @@ def _planned(
     if problems or more:
         raise StudyError(problems + more)
     return [item.run for item in checked], checked
-
-
-def _report(
-    study_text: str, study: Study, path: Path, out: Path, runs: list[Run], failed: list[Run]
-) -> int:
-    from muse_lr.ablate.aggregate import collect, write_results, write_runs
-    from muse_lr.ablate.equality import measured_equality
-    from muse_lr.ablate.report.outcome import result_notes, result_sentences
-    from muse_lr.ablate.report.page import study_title, write_study_report
-    from muse_lr.ablate.report.tables import compact_table
-    from muse_lr.reporting.html import text_table
-
-    results = collect(runs, study.reference, failed)
-    write_results(results, out / "results.csv")
-    write_runs(results, out / "runs.csv")
-    if results.variants:
-        title = study_title(path, study.title)
-        report = write_study_report(
-            results, study_text, title, out, study.description or "", study.subsets
-        )
-        for line in measured_equality(results).lines():
-            print(line)
-        print(text_table(compact_table(results)))
-        if len(results.variants) > 1 and len(study.seeds) > 1:
-            print(
-                "* significant: the 95 % interval of the difference to the reference excludes zero"
-            )
-        for line in [*result_sentences(results), *result_notes(results)]:
-            print(line)
-        print(f"report: {report}")
-    if failed:
-        names = ", ".join(run.name for run in failed)
-        print(
-            f"{len(failed)} runs failed ({names}); run the same command again to retry",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
 
 
 def _print_plan(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from muse_lr.data.findings import CheckReport, Finding
 
 HELP = "check files of reference data"
 
@@ -16,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="summarize files and report errors and warnings",
         description="Summarize each file and report errors and warnings. The exit code is 0 if "
         "every file can be used for training and 2 if one has errors; warnings do not change it. "
-        "Frames and atoms are counted from 0.",
+        "Frames and atoms are counted from 0. With --test, each test set is checked too, alone and "
+        "against the other files.",
     )
     check.add_argument(
         "files",
@@ -24,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="extended XYZ, or any format that ASE reads; FILE@:40, FILE@KEY=VALUE and "
         "FILE@random=N select frames",
+    )
+    check.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="test set of a model that is trained on the other files; can be repeated",
     )
     add_keys_argument(check)
 
@@ -58,12 +71,30 @@ def parse_pairs(pairs: list[str], option: str) -> dict[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Check each file; exit code 2 if one has errors."""
     from muse_lr.data.check import check_file
-    from muse_lr.data.check_text import format_report
+    from muse_lr.data.check_text import format_findings, format_report
 
-    keys = parse_pairs(args.keys, "--keys")
-    reports = [check_file(path, keys) for path in args.files]
+    keys, tests = parse_pairs(args.keys, "--keys"), parse_tests(args.test)
+    reports = [check_file(path, keys) for path in [*args.files, *tests.values()]]
     print("\n\n".join(format_report(report) for report in reports))
-    return 2 if any(report.errors for report in reports) else 0
+    readable = not any(f.kind == "unreadable" for report in reports for f in report.errors)
+    findings = _check_tests(args.files, tests, reports) if tests and readable else []
+    if findings:
+        print(f"\nTest sets against the training data\n{format_findings(findings)}")
+    errors = [finding for report in reports for finding in report.errors]
+    return 2 if any(finding.severity == "error" for finding in [*errors, *findings]) else 0
+
+
+def _check_tests(
+    files: Sequence[str], tests: Mapping[str, str], reports: Sequence[CheckReport]
+) -> list[Finding]:
+    """Check test sets against the training files, to which the first reports belong."""
+    from muse_lr.data.formats import read_atoms
+    from muse_lr.data.together import check_tests, read_sourced
+
+    train = [atoms for file in files for atoms in read_atoms(file)]
+    sourced = {name: read_sourced(file) for name, file in tests.items()}
+    fitted = all(report.fits_e0 for report in reports[: len(files)])
+    return list(check_tests(train, sourced, fitted))
 
 
 def parse_tests(given: list[str]) -> dict[str, str]:

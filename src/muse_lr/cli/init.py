@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and (output.exists() or output.is_symlink()):
         raise InputError(f"{args.output} exists: remove it or choose another file")
     found = survey(args.data, tests, parse_pairs(args.keys, "--keys"))
+    for text in found.warnings:
+        print(f"warning: {text}", file=sys.stderr)
     notes = [] if args.no_estimate else _cost(found)
     text = write_configuration(found, "." if output is None else output.parent, notes=notes)
     if output is None:
@@ -59,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _cost(found: Survey) -> list[str]:
     """What the training costs on this machine; also printed to standard error."""
+    from dataclasses import replace
+
     from muse_lr.ablate.proposal.measure import measure_alone
     from muse_lr.ablate.proposal.propose import resolved
     from muse_lr.data.scaffold.choices import Choices
@@ -80,6 +84,7 @@ def _cost(found: Survey) -> list[str]:
     epochs, (trained, valid) = choices.planned_epochs(found), found.count_trained()
     steps = epochs * choices.limits(found).steps(trained)
     tested = sum(map(len, found.test_structures.values()))
+    costs = replace(costs, step=costs.fastest_step)  # a machine may stall during the measurement
     seconds = costs.seconds(Amount(epochs, steps, trained, valid, tested))
     note = (
         f"Cost on this machine: about {duration(seconds)} for {epochs} epochs ({steps} steps of "

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from muse_lr.cli.data import add_keys_argument, parse_pairs, parse_tests
 
 HELP = "write a study of long-range parts for a file of reference data, planned for a given time"
 FILES = ("config.yaml", "study.yaml")
+#: The measurement alone takes a good part of this time.
+FEWEST_MINUTES = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=_minutes,
         default=30.0,
-        help="time of all runs of the study on this machine (default: 30)",
+        help="time of the planning and of all runs of the study on this machine (default: 30)",
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY",
+        help="info keys by whose values the report divides the errors (default: keys with few "
+        "values)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="directory of the files (default: named after DATA)"
@@ -46,7 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan the study and write its files; exit code 2 if it cannot be trained in this time."""
-    from muse_lr.ablate.proposal.propose import hold_out, propose
+    begun = time.monotonic()
+    from muse_lr.ablate.proposal.hold_out import hold_out
+    from muse_lr.ablate.proposal.propose import propose
+    from muse_lr.ablate.proposal.subsets import choose_subsets
     from muse_lr.ablate.proposal.text import (
         configuration_text,
         next_command,
@@ -59,20 +74,24 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.scaffold.text import stem_of
     from muse_lr.utils.files import atomic_write
 
+    _refuse_short(args.minutes)
     names = choose_variants(args.variants.split(",") if args.variants else DEFAULT)
     directory = args.out or Path(stem_of(args.data) or "study")
     _refuse_existing(directory)
     tests = parse_tests(args.test)
     _progress(f"checking {args.data}")
     found = hold_out(survey(args.data, tests, parse_pairs(args.keys, "--keys")))
+    subsets = choose_subsets(found, args.by)
+    for text in found.warnings:
+        _progress(f"warning: {text}")
     try:
-        proposal = propose(found, names, 60 * args.minutes, _progress)
+        proposal = propose(found, names, 60 * args.minutes, _progress, begun)
     except StudyError as error:
         for problem in error.problems:
             print(f"muse-lr: {problem}", file=sys.stderr)
         return 2
     command = next_command(directory, proposal.task.jobs)
-    texts = configuration_text(proposal, directory), study_text(proposal, command)
+    texts = configuration_text(proposal, directory), study_text(proposal, command, subsets)
     for file, text in zip(FILES, texts, strict=True):
         with atomic_write(directory / file) as handle:
             handle.write(text)
@@ -81,6 +100,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"written: {' and '.join(str(directory / file) for file in FILES)}")
     print(f"next: {command}")
     return 0
+
+
+def _refuse_short(minutes: float) -> None:
+    from muse_lr.errors import InputError
+
+    if minutes < FEWEST_MINUTES:
+        raise InputError(
+            f"--minutes {minutes:g}: planning and training need at least {FEWEST_MINUTES} minute"
+        )
 
 
 def _refuse_existing(directory: Path) -> None:

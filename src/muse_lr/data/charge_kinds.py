@@ -1,4 +1,4 @@
-"""Kinds of charge models and backbones that use what a data set states: total charge and spin."""
+"""What models do with what a data set states: total charge and spin."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from muse_lr.errors import InputError
 
 
 def charge_hint() -> str:
-    """Charge models for structures with a net charge, from what their classes declare."""
-    exact, given, free, local = [], [], [], []
-    for kind, model in _classes("charges"):
-        if model.needs_charges:
-            continue  # the charges of a trained backbone
-        if not model.exact_total_charge:
-            free.append(kind)
-        elif not model.needs_features:
-            given.append(kind)
-        else:
-            exact.append(kind)
-            if model.size_consistent:
-                local.append(kind)
+    """What models do with net charges, from what the classes of charges declare."""
+    free = [
+        kind
+        for kind, model in _classes("charges")
+        if not model.exact_total_charge and not model.needs_charges
+    ]
     return (
-        f"there are net charges: the charges of {_list(exact)} sum to the stated total; of these, "
-        f"{_list(local)} can keep an ion's charge local (size-consistent), and the others share it "
-        f"out over the structure. {_list(given)}: constants, which are local and must sum to the "
-        f"total. {_list(free)}: no constraint"
+        "there are net charges: the atomic charges of a model sum to them, with every kind of "
+        f"model.charges but {_list(free)}. muse-lr init and study choose a kind. A model without "
+        "charges sees the net charge only through model.backbone.embed: [total_charge]"
     )
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from muse_lr.data.charge_kinds import charge_hint, spin_hint
 from muse_lr.data.energy_check import check_energies
 from muse_lr.data.findings import CheckReport, Finding
-from muse_lr.data.formats import Unreadable, choose, scan_file
+from muse_lr.data.formats import Unreadable, choose, printable, scan_file
+from muse_lr.data.info_keys import dividing_keys
 from muse_lr.data.isolated import is_isolated, must_carry
 from muse_lr.data.keys import describe_keys, find_doubts, find_keys
 from muse_lr.data.labels import (
@@ -30,6 +31,7 @@ from muse_lr.data.reading import missing_key
 from muse_lr.data.selection import parse_source
 from muse_lr.data.structures import boundary, find_problems
 from muse_lr.data.suspicions import find_suspicions
+from muse_lr.data.trajectory import find_trajectory, trajectory_note
 from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
 from muse_lr.data.vacuum import gap_question
 from muse_lr.errors import InputError
@@ -142,6 +144,7 @@ def _count(
             report.labels[label] = {key: used_keys[key] for key in candidates if used_keys[key]}
     used = {key for candidates in keys.values() for key in candidates} | set(STATE_KEYS)
     report.keys = {key: n for key, n in sorted(present.items()) if key not in used}
+    report.dividing = dividing_keys([atoms.info for atoms in everything], used)
 
 
 def _state_of(atoms: Atoms) -> State | None:
@@ -208,8 +211,13 @@ def _check_keys(
 
 
 def _suggest(report: CheckReport, structures: Mapping[int, Atoms]) -> None:
-    """Ask whether empty cells are meant, and name the models that use the total charges."""
+    """Ask about empty cells and similar frames, and say what uses total charges and spins."""
     broken = {finding.frame for finding in report.errors}
+    valid = [atoms for frame, atoms in structures.items() if frame not in broken]
+    report.trajectory = find_trajectory(valid)
+    if report.trajectory is not None:
+        text = trajectory_note(report.trajectory, printable(report.path), len(structures))
+        report.findings.append(Finding("note", "trajectory", text))
     for frame, atoms in structures.items():
         question = None if frame in broken or is_isolated(atoms) else gap_question(atoms)
         if question is not None:

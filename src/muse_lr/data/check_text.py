@@ -12,6 +12,8 @@ from muse_lr.data.labels import LABELS
 #: Largest numbers of frames listed per kind of finding, and of keys listed.
 NAMED_FRAMES = 6
 NAMED_KEYS = 24
+#: Largest number of values, with their frames, of a key that divides the frames.
+NAMED_VALUES = 4
 
 
 def format_report(report: CheckReport) -> str:
@@ -20,13 +22,24 @@ def format_report(report: CheckReport) -> str:
     width = max((len(name) for name, _ in rows), default=0)
     lines = [printable(report.path)]
     lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+    lines.append(_summary(_groups(report.findings)))
+    return "\n".join([*lines, *filter(None, [format_findings(report.findings)])])
+
+
+def format_findings(findings: Iterable[Finding]) -> str:
+    """One line for each kind of finding, and the frames that it concerns."""
+    groups = _groups(findings)
+    return "\n".join(
+        line for (severity, _), group in groups.items() for line in _format_group(severity, group)
+    )
+
+
+def _groups(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding]]:
+    """Findings by severity and kind."""
     groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in report.findings:
+    for finding in findings:
         groups.setdefault((finding.severity, finding.kind), []).append(finding)
-    lines.append(_summary(groups))
-    for (severity, _), findings in groups.items():
-        lines += _format_group(severity, findings)
-    return "\n".join(lines)
+    return groups
 
 
 def _statistics(report: CheckReport) -> Iterable[tuple[str, str]]:
@@ -60,6 +73,18 @@ def _statistics(report: CheckReport) -> Iterable[tuple[str, str]]:
     if others:
         more = f" and {len(others) - NAMED_KEYS} more" if len(others) > NAMED_KEYS else ""
         yield "other keys", ", ".join(others[:NAMED_KEYS]) + more
+    if report.dividing:
+        keys = [_divided(key, counts) for key, counts in report.dividing.items()]
+        more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
+        yield "for --by KEY", "; ".join(keys[:NAMED_KEYS]) + more
+
+
+def _divided(key: str, counts: Mapping[str, int]) -> str:
+    """A key by which errors can be divided, with its values if they are few."""
+    if len(counts) > NAMED_VALUES:
+        return f"{printable(key)} ({len(counts)} values)"
+    values = ", ".join(f"{printable(value)} on {count:,}" for value, count in counts.items())
+    return f"{printable(key)} ({values})"
 
 
 def _range(report: CheckReport, label: str) -> str:

@@ -17,6 +17,8 @@ MOST_OUTLIERS = 0.2
 ITERATIONS = 30
 #: Smallest weight of an element in a combination of numbers of atoms that is always zero.
 UNDETERMINED = 1e-6
+#: Largest distance of fractions of elements from a combination of others.
+COMBINED = 1e-6
 #: Converts the median absolute deviation to a standard deviation, for normal errors.
 MAD_TO_SIGMA = 1.4826
 
@@ -64,8 +66,7 @@ def fit_composition(
     """
     if not structures:
         return None
-    tables = [np.bincount(atoms.numbers, minlength=len(chemical_symbols)) for atoms in structures]
-    counts = np.stack(tables).astype(np.float64)
+    counts = _counts(structures)
     numbers = np.flatnonzero(counts.any(0))
     sizes = counts.sum(1)
     fractions = counts[:, numbers] / sizes[:, None]
@@ -81,6 +82,31 @@ def fit_composition(
     e0 = {chemical_symbols[z]: float(value) for z, value in zip(numbers, solution, strict=True)}
     undetermined = tuple(chemical_symbols[z] for z in numbers[_undetermined(fractions, rank)])
     return CompositionFit(e0, rank, undetermined, residuals, scores)
+
+
+def outside_span(train: Sequence[Atoms], others: Sequence[Atoms]) -> list[int]:
+    """Positions of the structures whose composition is no linear combination of those of training.
+
+    A fit to the training energies says nothing about the sum of the E0s of such a structure.
+    """
+    if not train or not others:
+        return []
+    known, asked = (_fractions(_counts(structures)) for structures in (train, others))
+    known = np.unique(known, axis=0)
+    _, sizes, directions = np.linalg.svd(known, full_matrices=False)
+    basis = directions[sizes > COMBINED * sizes[0]]
+    distances = np.linalg.norm(asked - asked @ basis.T @ basis, axis=1)
+    return np.flatnonzero(distances > COMBINED).tolist()
+
+
+def _counts(structures: Sequence[Atoms]) -> NDArray[np.float64]:
+    """(n_structures, n_elements) number of atoms of each element, by atomic number."""
+    tables = [np.bincount(atoms.numbers, minlength=len(chemical_symbols)) for atoms in structures]
+    return np.stack(tables).astype(np.float64)
+
+
+def _fractions(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(counts / counts.sum(1, keepdims=True))
 
 
 def _undetermined(rows: NDArray[np.float64], rank: int) -> NDArray[np.bool_]:

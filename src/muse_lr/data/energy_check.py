@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from muse_lr.data.composition import CompositionFit, fit_composition
-from muse_lr.data.findings import CheckReport, Finding
+from muse_lr.data.findings import RELATIVE_ENERGIES, CheckReport, Finding
 from muse_lr.data.isolated import IsolatedAtom, is_isolated, isolated_energies, listed
 from muse_lr.data.response_check import response_hints
 from muse_lr.data.suspicions import find_duplicates
@@ -56,6 +56,7 @@ def check_energies(report: CheckReport, structures: Mapping[int, Atoms], values:
         report.energy_range = (float(per_atom.min()), float(per_atom.max()))
         report.findings += _relative_energies(report, per_atom)
         chosen = {indices[k]: structures[indices[k]] for k in known}
+        report.findings += _undetermined(report.fit, atoms[known[0]])
         report.findings += _outliers(report.fit, chosen, values)
     stacked = [f for f in forces if f is not None]
     if stacked:
@@ -105,25 +106,37 @@ def _relative_energies(report: CheckReport, per_atom: NDArray[np.float64]) -> It
     if named:
         report.relative_energies = True
         text = f"the key {named[0]} names a difference of energies: set model.e0: zero"
-        yield Finding("note", "relative energies", text)
+        yield Finding("note", RELATIVE_ENERGIES, text)
     elif largest < SMALL_ENERGY:
         text = (
             f"the energies are at most {largest:.2g} eV/atom, too small for total energies: if "
             "those of the atoms or fragments are subtracted, set model.e0: zero"
         )
-        yield Finding("note", "relative energies", text)
+        yield Finding("note", RELATIVE_ENERGIES, text)
+
+
+def _undetermined(fit: CompositionFit, example: Atoms) -> Iterator[Finding]:
+    """Say that E0s are not unique; for one composition this is of no consequence."""
+    if fit.rank == len(fit.e0):
+        return
+    elements = enumerated(fit.undetermined)
+    remedy = "does not matter. To predict others, give model.e0 (energies of isolated atoms)"
+    if fit.rank == 1:
+        formula = example.get_chemical_formula(empirical=True)
+        text = f"all frames have the composition {formula}, which cannot tell the E0s of {elements}"
+        yield Finding("note", "rank", f"{text} apart. For this composition it {remedy}")
+    else:
+        text = (
+            f"the E0s of {elements} cannot be told apart, because the numbers of these atoms vary "
+            f"together ({fit.rank} independent compositions of {len(fit.e0)} elements). For such "
+            f"compositions it {remedy}"
+        )
+        yield Finding("warning", "rank", text)
 
 
 def _outliers(
     fit: CompositionFit, structures: Mapping[int, Atoms], values: Labels
 ) -> Iterator[Finding]:
-    if fit.rank < len(fit.e0):
-        text = (
-            f"the numbers of {enumerated(fit.undetermined)} atoms depend on each other in all "
-            f"frames (rank {fit.rank} for {len(fit.e0)} elements), so that their least-squares E0s "
-            "are not unique: give model.e0 to predict compositions where they do not"
-        )
-        yield Finding("warning", "rank", text)
     frames = list(structures)
     if len(frames) < FEWEST_FRAMES * fit.rank:
         return

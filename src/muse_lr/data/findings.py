@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from muse_lr.data.composition import CompositionFit
+from muse_lr.data.trajectory import Trajectory
+
+#: Kind of a finding that suggests E0s of zero.
+RELATIVE_ENERGIES = "relative energies"
 
 Severity = Literal["error", "warning", "note"]
 
@@ -56,6 +60,8 @@ class CheckReport:
         Label -> its keys and the number of frames that use each.
     keys : dict of str to int
         All other keys -> number of frames that carry them.
+    dividing : dict of str to dict of str to int
+        Those with few values, by which errors can be divided -> number of frames of each value.
     energy_range : (float, float) or None
         Lowest and highest energy, eV/atom.
     fit : CompositionFit or None
@@ -66,6 +72,8 @@ class CheckReport:
         Whether the key of the energy names a difference of energies.
     force_rms, force_max : float or None
         RMS of the force components and largest norm of a force, eV/A.
+    trajectory : Trajectory or None
+        Where consecutive frames are alike.
     findings : list of Finding
     """
 
@@ -78,13 +86,30 @@ class CheckReport:
     spins: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    dividing: dict[str, dict[str, int]] = field(default_factory=dict)
     energy_range: tuple[float, float] | None = None
     fit: CompositionFit | None = None
     isolated: dict[str, float] = field(default_factory=dict)
     relative_energies: bool = False
     force_rms: float | None = None
     force_max: float | None = None
+    trajectory: Trajectory | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def zero_e0(self) -> bool:
+        """Whether the energies are differences or too small for total energies."""
+        return any(finding.kind == RELATIVE_ENERGIES for finding in self.findings)
+
+    @property
+    def isolated_e0(self) -> bool:
+        """Whether there is an isolated atom of each element."""
+        return set(self.elements) <= set(self.isolated)
+
+    @property
+    def fits_e0(self) -> bool:
+        """Whether the E0s of a written configuration are fitted to the energies."""
+        return not self.zero_e0 and not self.isolated_e0
 
     @property
     def errors(self) -> list[Finding]:

@@ -24,7 +24,7 @@ from muse_lr.data.labels import (
     key_of,
     read_label,
 )
-from muse_lr.data.structures import find_problems
+from muse_lr.data.structures import element_problems, find_problems
 from muse_lr.data.undefined import refuse_undefined, undefined_text, why_undefined
 from muse_lr.errors import InputError, described, nearest
 
@@ -111,14 +111,28 @@ def read_frames(
     for path in paths:
         file, found_atoms = read_indexed(path)
         structures += [(atoms, place(file, index)) for index, atoms in found_atoms]
+    if elements is not None:
+        _refuse_unknown(structures, elements)
     found = find_keys((atoms for atoms, _ in structures), keys)
-    frames = [_frame(atoms, source, found, elements, partial) for atoms, source in structures]
+    frames = [_frame(atoms, source, found, partial) for atoms, source in structures]
     refuse_doubts(frames, keys)
     for label in LABELS:
         _check_presence(frames, label, found.get(label), label in keys, label in partial)
         if label in required and not any(label in frame.labels for frame in frames):
             raise InputError(_absent(frames, paths, label, found.get(label)))
     return frames
+
+
+def _refuse_unknown(structures: Sequence[tuple[Atoms, str]], elements: Sequence[str]) -> None:
+    """Raise an error that names the first frame with an element that the model does not know."""
+    known = {*elements, "X"}  # X is another problem
+    found = [(a, source) for a, source in structures if not known.issuperset(a.symbols)]
+    for atoms, source in found[:1]:
+        for problem in element_problems(atoms, elements):
+            raise InputError(
+                f"{source}: {problem.message}. Frames with such elements: {len(found)} of "
+                f"{len(structures)}. Leave them out, or train a model on such elements too"
+            )
 
 
 def refuse_doubts(
@@ -167,11 +181,10 @@ def _frame(
     atoms: Atoms,
     source: str,
     keys: Mapping[str, tuple[str, ...]],
-    elements: Sequence[str] | None,
     partial: Sequence[str],
 ) -> Frame:
     try:
-        for problem in find_problems(atoms, elements):
+        for problem in find_problems(atoms):
             raise InputError(problem.message)
         labels: dict[str, NDArray[np.float64]] = {}
         used: dict[str, str] = {}

@@ -195,12 +195,12 @@ def random_subset(count: int, number: int, seed: int, there: str) -> list[int]:
 
 def _with_values(infos: Sequence[Mapping[str, Any]], key: str, wanted: list[str]) -> list[int]:
     """Indices of the frames whose ``info[key]`` is one of ``wanted``."""
-    known = dict.fromkeys(name for info in infos for name, v in info.items() if _is_scalar(v))
+    known = dict.fromkeys(name for info in infos for name, v in info.items() if is_scalar(v))
     if not any(key in info for info in infos):
         listed = ", ".join(map(repr, list(known)[:LISTED])) or "none"
         more = f" and {len(known) - LISTED} more" * (len(known) > LISTED)
         raise InputError(f"no frame has the key {key!r}{nearest(key, known)}; keys: {listed}{more}")
-    values = {i: _scalar(info[key], key) for i, info in enumerate(infos) if key in info}
+    values = {i: scalar(info[key], key) for i, info in enumerate(infos) if key in info}
     chosen: set[int] = set()
     for text in wanted:
         found = {i for i, value in values.items() if _equals(value, text)}
@@ -230,13 +230,14 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
+    """Whether a value of ``info`` is a text, a truth value or a single number."""
     return isinstance(_plain(value), (str, bool, int, float))
 
 
-def _scalar(value: Any, key: str) -> str | bool | float:
-    """A text, a truth value or a number of ``info``."""
-    if not _is_scalar(value):
+def scalar(value: Any, key: str) -> str | bool | float:
+    """A text, a truth value or a number of ``info``; any other value is an error."""
+    if not is_scalar(value):
         raise InputError(f"the key {key!r} has values that are not text or single numbers")
     found: str | bool | float = _plain(value)
     return found

@@ -36,16 +36,9 @@ class Problem:
     atom: int | None = None
 
 
-def find_problems(atoms: Atoms, elements: Collection[str] | None = None) -> Iterator[Problem]:
-    """Yield every problem of a structure, apart from its labels.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    elements : collection of str, optional
-        Elements of the model; any other element is a problem.
-    """
-    yield from element_problems(atoms, elements)
+def find_problems(atoms: Atoms) -> Iterator[Problem]:
+    """Yield every problem of a structure, apart from its labels."""
+    yield from element_problems(atoms, None)
     try:
         read_state(atoms)
     except InputError as error:

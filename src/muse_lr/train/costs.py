@@ -7,8 +7,9 @@ structures, so that the number of frames and epochs can still be chosen.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,7 +30,7 @@ from muse_lr.train.setup import Data, Setup, draft
 #: Number of batches whose structures are used.
 BATCHES = 5
 #: Steps are timed for this long, s, but at least so many.
-TIMED_SECONDS, FEWEST_TIMED = 2.0, 2
+TIMED_SECONDS, FEWEST_TIMED = 2.0, 3
 #: Largest number of training structures with which the model is set up.
 DRAFTED = 200
 #: Frames and repetitions of the measurement of the inference time at the end of a run.
@@ -75,7 +76,9 @@ class Costs:
     frame : float
         Neighbor list of a structure.
     step : float
-        Mean of the timed steps.
+        Mean of the timed steps, for a machine as busy as during the measurement.
+    fastest_step : float
+        Fastest step on a batch of median size. A machine that stalls for a while does not count.
     valid : float
         Validation of a structure.
     test : float
@@ -95,6 +98,7 @@ class Costs:
     drafted: int
     frame: float
     step: float
+    fastest_step: float
     valid: float
     test: float
     checkpoint: float
@@ -115,8 +119,7 @@ class Costs:
 def measure_costs(config: Config, data: Data, read: float, finish: float | None = None) -> Costs:
     """Set up a run with a few of its structures, and time its stages.
 
-    Files are written to a temporary directory only. ``start`` is 0, since only the caller can
-    measure it.
+    Only temporary files are written. ``start`` is 0, since only the caller can measure it.
 
     Parameters
     ----------
@@ -151,7 +154,7 @@ def measure_costs(config: Config, data: Data, read: float, finish: float | None 
     with TemporaryDirectory() as directory:
         setup = Setup(found.config, found.model, used, valid_set, test, found.notes)
         run = Run(setup, Path(directory), Ranks(), silent)
-        step = _step_seconds(run)
+        step, fastest = _step_seconds(run)
         checkpoint = _checkpoint_seconds(run)
         valid, tested = _evaluation_seconds(run, labels)
         if finish is None:
@@ -165,6 +168,7 @@ def measure_costs(config: Config, data: Data, read: float, finish: float | None 
         drafted=len(few.train) + len(few.valid) + sum(map(len, test.values())),
         frame=frame,
         step=step,
+        fastest_step=fastest,
         valid=valid,
         test=tested,
         checkpoint=checkpoint,
@@ -194,19 +198,24 @@ def representative(frames: Sequence[Frame], count: int, labels: Sequence[str]) -
     return [frames[i] for i in sorted(chosen)]
 
 
-def _step_seconds(run: Run) -> float:
-    """Mean time of typical steps; one on the largest batch warms up and takes the most memory."""
+def _step_seconds(run: Run) -> tuple[float, float]:
+    """Mean time of typical steps, and the fastest on a batch of median size.
+
+    The median batch comes first and is used twice, so that one stall of the machine is not the
+    fastest. A step on the largest batch before warms up and takes the most memory.
+    """
     run.model.train()
     largest, *typical = chosen_batches(run.setup.train, run.batches.of(1))
     run.step(largest)
-    start = time.perf_counter()
-    count = 0
-    for batch in typical:
+    median = typical.pop(len(typical) // 2)
+    times: list[float] = []
+    for batch in (median, median, *typical):
+        start = time.perf_counter()
         run.step(batch)
-        count += 1
-        if count >= FEWEST_TIMED and time.perf_counter() - start > TIMED_SECONDS:
+        times.append(time.perf_counter() - start)
+        if len(times) >= FEWEST_TIMED and sum(times) > TIMED_SECONDS:
             break
-    return (time.perf_counter() - start) / count
+    return sum(times) / len(times), min(times[:2])
 
 
 def _checkpoint_seconds(run: Run) -> float:
@@ -222,13 +231,20 @@ def _evaluation_seconds(run: Run, labels: tuple[str, ...]) -> tuple[float, float
     """Time of the validation of a structure, and of the evaluation of one of a test set."""
     run.model.eval()
     training, valid = run.config, run.setup.valid
-    start = time.perf_counter()
-    measure(run.model, valid, labels, training)
-    validation = (time.perf_counter() - start) / len(valid)
+    validation = _fastest(lambda: measure(run.model, valid, labels, training)) / len(valid)
     times = []
     for dataset in run.setup.test.values():
         some = first_frames(dataset, max(2, training.batch.graphs))
-        start = time.perf_counter()
-        evaluate(run.model, some, training.batch, training.micro_batch)
-        times.append((time.perf_counter() - start) / len(some))
+        evaluation = partial(evaluate, run.model, some, training.batch, training.micro_batch)
+        times.append(_fastest(evaluation) / len(some))
     return validation, max(times, default=validation)
+
+
+def _fastest(action: Callable[[], object]) -> float:
+    """Shorter time of two calls, s."""
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)

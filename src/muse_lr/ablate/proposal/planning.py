@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 from muse_lr.ablate.estimate import total_seconds
+from muse_lr.data.scaffold.shells import USUAL
 from muse_lr.train.costs import Amount, Costs
 
 #: Fraction of the time that is planned. The rest is for what the machine does beside.
@@ -38,7 +40,7 @@ class Size:
     name : str
     channels, layers : int
     cutoff : float
-        A.
+        Usual cutoff, A, near which the data give one.
     steps : int
         Fewest steps for which it is chosen. A larger backbone needs more to be better.
     """
@@ -51,9 +53,9 @@ class Size:
 
 
 SIZES = (
-    Size("small", 16, 2, 4.5, FEWEST_STEPS),
-    Size("medium", 32, 2, 5.0, 1000),
-    Size("large", 64, 3, 5.0, 4000),
+    Size("small", 16, 2, USUAL[0], FEWEST_STEPS),
+    Size("medium", 32, 2, USUAL[1], 1000),
+    Size("large", 64, 3, USUAL[1], 4000),
 )
 
 
@@ -64,7 +66,7 @@ class Task:
     Attributes
     ----------
     seconds : float
-        Time for the whole study.
+        Time for the whole study, without its planning.
     jobs : int
         Number of parallel runs.
     variants : tuple of str
@@ -142,13 +144,37 @@ def make_plan(task: Task, costs: Mapping[str, Mapping[str, Costs]]) -> Plan:
             steps = _most_steps(task, seeds, costs[size.name])
             if steps >= size.steps:
                 return _plan(task, size, seeds, costs[size.name], steps)
-    least = _plan(task, sizes[0], 1, costs[sizes[0].name], FEWEST_STEPS)
-    return Plan(**{**vars(least), "enough": False})
+    return replace(_plan(task, sizes[0], 1, costs[sizes[0].name], FEWEST_STEPS), enough=False)
 
 
 def needed_seconds(plan: Plan) -> float:
     """Time to give to a study so that a plan fits."""
     return plan.seconds / PLANNED
+
+
+def smaller_studies(
+    task: Task, costs: Mapping[str, Mapping[str, Costs]], reference: str
+) -> list[tuple[tuple[str, ...], float]]:
+    """Fewer variants, and the time (s) to give to the smallest plan of each choice.
+
+    Returns
+    -------
+    list of (tuple of str, float)
+        The choices of at least two variants with the reference: those of the most variants first,
+        and the fastest first among them.
+    """
+    size = next(size for size in SIZES if size.name in costs)
+    others = [name for name in task.variants if name != reference]
+    found = []
+    for count in range(len(others) - 1, 0, -1):
+        choices = []
+        for chosen in combinations(others, count):
+            names = tuple(n for n in task.variants if n == reference or n in chosen)
+            fewer = replace(task, variants=names)
+            plan = _plan(fewer, size, 1, costs[size.name], FEWEST_STEPS)
+            choices.append((names, needed_seconds(plan)))
+        found += sorted(choices, key=lambda choice: choice[1])
+    return found
 
 
 def divide_steps(task: Task, steps: int) -> tuple[int, int]:
@@ -196,9 +222,9 @@ def warmup_steps(steps: int) -> int | None:
 def study_seconds(task: Task, seeds: int, costs: Mapping[str, Costs], amount: Amount) -> float:
     """Expected time of a study: its checks, all runs, and the report."""
     of_runs = [costs[name].seconds(amount) for name in task.variants for _ in range(seeds)]
-    any_run = next(iter(costs.values()))
+    any_run = costs[task.variants[0]]
     checks = any_run.start + any_run.read + sum(costs[name].draft for name in task.variants)
-    report = REPORT * max(cost.finish for cost in costs.values())
+    report = REPORT * max(costs[name].finish for name in task.variants)
     return checks + total_seconds(of_runs, task.jobs) + report
 
 
@@ -206,7 +232,7 @@ def _tested(task: Task, seeds: int, costs: Mapping[str, Costs]) -> dict[str, int
     """Number of structures of each test set, all of them where the time allows."""
     runs = math.ceil(len(task.variants) * seeds / task.jobs)
     seconds = TEST_SHARE * PLANNED * task.seconds / runs
-    slowest = max(cost.test for cost in costs.values())
+    slowest = max(costs[name].test for name in task.variants)
     total = sum(task.tests.values())
     share = min(1.0, seconds / (slowest * total)) if total else 1.0
     return {n: min(size, max(FEWEST_TESTED, int(share * size))) for n, size in task.tests.items()}

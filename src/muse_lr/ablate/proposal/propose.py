@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,21 +23,20 @@ from muse_lr.ablate.proposal.planning import (
     learning_rate,
     make_plan,
     needed_seconds,
+    smaller_studies,
     usable_sizes,
     warmup_steps,
 )
-from muse_lr.ablate.proposal.variants import base_multiscale, overrides
+from muse_lr.ablate.proposal.variants import base_multiscale, overrides, reference_of
 from muse_lr.ablate.study import StudyError
 from muse_lr.config.overrides import apply_override
 from muse_lr.config.yaml import parse_yaml
 from muse_lr.data.dataset import group_stops
-from muse_lr.data.formats import printable
-from muse_lr.data.isolated import is_isolated
 from muse_lr.data.scaffold.choices import Choices
 from muse_lr.data.scaffold.configuration import write_configuration
 from muse_lr.data.scaffold.survey import Survey
-from muse_lr.data.selection import random_subset
 from muse_lr.errors import InputError
+from muse_lr.reporting.wording import duration
 from muse_lr.train.config import Config, resolve
 from muse_lr.train.costs import Costs
 from muse_lr.utils.machine import available_cores, available_memory_mb
@@ -45,10 +45,8 @@ from muse_lr.utils.machine import available_cores, available_memory_mb
 BATCH_ATOMS = 120
 #: Time of the measurement: this fraction of the time of the study, between two limits, s.
 MEASURED_SHARE, MEASURED_SECONDS = 0.08, (15.0, 45.0)
-#: Fraction of the frames that are held out without a test set, and the most and fewest of them.
-HELD_OUT, MOST_HELD_OUT, FEWEST_HELD_OUT = 0.1, 200, 2
-#: Fewest frames from which a test set is held out.
-FEWEST_FRAMES = 10
+#: Largest number of choices of fewer variants that a message lists.
+LISTED = 3
 #: Fraction of the available memory that the runs may take.
 MEMORY_SHARE = 0.8
 
@@ -68,6 +66,8 @@ class Proposal:
     task : Task
     costs : dict of str to Costs
         Of each variant, at the size of the plan.
+    seconds : float
+        Time of planning and study together.
     """
 
     survey: Survey
@@ -76,50 +76,20 @@ class Proposal:
     plan: Plan
     task: Task
     costs: Mapping[str, Costs]
+    seconds: float
 
-
-def hold_out(found: Survey) -> Survey:
-    """Hold out a test set at random, if there is none.
-
-    Raises
-    ------
-    InputError
-        If there are too few frames, or if each element of a test frame cannot stay in training.
-    """
-    if found.tests:
-        return found
-    total = len(found.structures)
-    if total < FEWEST_FRAMES:
-        raise InputError(
-            f"{printable(found.train)}: {total} frames are too few to hold out a test set: give "
-            "one with --test"
-        )
-    count = min(MOST_HELD_OUT, max(FEWEST_HELD_OUT, round(HELD_OUT * total)))
-    for seed in range(20):
-        chosen = set(random_subset(total, count, seed, ""))
-        tested = [found.structures[i] for i in sorted(chosen)]
-        rest = [found.structures[i] for i in range(total) if i not in chosen]
-        known = {symbol for atoms in rest for symbol in set(atoms.get_chemical_symbols())}
-        missing = {symbol for atoms in tested for symbol in atoms.get_chemical_symbols()} - known
-        if not missing and not any(map(is_isolated, tested)):
-            break
-    else:
-        raise InputError(
-            f"{printable(found.train)}: no random test set leaves all elements for training: give "
-            "one with --test"
-        )
-    text = f",seed={seed}" if seed else ""
-    return replace(
-        found,
-        train=f"{found.train}@random=-{count}{text}",
-        structures=rest,
-        tests={"held_out": f"{found.train}@random={count}{text}"},
-        test_structures={"held_out": tested},
-    )
+    @property
+    def cutoff(self) -> float:
+        """Cutoff of the backbone, A."""
+        return self.survey.shells.choose(self.choices.cutoff).value
 
 
 def propose(
-    found: Survey, names: Sequence[str], seconds: float, report: Callable[[str], None]
+    found: Survey,
+    names: Sequence[str],
+    seconds: float,
+    report: Callable[[str], None],
+    begun: float | None = None,
 ) -> Proposal:
     """Plan a study of these variants.
 
@@ -130,9 +100,11 @@ def propose(
     names : sequence of str
         Variants.
     seconds : float
-        Time of the study.
+        Time of planning and study.
     report : callable
         Called with each line of progress.
+    begun : float, optional
+        ``time.monotonic()`` at the start of the planning; default: now.
 
     Raises
     ------
@@ -141,36 +113,71 @@ def propose(
     InputError
         If the time is not enough for the smallest plan. The message says what is.
     """
+    begun = time.monotonic() if begun is None else begun
     multiscale = base_multiscale(names)
     base = Choices(multiscale=multiscale, batch_atoms=BATCH_ATOMS, epochs=1)
     variants = {name: overrides(name, multiscale) for name in names}
     jobs = min(available_cores(), len(names) * SEEDS[0])
     task = _task(found, base, names, seconds, jobs)
     config = resolved(found, base)
+    sizes = {size.name: _keys(size, found.shells.choose(size.cutoff).value) for size in SIZES}
     candidates = [
-        Candidate(name, size.name, _plain(_changed(config, {**_keys(size), **changes})), size.steps)
+        Candidate(
+            name, size.name, _plain(_changed(config, {**sizes[size.name], **changes})), size.steps
+        )
         for size in SIZES
         for name, changes in variants.items()
     ]
     # A size is worth a measurement if its steps may fit the time of a run of one seed.
     run_seconds = PLANNED * seconds * jobs / len(names)
     report(f"measuring {len(names)} variants in {jobs} process{'es' * (jobs > 1)}")
-    low, high = MEASURED_SECONDS
-    limit = min(high, max(low, MEASURED_SHARE * seconds))
-    measured = measure(candidates, jobs, limit, run_seconds, report)
+    measured = measure(candidates, jobs, _limit(seconds), run_seconds, report)
     costs = _usable(measured, names)
-    task = replace(task, jobs=_jobs_of(jobs, costs))
+    spent = time.monotonic() - begun
+    task = replace(task, jobs=_jobs_of(jobs, costs), seconds=seconds - spent)
     plan = make_plan(task, costs)
     if not plan.enough:
-        minutes = math.ceil(needed_seconds(plan) / 60)
-        raise InputError(
-            f"{seconds / 60:g} minutes are not enough on this machine: the smallest useful study "
-            f"of these variants (one seed, {plan.steps} steps) needs --minutes {minutes}, or give "
-            "fewer --variants"
-        )
+        raise InputError(_too_short(task, plan, costs, seconds))
     choices = _planned(base, plan, task)
     survey = _reduced(found, plan.tests)
-    return Proposal(survey, choices, variants, plan, task, costs[plan.size.name])
+    return Proposal(survey, choices, variants, plan, task, costs[plan.size.name], seconds)
+
+
+def _limit(seconds: float) -> float:
+    """Time of the measurement for a study of this time."""
+    low, high = MEASURED_SECONDS
+    return min(high, max(low, MEASURED_SHARE * seconds))
+
+
+def _too_short(
+    task: Task, plan: Plan, costs: Mapping[str, Mapping[str, Costs]], seconds: float
+) -> str:
+    """Message for a time that is too short: which time, or which fewer variants are enough."""
+    spent = seconds - task.seconds
+
+    def minutes(needed: float) -> int:
+        """Minutes to give for this time of the study; more time has a longer measurement."""
+        total = needed + spent
+        return math.ceil((total + max(0.0, _limit(total) - _limit(seconds))) / 60)
+
+    smaller = [
+        (f"--variants {','.join(names)}", minutes(needed))
+        for names, needed in smaller_studies(task, costs, reference_of(task.variants))
+    ]
+    fitting = [choice for choice in smaller if 60 * choice[1] <= seconds]
+    most = [choice for choice in fitting if choice[0].count(",") == fitting[0][0].count(",")]
+    text = (
+        f"--minutes {seconds / 60:g} is not enough on this machine, where planning took "
+        f"{duration(spent)}: the smallest useful study of these {len(task.variants)} variants (one "
+        f"seed, {plan.steps} steps) needs --minutes {minutes(needed_seconds(plan))}"
+    )
+    if most:
+        listed = " or ".join(f"{names} ({least} min)" for names, least in most[:LISTED])
+        return f"{text}; fewer variants fit: {listed}"
+    if smaller:
+        names, least = min(smaller, key=lambda choice: choice[1])
+        return f"{text}; the fastest of them, {names}, need --minutes {least}"
+    return text
 
 
 def resolved(found: Survey, choices: Choices) -> Config:
@@ -186,8 +193,8 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return resolve(data, "the configuration", Path(), "study")
 
 
-def _keys(size: Size) -> dict[str, Any]:
-    sizes = {"channels": size.channels, "layers": size.layers, "cutoff": size.cutoff}
+def _keys(size: Size, cutoff: float) -> dict[str, Any]:
+    sizes = {"channels": size.channels, "layers": size.layers, "cutoff": cutoff}
     return {f"model.backbone.{key}": value for key, value in sizes.items()}
 
 
@@ -207,6 +214,7 @@ def _planned(base: Choices, plan: Plan, task: Task) -> Choices:
         learning_rate=learning_rate(plan.steps),
         warmup_steps=warmup_steps(plan.steps),
         ema=average_decay(plan.steps),
+        for_time=True,
     )
 
 

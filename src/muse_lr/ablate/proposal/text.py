@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from muse_lr.ablate.proposal.propose import Proposal
-from muse_lr.ablate.proposal.variants import VARIANTS, base_multiscale, overrides
+from muse_lr.ablate.proposal.variants import VARIANTS, base_multiscale, overrides, reference_of
 from muse_lr.data.formats import printable
 from muse_lr.data.scaffold.configuration import write_configuration
-from muse_lr.data.scaffold.text import quote
+from muse_lr.data.scaffold.text import comment, quote
 from muse_lr.reporting.wording import duration
 
 #: What a number of seeds means for the report.
@@ -27,24 +28,36 @@ def configuration_text(proposal: Proposal, directory: Path) -> str:
     return write_configuration(proposal.survey, directory, proposal.choices, notes, "study")
 
 
-def study_text(proposal: Proposal, command: str) -> str:
-    """The study file, with the menu of variants."""
+def study_text(proposal: Proposal, command: str, subsets: Sequence[str] = ()) -> str:
+    """The study file, with the menu of variants.
+
+    Parameters
+    ----------
+    proposal : Proposal
+    command : str
+        Command that trains the study.
+    subsets : sequence of str
+        Info keys by which the report divides the errors.
+    """
     plan, names = proposal.plan, list(proposal.variants)
     name = printable(proposal.survey.report.path.name)
     seeds = f"seeds: [{', '.join(map(str, range(plan.seeds)))}]"
-    reference = f"reference: {_reference(names)}"
+    reference = f"reference: {reference_of(names)}"
     multiscale = base_multiscale(names)
     others = [other for other in VARIANTS if other not in names]
+    planned = f"planned: {{minutes: {plan.seconds / 60:.1f}, jobs: {proposal.task.jobs}}}"
     return (
         "\n".join(
             [
                 f"# Written by muse-lr study for {name}. Run it with",
                 f"#   {command}",
-                *(f"# {line}" for line in summary(proposal)),
+                *(line for text in summary(proposal) for line in comment(text)),
                 "base: config.yaml            # all that the variants have in common",
                 f"title: {quote(f'Long-range parts for {name}')}",
                 f"{reference:<28} # all others are compared with it",
                 f"{seeds:<28} # {SEED_TEXTS[plan.seeds]}",
+                f"{planned:<28} # expected time, which ablate compares with the time taken",
+                _subsets_line(subsets),
                 "variants:                    # name -> keys that differ from config.yaml",
                 *(_line(variant, changes) for variant, changes in proposal.variants.items()),
                 "  # More variants, which take as many steps, but not the same time:",
@@ -77,21 +90,27 @@ def summary(proposal: Proposal) -> list[str]:
     )
     parameters = [cost.parameters for cost in costs.values()]
     memory = max(cost.peak_memory_mb for cost in costs.values())
-    used = f"{trained + valid} of {task.frames} frames"
+    held_out = proposal.survey.held_out
+    total = task.frames + (sum(task.tests.values()) if held_out else 0)
+    unused = task.frames - trained - valid
+    frames = f"{total} frames: {trained} for training, {valid} for validation"
+    frames += f", {unused} not used" * (unused > 0)
+    spent = proposal.seconds - task.seconds
     return [
         f"{runs} runs: {len(proposal.variants)} variants x {plan.seeds} "
         f"seed{'s' * (plan.seeds > 1)}, {task.jobs} at a time",
-        f"backbone: painn, {size.channels} channels, {size.layers} layers, cutoff {size.cutoff:g} "
-        f"A; {min(parameters):,} to {max(parameters):,} parameters",
-        f"{used}: {trained} for training, {valid} for validation; test frames: {tests}",
+        f"backbone: painn, {size.channels} channels, {size.layers} layers, cutoff "
+        f"{proposal.cutoff:g} A; {min(parameters):,} to {max(parameters):,} parameters",
+        f"{frames}; test frames: {tests}" + f" ({held_out})" * bool(held_out),
         f"each run: {plan.epochs} epochs, about {plan.steps} steps of {times}",
-        f"expected time on this machine: {duration(plan.seconds)} of {duration(task.seconds)}; "
-        f"memory of a run: {memory / 1000:.1f} GB",
+        f"expected time on this machine: {duration(plan.seconds)}, after {duration(spent)} of "
+        f"planning; given: {duration(proposal.seconds)}; memory of a run: {memory / 1000:.1f} GB",
     ]
 
 
-def _reference(names: list[str]) -> str:
-    return "short_range" if "short_range" in names else names[0]
+def _subsets_line(keys: Sequence[str]) -> str:
+    text = f"subsets: [{', '.join(map(quote, keys))}]" if keys else "# subsets: [KEY]"
+    return f"{text:<28} # info keys by whose values the report divides the errors"
 
 
 def _line(name: str, changes: dict[str, Any], prefix: str = "") -> str:

@@ -76,6 +76,11 @@ def choose_variants(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def reference_of(names: Sequence[str]) -> str:
+    """Variant that all others are compared with: short_range, or the first."""
+    return "short_range" if "short_range" in names else names[0]
+
+
 def base_multiscale(names: Sequence[str]) -> str | None:
     """Kind of ``model.multiscale`` of the base: that of the first variant with one."""
     kinds = [VARIANTS[name].multiscale for name in names]

@@ -38,7 +38,8 @@ class Choices:
     Attributes
     ----------
     cutoff : float
-        A.
+        Usual cutoff, A. The data may give another one near it
+        (:class:`~muse_lr.data.scaffold.shells.Shells`).
     channels, layers : int
         Size of the backbone.
     multiscale : str or None
@@ -53,6 +54,8 @@ class Choices:
     warmup_steps : int or None
     ema : float or None
         None: the default of the key.
+    for_time : bool
+        Whether the sizes follow from a given time, which comments say.
     """
 
     cutoff: float = CUTOFF
@@ -65,6 +68,7 @@ class Choices:
     learning_rate: float = 2e-3
     warmup_steps: int | None = None
     ema: float | None = None
+    for_time: bool = False
 
     def valid_share(self, survey: Survey) -> float:
         """Fraction of the frames for validation."""

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from muse_lr.config.registry import lookup
+from muse_lr.data.composition import CompositionFit
 from muse_lr.data.findings import CheckReport
 from muse_lr.data.formats import printable
 from muse_lr.data.labels import OF_CHARGES
 from muse_lr.data.scaffold.choices import Choices
 from muse_lr.data.scaffold.defaults import Charges, Embedding
-from muse_lr.data.scaffold.survey import WEIGHTS, Survey
+from muse_lr.data.scaffold.survey import CUTOFF, WEIGHTS, Survey
 from muse_lr.data.scaffold.text import comment, kinds_comment, quote, relative_source, stem_of
 
-#: Kind of the finding of the check that suggests E0s of zero.
-RELATIVE = "relative energies"
+#: Comment beside what a study chooses for the time.
+FOR_TIME = "; chosen for the time, not for accuracy"
 
 
 def header(survey: Survey, verb: str) -> list[str]:
@@ -31,25 +32,27 @@ def header(survey: Survey, verb: str) -> list[str]:
     if report.warnings:
         kinds = dict.fromkeys(finding.kind for finding in report.warnings)
         lines.append(f"# Warnings of muse-lr data check: {', '.join(kinds)}.")
-    return lines
+    return lines + [line for text in survey.warnings for line in comment(f"Warning: {text}.")]
 
 
 def model_section(survey: Survey, choices: Choices) -> list[str]:
     """The section ``model``."""
     report = survey.report
+    cutoff = survey.shells.choose(choices.cutoff)
+    for_time = FOR_TIME * choices.for_time
     multiscale = "null" if choices.multiscale is None else f"{{kind: {choices.multiscale}}}"
     return [
         "",
         "model:",
         f"  elements: [{', '.join(report.elements)}]",
-        *_e0_lines(report),
+        *_e0_lines(survey),
         "  backbone:                  # short-range atomic features; null: none",
         *kinds_comment("backbone", 4),
         "    kind: painn",
-        f"    cutoff: {choices.cutoff}              # A",
-        f"    channels: {choices.channels}             # number of feature channels",
-        f"    layers: {choices.layers}                # message passing layers; receptive field: "
-        "layers x cutoff",
+        *comment(f"The cutoff is {cutoff.reason}.", 4),
+        f"    cutoff: {cutoff.value:<16} # A{for_time * (choices.cutoff < CUTOFF)}",
+        f"    channels: {choices.channels:<14} # number of feature channels{for_time}",
+        f"    layers: {choices.layers:<16} # message passing layers{for_time}",
         *_embed_lines(survey.embedding, report),
         "  # Long-range message passing, for example {kind: muse}; null: none.",
         *kinds_comment("multiscale", 2),
@@ -106,8 +109,10 @@ def _heads_lines(report: CheckReport) -> list[str]:
         lines.append(f"    coulomb: {coulomb}")
     return [
         *lines,
-        "    # Training adds a repulsion (zbl) below the shortest distances of its data, unless:",
+        "    # Training adds a repulsion (zbl) below the shortest distances of its data, and a",
+        "    # bond_barrier in gaps between bonds to hydrogen and other distances, unless:",
         "    # repulsion: null",
+        "    # bond_barrier: null",
     ]
 
 
@@ -115,32 +120,36 @@ def _sentence(reason: str) -> str:
     return f"{reason[0].upper()}{reason[1:]}."
 
 
-def _e0_lines(report: CheckReport) -> list[str]:
+def _e0_lines(survey: Survey) -> list[str]:
+    report = survey.report
     key = printable(", ".join(report.labels["energy"]))
-    if report.relative_energies:
-        return [f"  e0: zero                   # {key}: a difference of energies"]
-    if any(finding.kind == RELATIVE for finding in report.findings):
-        return [f"  e0: zero                   # {key}: too small for total energies"]
-    if report.isolated and set(report.elements) <= set(report.isolated):
+    if report.zero_e0:
+        why = "a difference of" if report.relative_energies else "too small for total"
+        return [f"  e0: zero                   # {key}: {why} energies"]
+    if report.isolated_e0:
         values = ", ".join(f"{symbol} {e:.8g}" for symbol, e in report.isolated.items())
-        return [
-            "  e0: isolated               # energies of the frames of one atom, which are not "
-            f"trained on: {values} eV"
-        ]
-    fit = report.fit
-    if fit is None:
-        return []
-    unique = fit.rank == len(fit.e0)
-    values = ", ".join(f"{symbol}: {value:.4f}" for symbol, value in fit.e0.items())
-    lines = [
-        f"  # E0 check: least squares leaves {1000 * fit.rms:.3g} meV/atom RMS; the compositions "
-        f"have rank {fit.rank} of {len(fit.e0)}.",
-    ]
-    if not unique:
-        lines.append(
-            "  # The E0s below are therefore not unique: give energies of isolated atoms if known."
+        lines = ["  e0: isolated               # energies of the frames of one neutral atom"]
+        ions = ", while frames of one ion are" * survey.has_single_ions
+        return lines + comment(f"{values} eV. These frames are not trained on{ions}.", 4)
+    return [] if report.fit is None else _fitted_lines(report.fit, survey.has_ions)
+
+
+def _fitted_lines(fit: CompositionFit, ions: bool) -> list[str]:
+    """Comment on the E0s that a fit gives."""
+    text = f"E0 check: one energy for each element leaves {1000 * fit.rms:.3g} meV/atom RMS."
+    if fit.rank < len(fit.e0):
+        text += (
+            f" The compositions do not tell all of them apart (rank {fit.rank} of {len(fit.e0)}), "
+            "so that the values below are one choice of many. For other compositions give "
+            "energies of isolated neutral atoms."
         )
-    return [*lines, f"  # e0: {{{values}}}   # eV; default: fitted to the training data"]
+    if ions:
+        text += (
+            " There are ions: fitted E0s contain their ionization energies. Energies of isolated "
+            "atoms are those of neutral atoms, and the model then learns the difference."
+        )
+    values = ", ".join(f"{symbol}: {value:.4f}" for symbol, value in fit.e0.items())
+    return [*comment(text, 2), f"  # e0: {{{values}}}   # eV; default: fitted to the training data"]
 
 
 def data_section(survey: Survey, choices: Choices, base: Path) -> list[str]:
@@ -154,11 +163,13 @@ def data_section(survey: Survey, choices: Choices, base: Path) -> list[str]:
     ]
     if choices.max_frames is not None:
         text = f"  max_frames: {choices.max_frames}"
-        lines.append(f"{text:<28} # a random subset of the {len(survey.structures)}; null: all")
+        total = len(survey.structures)
+        lines.append(f"{text:<28} # a random subset of the {total}{FOR_TIME}; null: all")
     text = f"  valid: {choices.valid_share(survey)}"
     lines.append(f"{text:<28} # fraction of the training frames, or files")
+    lines += _trajectory_lines(survey, base)
     if survey.tests:
-        lines.append("  test:")
+        lines.append(f"  test:{' ' * 22}# {survey.held_out}" if survey.held_out else "  test:")
         lines += [
             f"    {quote(name)}: [{quote(relative_source(file, base))}]"
             for name, file in survey.tests.items()
@@ -168,6 +179,24 @@ def data_section(survey: Survey, choices: Choices, base: Path) -> list[str]:
     lines.append(f"  keys: {{{keys}}}")
     text = f"  partial: [{', '.join(survey.partial)}]"
     return [*lines, f"{text:<28} # labels that only some of the frames carry"]
+
+
+def _trajectory_lines(survey: Survey, base: Path) -> list[str]:
+    """Comment on random validation frames of a trajectory, with blocks to use instead."""
+    trajectory = survey.report.trajectory
+    if trajectory is None:
+        return []
+    remedy = "Files of other trajectories are better: valid: [FILE]"
+    if trajectory.one_system:
+        source = relative_source(survey.train, base)
+        first = len(survey.structures) - survey.count_trained()[1]
+        blocks = f"train: [{quote(f'{source}@:{first}')}], valid: [{quote(f'{source}@{first}:')}]"
+        remedy = f"The last ones instead: {blocks}"
+    return comment(
+        "Consecutive frames are alike, as in a trajectory: validation frames drawn at random are "
+        f"close to training frames. {remedy}",
+        2,
+    )
 
 
 def _key_list(counts: Mapping[str, int]) -> str:
@@ -189,7 +218,7 @@ def training_section(survey: Survey, choices: Choices) -> list[str]:
         "",
         "training:",
         f"  directory: runs/{stem_of(survey.train) or 'run'}",
-        f"  epochs: {epochs:<18} # about {per_epoch} per epoch",
+        f"  epochs: {epochs:<18} # about {per_epoch} per epoch{FOR_TIME * choices.for_time}",
         f"  batch: {{graphs: {limits.graphs}, atoms: {limits.atoms}}}   # upper limits of a step",
         f"  micro_batch: {{edges: {limits.edges}}}   # computed at once, to save memory; no other "
         "effect",

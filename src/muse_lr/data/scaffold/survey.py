@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ase import Atoms
 
 from muse_lr.data.check import check_file
 from muse_lr.data.findings import CheckReport
-from muse_lr.data.formats import place, printable, read_atoms, read_indexed
+from muse_lr.data.formats import place, printable, read_atoms
 from muse_lr.data.isolated import is_isolated
 from muse_lr.data.labels import LABELS
 from muse_lr.data.scaffold.defaults import (
@@ -21,9 +21,12 @@ from muse_lr.data.scaffold.defaults import (
     choose_charges,
     choose_embedding,
 )
+from muse_lr.data.scaffold.shells import Shells, find_shells
 from muse_lr.data.selection import parse_source
+from muse_lr.data.together import check_tests, read_sourced
 from muse_lr.errors import InputError
 from muse_lr.structures.neighbors import complete_cell, neighbor_list
+from muse_lr.structures.state import read_state
 
 #: Default cutoff of the backbone, A.
 CUTOFF = 5.0
@@ -50,6 +53,10 @@ class Survey:
     tests : dict of str to str
         Name of each test set -> its file.
     test_structures : dict of str to list of ase.Atoms
+    warnings : list of str
+        What is wrong with the test sets.
+    held_out : str
+        Which frames of the training file are the test set; empty for a file of its own.
     """
 
     train: str
@@ -58,6 +65,8 @@ class Survey:
     partial: list[str]
     tests: dict[str, str]
     test_structures: dict[str, list[Atoms]]
+    warnings: list[str] = field(default_factory=list)
+    held_out: str = ""
 
     @property
     def loss_labels(self) -> list[str]:
@@ -84,6 +93,21 @@ class Survey:
             edge_index, _ = neighbor_list(atoms.positions, cell, atoms.pbc, CUTOFF)
             counts.append(edge_index.shape[1])
         return max(counts)
+
+    @cached_property
+    def shells(self) -> Shells:
+        """Distances between the atoms of a sample of the frames."""
+        return find_shells(self.structures)
+
+    @property
+    def has_ions(self) -> bool:
+        """Whether frames have net charges, or elements occur as ions of one atom."""
+        return any(map(float, self.report.total_charges)) or bool(self.charges.by_element)
+
+    @property
+    def has_single_ions(self) -> bool:
+        """Whether there are frames of one ion."""
+        return any(len(a) == 1 and read_state(a).total_charge != 0 for a in self.structures)
 
     @property
     def mean_atoms(self) -> float:
@@ -148,16 +172,17 @@ def survey(
         )
     if "TFF" in report.boundaries:
         raise InputError(f"{printable(path)}: structures with one periodic axis are not supported")
-    found = {name: _read_test(name, file, report) for name, file in (tests or {}).items()}
-    return Survey(str(path), report, structures, partial, dict(tests or {}), found)
+    found = Survey(str(path), report, structures, partial, dict(tests or {}), {})
+    return _with_tests(found)
 
 
-def _read_test(name: str, file: str, report: CheckReport) -> list[Atoms]:
-    source, structures = read_indexed(file)
-    for frame, atoms in structures:
-        for symbol in set(atoms.get_chemical_symbols()) - set(report.elements):
-            raise InputError(
-                f"test {name}: {place(source, frame)} contains {symbol}, "
-                "which does not occur in the training data"
-            )
-    return [atoms for _, atoms in structures]
+def _with_tests(found: Survey) -> Survey:
+    """The survey with the structures of its test sets, which are checked."""
+    sourced = {name: read_sourced(file) for name, file in found.tests.items()}
+    warnings = []
+    for finding in check_tests(found.structures, sourced, found.report.fits_e0):
+        if finding.severity == "error":
+            raise InputError(finding.message)
+        warnings.append(finding.message)
+    structures = {name: [atoms for atoms, _ in frames] for name, frames in sourced.items()}
+    return replace(found, test_structures=structures, warnings=warnings)
