@@ -127,13 +127,14 @@ def test_what_is_not_equal_is_said_in_words(study):
     steps = {item.run.variant: item.work.steps for item in checked if item.run.seed == 0}
     assert steps["small"] > steps["slow"] == steps["short_range"]
     assert lines == [
-        f"- steps: {steps['slow']} in short_range, slow; {steps['small']} in small",
-        "- batches: short_range and slow differ from small",
-        "- largest learning rate: 0.00200 in short_range, small; 0.000100 in slow",
-        "- learning rates of all steps: short_range differs from small and from slow",
-        "- learning-rate schedule: learning_rate 0.00200 in short_range, small; 0.000100 in slow",
-        "- loss: forces 10.0 in short_range, small; 3.00 in slow",
-        "- batch: graphs 4 in short_range, slow; 2 in small",
+        f"- steps: {steps['slow']} in `short_range`, `slow`; {steps['small']} in `small`",
+        "- batches: `short_range` and `slow` differ from `small`",
+        "- largest learning rate: 0.00200 in `short_range`, `small`; 0.000100 in `slow`",
+        "- learning rates of all steps: `short_range` differs from `small` and from `slow`",
+        "- learning-rate schedule: learning_rate 0.00200 in `short_range`, `small`; "
+        "0.000100 in `slow`",
+        "- loss: forces 10.0 in `short_range`, `small`; 3.00 in `slow`",
+        "- batch: graphs 4 in `short_range`, `slow`; 2 in `small`",
     ]
     assert "training data" in equal
 
@@ -148,7 +149,7 @@ def test_other_elements_give_other_weights_though_no_part_is_configured_otherwis
     checked, problems = checked_of(study(variants))
     assert problems == []
     equality = planned_equality(checked)
-    said = "initial weights of backbone: short_range and exact differ from more"
+    said = "initial weights of backbone: `short_range` and `exact` differ from `more`"
     assert said in equality.unequal, "narrow is another part by its settings"
     assert not any("initial weights" in phrase for phrase in equality.equal)
 
@@ -161,10 +162,10 @@ def test_a_schedule_is_compared_key_by_key(study):
     }
     unequal = planned_equality(checked_of(study(variants))[0]).unequal
     assert unequal == [
-        "learning-rate schedule: schedule.kind cosine in short_range, cold; plateau in plateau | "
-        "schedule.warmup_steps 4 in short_range, plateau; 7 in cold",
-        "learning rates of all steps: depend on the validation loss in plateau (schedule kind "
-        "plateau)",
+        "learning-rate schedule: schedule.kind cosine in `short_range`, `cold`; plateau in "
+        "`plateau` | schedule.warmup_steps 4 in `short_range`, `plateau`; 7 in `cold`",
+        "learning rates of all steps: depend on the validation loss in `plateau` (schedule "
+        "kind plateau)",
     ]
 
 
@@ -172,7 +173,7 @@ def test_a_plan_of_unequal_seeds_says_so(study, capsys):
     only = ("--only", "short_range/seed-0", "muse/seed-5")
     assert run_cli("ablate", study(), "--plan", *only) == 0
     out = capsys.readouterr().out
-    assert "- seeds: 0 in short_range; 5 in muse" in out
+    assert "- seeds: 0 in `short_range`; 5 in `muse`" in out
     assert "No two variants have a common seed. Not compared: epochs, steps" in out
     (equal,) = [line for line in out.splitlines() if line.startswith("Equal")]
     assert "batch (graphs 4, atoms 60)" in equal
@@ -218,7 +219,7 @@ def test_a_memory_limit_changes_no_step(study):
 def test_what_only_training_decides_is_named(study):
     path = study(early_stopping=2, schedule={"kind": "plateau"})
     (first, second) = planned_equality(checked_of(path)[0]).unequal
-    assert first.startswith("learning rates of all steps: depend on the validation loss in short")
+    assert first.startswith("learning rates of all steps: depend on the validation loss in `short")
     assert second.startswith("early stopping may end variants")
 
 
@@ -253,7 +254,9 @@ def test_impossible_losses_are_dropped_where_the_study_says_so(study):
         equality.unequal
     )
     assert any(
-        text.startswith("loss: bec not set in short_range, muse, cutoff_12; 1.00 in charges, both")
+        text.startswith(
+            "loss: bec not set in `short_range`, `muse`, `cutoff_12`; 1.00 in `charges`, `both`"
+        )
         for text in equality.unequal
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,25 +59,38 @@ def test_equal_runs_are_equal(tmp_path):
         assert topic in lines[0]
 
 
+def test_one_line_counts_what_is_equal(tmp_path):
+    runs = study(tmp_path)
+    (line,) = measured_equality(collect(runs, "short_range")).lines(short=True)
+    assert re.fullmatch(
+        r"All \d+ settings and measurements that were compared are equal for all variants\.", line
+    )
+    edit(runs[2], work={"steps": 36})
+    first, steps, line = measured_equality(collect(runs, "short_range")).lines(short=True)
+    assert (first, steps[:8]) == ("Not equal for all variants:", "- steps:")
+    part, whole = re.match(r"(\d+) of (\d+) settings", line).groups()
+    assert int(whole) == int(part) + 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"work": {"steps": 36}}, "steps: 35 in short_range; 36 in charges"),
-        ({"work": {"batches": "f"}}, "batches: short_range differs from charges"),
+        ({"work": {"steps": 36}}, "steps: 35 in `short_range`; 36 in `charges`"),
+        ({"work": {"batches": "f"}}, "batches: `short_range` differs from `charges`"),
         (
             {"work": {"largest_rate": 0.5}},
-            "largest learning rate: 0.00100 in short_range; 0.500 in charges",
+            "largest learning rate: 0.00100 in `short_range`; 0.500 in `charges`",
         ),
         ({"work": {"rates": "f"}}, "learning rates of all steps"),
-        ({"processes": 2}, "processes: 1 in short_range; 1, 2 in charges"),
-        ({"initial_weights": {"backbone": "f"}}, "initial weights of backbone: short_range"),
-        ({"work": {"epochs": 3}}, "early stopping ended charges/seed-0 after 3 of 5 epochs"),
+        ({"processes": 2}, "processes: 1 in `short_range`; 1, 2 in `charges`"),
+        ({"initial_weights": {"backbone": "f"}}, "initial weights of backbone: `short_range`"),
+        ({"work": {"epochs": 3}}, "early stopping ended `charges/seed-0` after 3 of 5 epochs"),
         (
             {"fingerprints": {"training data": "f"}},
-            "training data: short_range differs from charges",
+            "training data: `short_range` differs from `charges`",
         ),
-        ({"fingerprints": {"E0s": "f"}}, "E0s: none in short_range; f in charges"),
-        ({"device": "cuda"}, "device: cpu in short_range; cpu, cuda in charges"),
+        ({"fingerprints": {"E0s": "f"}}, "E0s: none in `short_range`; f in `charges`"),
+        ({"device": "cuda"}, "device: cpu in `short_range`; cpu, cuda in `charges`"),
     ],
 )
 def test_what_a_run_did_otherwise_is_named(tmp_path, changes, said):
@@ -88,10 +102,10 @@ def test_what_a_run_did_otherwise_is_named(tmp_path, changes, said):
 def test_settings_and_seeds_are_compared(tmp_path):
     runs = study(tmp_path, charges={"dtype": "float64", "loss": {"energy": 1.0, "forces": 2.0}})
     text = unequal(runs)
-    assert "precision: float32 in short_range; float64 in charges" in text
-    assert "loss: forces not set in short_range; 2.00 in charges" in text
+    assert "precision: float32 in `short_range`; float64 in `charges`" in text
+    assert "loss: forces not set in `short_range`; 2.00 in `charges`" in text
     (runs[3].directory / "summary.json").unlink()
-    assert "seeds: 0, 1 in short_range; 0 in charges" in unequal(runs)
+    assert "seeds: 0, 1 in `short_range`; 0 in `charges`" in unequal(runs)
 
 
 def test_nothing_of_a_seed_is_called_equal_without_a_common_seed(tmp_path):
@@ -101,8 +115,8 @@ def test_nothing_of_a_seed_is_called_equal_without_a_common_seed(tmp_path):
     results = collect([runs[0], runs[3]], "short_range")
     equality = measured_equality(results)
     assert equality.unequal == [
-        "loss: energy 1.00 in short_range; 3.00 in charges",
-        "seeds: 0 in short_range; 1 in charges",
+        "loss: energy 1.00 in `short_range`; 3.00 in `charges`",
+        "seeds: 0 in `short_range`; 1 in `charges`",
     ]
     assert "No two variants have a common seed. Not compared: epochs, steps, " in equality.gap()
     assert "initial weights of backbone" in equality.gap()
@@ -120,7 +134,7 @@ def test_a_pair_with_a_common_seed_does_not_speak_for_all(tmp_path):
     assert not any(phrase.startswith("batches") for phrase in equality.equal)
     edit(runs[2], work={"batches": "f"})
     text = unequal([*runs, third])
-    assert "batches: short_range differs from charges" in text
+    assert "batches: `short_range` differs from `charges`" in text
 
 
 def test_parts_of_other_settings_may_start_with_other_weights(tmp_path):
@@ -133,9 +147,9 @@ def test_parts_of_other_settings_may_start_with_other_weights(tmp_path):
 
 def test_three_groups_are_told_apart(tmp_path):
     values = {"a": "0" * 16, "b": "1" * 16, "c": "2" * 16, "d": "0" * 16}
-    assert describe("batches", values) == "batches: a and d differ from b and from c"
+    assert describe("batches", values) == "batches: `a` and `d` differ from `b` and from `c`"
     files = {"a": {"train": ["/x/t.xyz"], "valid": 0.1}, "b": {"train": ["/y/t.xyz"], "valid": 0.1}}
-    assert describe("data", files) == "data: train ['/x/t.xyz'] in a; ['/y/t.xyz'] in b"
+    assert describe("data", files) == "data: train ['/x/t.xyz'] in `a`; ['/y/t.xyz'] in `b`"
 
 
 def test_the_configurations_are_those_completed_by_training(tmp_path, monkeypatch):
@@ -161,7 +175,10 @@ def test_it_stands_above_the_tables_in_both_reports(tmp_path, monkeypatch):
     write_study_report(collect(runs, "short_range"), "", "s", tmp_path)
     for name in ("report.md", "report.html"):
         text = (tmp_path / name).read_text(encoding="utf-8")
-        said = text.index("Not equal for all variants:")
-        item = text.index("steps: 35 in short_range; 976 in charges")
-        assert said < item < text.index("Test set")
-        assert "the same for all variants" not in text[: text.index("Test set")]
+        text = re.sub("</?code>", "`", text)
+        item = text.index("steps: 35 in `short_range`; 976 in `charges`")
+        assert text.index("Not equal for all variants:") < item < text.index("Test set near: ")
+        assert re.search(r"\d+ of \d+ settings and measurements that were compared are", text)
+        assert text.index("What was compared, and how") < text.index("planned epochs (5)")
+        assert "Not all settings were equal" in text[: text.index("What was equal")]
+        assert "the same for all variants" not in text[: text.index("Test set near: ")]

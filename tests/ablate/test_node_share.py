@@ -53,6 +53,7 @@ def test_a_run_says_how_many_atoms_carry_nodes(finished):
     np.testing.assert_allclose([a.info["muse_node_share"] for a in frames], kept / 4, atol=1e-8)
     text = (finished / "report.html").read_text()
     assert "Coarse nodes" in text
+    assert "A coarse node is a site of the hierarchy" in text
     assert f"{100 * expected[0]:.1f}" in text
 
 
@@ -66,6 +67,7 @@ def test_evaluate_says_it_too(finished, tmp_path, capsys):
     text = capsys.readouterr().out
     share = 100 * summary["node_share"]["held_out"][1]
     assert f"level 2: {share:.3g} % of the atoms carry a coarse node" in text
+    assert "A coarse node is a site of the hierarchy" in text
 
 
 def fabricated(out, shares):
@@ -98,6 +100,7 @@ def test_a_study_says_it_for_each_run_and_variant(tmp_path):
     text = write_study_report(results, "study", "nodes", tmp_path).read_text()
     assert "Coarse nodes" in text
     assert "11.0" in text
+    assert "A coarse node is a site of the hierarchy" in text
 
 
 def test_nothing_is_said_where_there_are_no_nodes(tmp_path):

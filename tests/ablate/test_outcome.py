@@ -1,4 +1,4 @@
-"""The first sentence of a report, for every kind of result."""
+"""The result of a study in words, for every kind of result."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.report.outcome import outcomes, result_notes, result_sentences
+from muse_lr.ablate.report.outcome import outcomes
+from muse_lr.ablate.report.sentences import result_blocks, result_notes, result_warnings
 from muse_lr.ablate.study import Run
+from muse_lr.reporting.html import Items
 from muse_lr.reporting.predictions import Predictions, Quantity
 
 FRAMES = 60
@@ -62,7 +64,13 @@ def lost(variant, seed, status):
     return Record(Run(variant, seed, Path(variant), {}), status)
 
 
-def test_better_worse_and_unclear_variants_in_one_sentence():
+def lines(results):
+    """Headings and sentences, with the lines of their lists."""
+    blocks = result_blocks(results)
+    return [line for x in blocks for line in (x.lines if isinstance(x, Items) else [x])]
+
+
+def test_better_worse_and_unclear_variants_have_a_line_each():
     results = study(
         {
             "short_range": {"far": (50, 50)},
@@ -73,23 +81,27 @@ def test_better_worse_and_unclear_variants_in_one_sentence():
             "best": {"far": (25, 25)},
         }
     )
-    (sentence,) = result_sentences(results)
-    start = "On the test set far, compared with short_range ("
-    assert sentence.startswith(start)
-    value, _, text = sentence.removeprefix(start).partition("), the force error (MAE) is ")
-    assert value.endswith(" meV/Å")
-    assert " ± " in value
-    lower, higher, unclear = text.removesuffix(".").split("; ")
-    # The largest effects come first, and each has its interval.
-    assert lower.startswith("50 % lower with best [45, 55], 14 % lower with charges [1")
-    assert higher.startswith("3.5 times as large with terrible [3.")
-    assert ", 20 % higher with worse [" in higher
+    heading, *found = lines(results)
     assert re.fullmatch(
-        r"not significantly different with unclear \(0\.0 % \[−0\.\d, \+0\.\d\]\)", unclear
+        r"On the test set `far`, compared with `short_range` \(MAE: forces \S+ ± \S+ meV/Å, "
+        r"energy \S+ ± \S+ meV/atom\):",
+        heading,
+    )
+    # The best variant comes first, and each change has its interval.
+    best, charges, unclear, worse, terrible = found
+    assert best.startswith("`best`: force error 50 % lower [45, 55], energy error 50 %")
+    assert charges.startswith("`charges`: force error 14 % lower [1")
+    assert worse.startswith("`worse`: force error 20 % higher [")
+    assert terrible.startswith("`terrible`: force error 3.5 times as large [3.")
+    assert re.match(
+        r"`unclear`: force error not significantly different "
+        r"\(0\.0 % \[−0\.\d, \+0\.\d\]\), energy error ",
+        unclear,
     )
     (note,) = result_notes(results)
     assert "95 % intervals" in note
     assert "3 seeds" in note
+    assert result_warnings(results) == []
 
 
 def test_the_numbers_are_those_of_the_tables():
@@ -103,31 +115,42 @@ def test_the_numbers_are_those_of_the_tables():
         assert change.ratio == pytest.approx(ratio_of_means)
 
 
-def test_energies_that_say_something_else_get_a_second_sentence():
-    same = study({"a": {"far": (50, 50)}, "b": {"far": (25, 40)}})
-    other = study({"a": {"far": (50, 50)}, "b": {"far": (25, 110)}})
-    assert "energy" not in result_sentences(same)[0]
-    (line,) = result_sentences(other)
-    assert line.count("On the test set far") == 1
-    assert "% lower with b [" in line
-    assert ". The energy error (MAE) is 2.2 times as large with b [" in line
+def test_energies_may_say_something_else_than_forces():
+    _, line = lines(study({"a": {"far": (50, 50)}, "b": {"far": (25, 110)}}))
+    assert line.startswith("`b`: force error 50 % lower [")
+    assert ", energy error 2.2 times as large [" in line
 
 
 def test_a_test_set_without_forces_is_compared_by_energies():
-    results = study({"a": {"e": (None, 10)}, "b": {"e": (None, 5)}})
-    (sentence,) = result_sentences(results)
-    assert "the energy error (MAE) is 50 % lower with b [" in sentence
-    assert "meV/atom), the energy" in sentence
+    heading, line = lines(study({"a": {"e": (None, 10)}, "b": {"e": (None, 5)}}))
+    assert "(MAE: energy " in heading
+    assert "force" not in heading
+    assert line.startswith("`b`: energy error 50 % lower [")
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_both_is_compared_with_its_part_directly(seeds):
+    """It is 20 % better than charges, which the comparison with the reference does not say."""
+    sizes = {"short_range": 50, "charges": 25, "muse": 50, "both": 20}
+    results = study({name: {"far": (size, size)} for name, size in sizes.items()}, seeds)
+    assert sum("compared with" in line for line in lines(results)) == 2
+    charges = lines(results)[-1]
+    assert charges.startswith("`both` compared with `charges`: force error 20 % lower")
+    assert ("[" in charges) == (len(seeds) > 1)
+    without = {name: {"far": (sizes[name],) * 2} for name in ("short_range", "muse", "both")}
+    muse = lines(study(without, seeds))[-1]
+    assert muse.startswith("`both` compared with `muse`: force error 60 % lower")
+    reference = study({name: {"far": (sizes[name],) * 2} for name in ("charges", "both")}, seeds)
+    assert not any("compared with `charges`:" in line for line in lines(reference))
 
 
 def test_one_seed_gives_no_interval():
     results = study({"a": {"far": (50, 50)}, "b": {"far": (40, 40)}}, seeds=(0,))
-    first, second = result_sentences(results)
-    assert "20 % lower with b." in first
-    assert "[" not in first
-    assert "±" not in first
-    assert "significant" not in first
-    assert second.startswith("One seed gives no interval")
+    heading, line = lines(results)
+    assert line == "`b`: force error 20 % lower, energy error 20 % lower"
+    assert "±" not in heading
+    (warning,) = result_warnings(results)
+    assert warning.startswith("One seed gives no interval")
     assert result_notes(results) == []
 
 
@@ -135,20 +158,22 @@ def test_a_variant_with_one_seed_among_others_is_marked():
     records = [finished("a", s, {"far": (50, 50)}) for s in (0, 1, 2)]
     records += [finished("b", s, {"far": (40, 40)}) for s in (0, 1, 2)]
     records += [finished("c", 1, {"far": (30, 30)}), lost("c", 0, "failed"), lost("c", 2, "failed")]
-    first, left_out = result_sentences(Results("a", records))
-    assert "with c (one seed, no interval)" in first
-    assert "20 % lower with b [" in first
-    assert left_out == "Left out, because failed: c/seed-0 and c/seed-2 (2 of 9 runs)."
+    _, c, b = lines(Results("a", records))
+    assert c.startswith("`c`: force error 4")
+    assert "(one seed, no interval)" in c
+    assert "force error 20 % lower [" in b
+    (left_out,) = result_warnings(Results("a", records))
+    assert left_out == "Left out, because failed: `c/seed-0` and `c/seed-2` (2 of 9 runs)."
     assert "1 to 3 seeds" in result_notes(Results("a", records))[0]
 
 
 def test_many_lost_runs_are_not_all_named():
     more = [*(lost("c", s, "failed") for s in range(6)), lost("d", 0, "not run")]
     results = study({"a": {"far": (5, 5)}, "b": {"far": (4, 4)}}, more=more)
-    _, failed, waiting = result_sentences(results)
-    names = "c/seed-0, c/seed-1, c/seed-2, c/seed-3 and 2 more"
+    failed, waiting = result_warnings(results)
+    names = "`c/seed-0`, `c/seed-1`, `c/seed-2`, `c/seed-3` and 2 more"
     assert failed == f"Left out, because failed: {names} (6 of 13 runs)."
-    assert waiting == "Left out, because not finished: d/seed-0 (1 of 13 runs)."
+    assert waiting == "Left out, because not finished: `d/seed-0` (1 of 13 runs)."
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
@@ -158,8 +183,9 @@ def test_a_copy_of_the_reference_is_called_the_same(seeds):
         Record(Run("copy", r.run.seed, r.run.directory, {}), r.status, r.summary, {}, r.predictions)
         for r in results.records
     ]
-    first, *_ = result_sentences(Results("a", [*results.records, *copies]))
-    assert first.endswith("the force error (MAE) is exactly the same with copy.")
+    _, line = lines(Results("a", [*results.records, *copies]))
+    same = "exactly the same"
+    assert line == f"`copy`: force error {same}, energy error {same}"
 
 
 def test_test_sets_that_disagree_are_announced():
@@ -170,42 +196,40 @@ def test_test_sets_that_disagree_are_announced():
             "c": {"near": (40, 40), "far": (40, 40)},
         }
     )
-    first, near, far = result_sentences(results)
+    first, near, c, b, far, *_ = lines(results)
     assert first == (
-        "The result depends on the test set: with b the error is lower on far and higher on near."
+        "The result depends on the test set: with `b` the error is lower on `far` and higher on "
+        "`near`."
     )
-    assert near.startswith("On the test set near")
-    assert "20 % higher with b" in near
-    assert "50 % lower with b" in far
+    assert near.startswith("On the test set `near`")
+    assert c.startswith("`c`: force error 20 % lower")
+    assert b.startswith("`b`: force error 20 % higher")
+    assert far.startswith("On the test set `far`")
 
 
 def test_without_the_reference_nothing_is_compared():
     records = [lost("a", 0, "failed"), finished("b", 0, {"far": (40, 40)})]
-    first, second, third = result_sentences(Results("a", records))
-    assert first == "No variant is compared: the reference a has no finished run."
-    assert second.startswith("On the test set far, the force error (MAE) is 3")
-    assert second.endswith("meV/Å with b.")
-    assert "a/seed-0" in third
+    first, second = lines(Results("a", records))
+    assert first == "No variant is compared: the reference `a` has no finished run."
+    assert second.startswith("On the test set `far`, the force error (MAE) is 3")
+    assert second.endswith("meV/Å with `b`.")
+    assert "`a/seed-0`" in result_warnings(Results("a", records))[0]
 
 
 def test_one_variant_alone_and_seeds_apart():
-    alone = study({"a": {"far": (50, 50)}})
-    assert result_sentences(alone)[0] == (
-        "No variant is compared: a is the only one with a finished run."
-    )
-    assert "±" in result_sentences(alone)[1]
+    alone = lines(study({"a": {"far": (50, 50)}}))
+    assert alone[0] == "No variant is compared: `a` is the only one with a finished run."
+    assert "±" in alone[1]
     records = [finished("a", 0, {"far": (50, 50)}), finished("b", 1, {"far": (50, 50)})]
-    apart = result_sentences(Results("a", records))
-    assert apart[0] == "No variant is compared: none has a seed and an error in common with a."
-    assert "meV/Å with a and " in apart[1]
+    apart = lines(Results("a", records))
+    assert apart[0] == "No variant is compared: none has a seed and an error in common with `a`."
+    assert "meV/Å with `a` and " in apart[1]
 
 
 def test_a_reference_without_errors_gives_differences_in_units():
-    results = study({"a": {"far": (0, 0)}, "b": {"far": (5, 5)}})
-    (sentence,) = result_sentences(results)
-    assert "with b (+5" in sentence or "with b (+4.9" in sentence
-    assert "meV/Å [+" in sentence
-    assert "nan" not in sentence
+    _, line = lines(study({"a": {"far": (0, 0)}, "b": {"far": (5, 5)}}))
+    assert re.search(r"force error different by \+(5|4\.9)\S* meV/Å \[\+", line)
+    assert "nan" not in line
 
 
 def on_validation(variant, seed, error):
@@ -222,21 +246,21 @@ def test_without_a_test_set_the_best_epochs_are_compared():
     records = [on_validation("a", s, 50 + s) for s in range(3)]
     records += [on_validation("b", s, 40 + s) for s in range(3)]
     results = Results("a", records)
-    (sentence,) = result_sentences(results)
-    assert sentence.startswith("On the validation data, compared with a (51.0 ± 2.5 meV/Å), the ")
-    assert "is 20 % lower with b [20, 20]." in sentence
+    heading, line = lines(results)
+    start = "On the validation data, compared with `a` (MAE: forces 51.0 ± 2.5 meV/Å, "
+    assert heading.startswith(start)
+    assert line.startswith("`b`: force error 20 % lower [20, 20], energy error 20 %")
     interval, warning = result_notes(results)
     assert "frame" not in interval
     assert "data.test" in warning
     single = Results("a", [record for record in records if record.run.seed == 0])
-    first, second = result_sentences(single)
-    assert first.endswith("the force error (MAE) is 20 % lower with b.")
-    assert second.startswith("One seed")
+    assert lines(single)[1].startswith("`b`: force error 20 % lower, ")
+    assert result_warnings(single)[0].startswith("One seed")
 
 
 def test_runs_without_any_error_are_no_comparison():
     records = [finished(v, 0, {}) for v in "ab"]
     assert outcomes(Results("a", records)) == []
-    assert result_sentences(Results("a", records)) == [
-        "No variant is compared: none has a seed and an error in common with a."
+    assert lines(Results("a", records)) == [
+        "No variant is compared: none has a seed and an error in common with `a`."
     ]

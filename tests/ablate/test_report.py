@@ -26,14 +26,17 @@ from muse_lr.ablate.aggregate import (
 )
 from muse_lr.ablate.execute import Outcome
 from muse_lr.ablate.report.breakdowns import breakdown_tables, predicted_charges, unknown_keys
-from muse_lr.ablate.report.outcome import result_sentences
 from muse_lr.ablate.report.page import study_title, write_study_report
+from muse_lr.ablate.report.sentences import result_blocks
 from muse_lr.ablate.report.tables import (
+    accuracy_table,
     compact_table,
+    cost_table,
     difference_cell,
     interval_notes,
     validation_table,
 )
+from muse_lr.ablate.report.terminal import terminal_lines
 from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.ablate.study import Run
 from muse_lr.cli import ablate
@@ -87,7 +90,9 @@ def test_results_are_tidy(study, tmp_path):
     write_results(study.results, tmp_path / "results.csv")
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert list(rows[0]) == ["variant", "seed", "test", "metric", "value"]
-    assert len(rows) == 2 * 2 * 2 * 6  # variants, seeds, tests, metrics
+    assert len(rows) == 2 * 2 * 2 * 8  # variants, seeds, tests, metrics
+    relative = [r for r in rows if r["metric"] == "relative_energy_mae"]
+    assert len(relative) == 2 * 2 * 2
     row = next(r for r in rows if r["variant"] == "charges" and r["seed"] == "1")
     summary = json.loads((study.out / "charges" / "seed-1" / "summary.json").read_text())
     assert float(row["value"]) == summary["tests"][row["test"]][row["metric"]]
@@ -192,19 +197,27 @@ def test_the_report_holds_tables_figures_and_what_was_shared(report):
 
 def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
     html, markdown = report.html, report.markdown
-    near, far = result_sentences(study.results)
-    assert far.startswith("On the test set far, compared with short_range (")
-    assert "% lower with charges [" in far
-    body = html.split("<body>")[1].replace("\u00a0", " ")
-    order = ["<h1>Ions &amp; water</h1>", near, far, "data:image", "Does it &lt;help&gt;?", "<nav"]
+    near, _, far, lines = result_blocks(study.results)
+    assert far.startswith("On the test set `far`, compared with `short_range` (")
+    (line,) = lines.lines
+    assert re.match(r"`charges`: force error \d+ % lower \[", line)
+    body = re.sub("</?code>", "`", html.split("<body>")[1].replace("\u00a0", " "))
+    order = ["<h1>Ions &amp; water</h1>", near, far, line, "Best on the validation data: `charges`"]
+    order += [
+        "Its best model: `",
+        "Next: `muse-lr md",
+        "data:image",
+        "Does it &lt;help&gt;?",
+        "<nav",
+    ]
     places = [body.index(text) for text in order]
     assert places == sorted(places)
     alternative = re.search(r'alt="([^"]*)"', body)[1]
     assert re.search(r"test set far, forces MAE: charges −\d+ % \[−\d+, −\d+\]", alternative)
     assert markdown.startswith(
-        "# Ions &amp; water\n\nOn the test set near, compared with short_range"
+        "# Ions &amp; water\n\nOn the test set `near`, compared with `short_range` ("
     )
-    assert markdown.index("far, compared with") < markdown.index("## ")
+    assert markdown.index("`far`, compared with") < markdown.index("## ")
 
 
 def test_errors_by_element_and_subset_have_a_column_for_each_variant(study, report):
@@ -261,7 +274,7 @@ def test_intervals_that_seem_to_disagree_are_explained_with_their_numbers(monkey
     sure, unsure = Difference(-3.0, -4.0, -2.0, 0.94, 3), Difference(-13.0, -27.0, 1.0, 0.75, 3)
     (text,) = _one_metric(monkeypatch, *near, sure)
     assert "may overlap" in text
-    assert "b 50.0 ± 5.0, a 53.0 ± 5.0, difference −3.00 [−4.00, −2.00]" in text
+    assert "`b` 50.0 ± 5.0, `a` 53.0 ± 5.0, difference −3.00 [−4.00, −2.00]" in text
     (text,) = _one_metric(monkeypatch, *apart, unsure)
     assert "may be apart" in text
     assert _one_metric(monkeypatch, *apart, sure) == []
@@ -285,7 +298,7 @@ def test_a_study_without_a_test_set_reports_the_validation_errors(tmp_path):
         _edit_summary(run, tests={}, best_epoch=3)
     results = collect(runs, "short_range")
     page = write_study_report(results, "", "s", tmp_path).read_text(encoding="utf-8")
-    assert "On the validation data, compared with short_range (" in page
+    assert "On the validation data, compared with <code>short_range</code> (" in page
     assert "give data.test" in page
     table = validation_table(results)
     assert [row[0].text for row in table.rows] == ["short_range", "charges"]
@@ -327,6 +340,36 @@ def test_the_terminal_table_marks_what_differs(study):
     assert max(map(len, text.splitlines())) < 160
 
 
+def test_tables_have_the_scale_and_the_spread_of_times(study):
+    table = accuracy_table(study.results, "far")
+    *variants, scale = table.rows
+    assert [row[0].text for row in variants] == ["short_range", "charges"]
+    assert (scale[0].whole, scale[1].text) == ("mean predictor (scale)", "–")
+    forces = np.concatenate([a.arrays["REF_forces"].ravel() for a in FAKE.frames("far")])
+    column = list(table.columns).index("forces RMSE (meV/Å)")
+    assert scale[column].order == pytest.approx(1000 * np.sqrt((forces**2).mean()), rel=5e-3)
+    assert "relative energy MAE (meV/atom)" in table.columns
+    assert compact_table(study.results).rows[-1][0].whole == "mean predictor (scale)"
+    times = cost_table(study.results).rows[0][2]
+    assert times.whole == "1 min 02 s (1 min 01 s to 1 min 02 s)"
+
+
+def test_the_terminal_ends_with_the_result_and_the_next_command(study, monkeypatch):
+    monkeypatch.chdir(study.out)
+    lines = terminal_lines(study.results, Path("report.html"))
+    assert lines[0].startswith("All ")
+    report = lines.index("report: report.html")
+    assert all(line.startswith("warning: ") for line in lines[report + 1 : -7])
+    near, first, far, second, best, model, command = lines[-7:]
+    assert near.startswith("On the test set `near`, compared with `short_range`")
+    assert far.startswith("On the test set `far`")
+    assert first.startswith("  `charges`: force error ")
+    assert second.startswith("  `charges`: force error ")
+    assert best.startswith("Best on the validation data: `charges`, force error (MAE) ")
+    seed = re.fullmatch(r"model: charges/seed-(\d)/model\.pt", model)[1]
+    assert command == f"next: muse-lr md charges/seed-{seed}/model.pt FILE --ps 5"
+
+
 def test_the_reference_may_be_missing(study):
     results = collect([r for r in study.runs if r.variant == "charges"], "short_range")
     assert differences(results, "far", "energy_mae") == {}
@@ -358,11 +401,11 @@ def test_plan_prints_the_runs_and_writes_nothing(command, capsys, tmp_path):
     assert command("--plan") == 0
     out, err = capsys.readouterr()
     assert "a/seed-0" in out
-    assert f"directory: {Path('runs', 'mine')}" in out
+    assert "directory: runs_mine" in out
     assert re.search(r"a/seed-0 +to run +[\d,]+ +5 +15 +55", out)  # 11 structures to train on
     assert "All that was compared is equal for all variants: epochs (5), steps (15)" in out
     assert "variants a and b are the same" in err
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "runs_mine").exists()
 
 
 def test_the_command_exits_with_1_when_a_run_failed(command, capsys, tmp_path, monkeypatch):
@@ -375,8 +418,8 @@ def test_the_command_exits_with_1_when_a_run_failed(command, capsys, tmp_path, m
     assert command("--out", "here", "--jobs", "2") == 1
     out, err = capsys.readouterr()
     assert "report: here/report.html" in out
-    assert "No variant is compared: a is the only one with a finished run." in out
-    assert "Left out, because failed: b/seed-0 (1 of 2 runs)." in out
+    assert "No variant is compared: `a` is the only one with a finished run." in out
+    assert "warning: Left out, because failed: `b/seed-0` (1 of 2 runs)." in out
     assert "1 runs failed (b/seed-0)" in err
     for name in ("results.csv", "runs.csv", "report.md", "report.html"):
         assert (tmp_path / "here" / name).is_file()
@@ -395,9 +438,9 @@ def test_one_run_alone_is_trained_and_reported_with_what_is_finished(
     monkeypatch.setattr("muse_lr.ablate.execute.execute", fake)
     assert command("--only", "b") == 0
     assert command("--only", "a/seed-0") == 0
-    assert "On the test set far, compared with a (" in capsys.readouterr().out
+    assert "On the test set `far`, compared with `a` (" in capsys.readouterr().out
     assert trained == [["b/seed-0"], ["a/seed-0"]]
-    rows = (tmp_path / "runs/mine/runs.csv").read_text().splitlines()
+    rows = (tmp_path / "runs_mine/runs.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["a", "b"]
     assert command("--only", "b", "--plan") == 0
     assert "1 runs, 1 finished" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import runpy
 import shutil
 from contextlib import redirect_stdout
@@ -16,7 +17,8 @@ from ase.build import molecule
 from ase.io import read, write
 
 from muse_lr.cli.main import main
-from muse_lr.train.evaluation_files import FILES, evaluation_directory
+from muse_lr.reporting.directories import directory_beside
+from muse_lr.train.evaluation_files import FILES
 
 DATA = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).resolve().parents[1] / "training_data.py"))
@@ -94,6 +96,12 @@ def test_errors_agree_with_the_predictions_that_are_written(run, capsys):
     reference = 1000 * np.concatenate([a.arrays["REF_forces"].ravel() for a in frames])
     scale = float(rows["all", "all", "forces"]["mean_predictor_rmse"])
     assert scale == pytest.approx(np.sqrt((reference**2).mean()), rel=1e-5)
+    offsets = plain(frames, "energy")
+    formulas = np.array([a.get_chemical_formula() for a in frames])
+    relative = [e - offsets[formulas == f].mean() for e, f in zip(offsets, formulas, strict=True)]
+    expected = np.abs(relative).mean()
+    assert metrics["relative_energy_mae"] == pytest.approx(expected, rel=1e-6)
+    assert float(rows["all", "all", "relative_energy"]["mae"]) == metrics["relative_energy_mae"]
     oxygen = np.concatenate(
         [(a.arrays["muse_forces"] - a.arrays["REF_forces"])[a.numbers == 8].ravel() for a in frames]
     )
@@ -116,7 +124,11 @@ def test_the_terminal_and_the_page_say_units_scale_subsets_and_worst_frames(run,
     first = next(line for line in text.splitlines() if line.startswith("forces"))
     share = first.split()[-1]
     assert "meV/Å" in first
-    assert f"{share} % of the RMS of the reference" in page
+    assert f"the RMSE is {share} % of the scale, the RMS of the reference" in page
+    assert "<h1>Evaluation of Run on test.xyz</h1>" in page
+    keys = "energy from REF_energy, forces from REF_forces, dipole from REF_dipole"
+    assert f"keys: {keys}" in text
+    assert page.count(keys) == 2  # in the subtitle and in the last table
     with (run / "run" / "evaluation-test" / "worst_frames.csv").open() as handle:
         worst = list(csv.DictReader(handle))
     frames = read(run / "run" / "evaluation-test" / "predictions.extxyz", ":")
@@ -134,10 +146,28 @@ def test_nothing_is_overwritten(run, capsys):
     error = refused(capsys, run)
     assert "evaluation-test holds metrics.json already" in error
     assert "--out" in error
+    # A key is wrong, whatever lies in the directory.
+    assert "REF_enrgy" in refused(capsys, run, "--keys", "energy=REF_enrgy")
+    assert "subst" in refused(capsys, run, "--by", "subst")
     assert "report.html already" in refused(capsys, run, "--out", run / "run")
     assert {p: p.read_bytes() for p in (run / "run").rglob("*") if p.is_file()} == before
     assert evaluate(run, "--out", run / "elsewhere") == 0
     assert (run / "elsewhere" / "metrics.json").is_file()
+
+
+def test_several_keys_are_given_at_once_or_one_by_one(run, capsys):
+    frames = read(run / "test.xyz", ":")
+    for i, atoms in enumerate(frames):
+        atoms.info["half"] = i // 4
+    write(run / "test.xyz", frames, format="extxyz")
+    for i, options in enumerate((["--by", "half", "subset"], ["--by", "half", "--by", "subset"])):
+        assert evaluate(run, *options, "--out", run / str(i)) == 0
+        assert {"Errors by half", "Errors by subset"} <= set(
+            re.findall(r"Errors by \w+", capsys.readouterr().out)
+        )
+    keys = ["--keys", "energy=REF_energy", "forces=REF_forces", "--out", run / "2"]
+    assert evaluate(run, *keys) == 0
+    assert "keys: energy from REF_energy, forces from REF_forces" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -156,7 +186,8 @@ def test_nothing_is_overwritten(run, capsys):
 )  # fmt: skip
 def test_the_directory_has_the_name_of_the_data(data, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert evaluation_directory(Path("runs/x/model.pt"), data) == Path("runs/x") / name
+    model = Path("runs/x/model.pt")
+    assert directory_beside(model, "evaluation", data) == Path("runs/x") / name
 
 
 def test_selections_keep_the_index_in_the_file(run, capsys):
@@ -218,6 +249,7 @@ def test_labels_of_some_structures_and_mixed_boundaries(run, capsys):
 
 def test_bad_input_is_refused_before_a_directory_is_made(run, capsys):
     assert "did you mean 'subset'?" in refused(capsys, run, "--by", "subst")
+    assert "did you mean 'subset'?" in refused(capsys, run, "--by", "total_charge", "subst")
     error = refused(capsys, run, "--keys", "energy=REF_enrgy")
     assert "no energy under the key 'REF_enrgy' (did you mean 'REF_energy'?)" in error
     assert "--keys energy=KEY" in error

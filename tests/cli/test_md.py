@@ -45,6 +45,8 @@ def test_a_run_writes_its_files(files, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "4 of 4 copies ran 0.02 ps at 300 and 450 K; drift of the conserved" in printed.out
     assert "frame 0 of 3" in printed.err
+    start = "salt.xyz, frame 0: Cl4Na4, 8 atoms, TTT, total charge 0 e (not stated)"
+    assert start in printed.err
     names = {path.name for path in out.iterdir()}
     assert names >= {"log.csv", "rdf.csv", "summary.json", "report.html", "settings.json"}
     rows = list(csv.DictReader((out / "log.csv").open()))
@@ -68,7 +70,9 @@ def test_a_run_writes_its_files(files, tmp_path, capsys):
     np.testing.assert_allclose(again.get_forces(), last.get_forces(), atol=1e-4)
     summary = json.loads((out / "summary.json").read_text())
     assert [group["target_K"] for group in summary["temperatures"]] == [300, 450]
-    assert "4 of 4 copies" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "4 of 4 copies" in page
+    assert "start: Cl4Na4, 8 atoms, TTT, total charge 0 e (not stated); muse_lr" in page
 
 
 def test_stability_runs_four_temperatures(files, tmp_path, capsys):
@@ -86,6 +90,30 @@ def test_a_failure_gives_exit_code_1(files, tmp_path, capsys):
     assert "0 of 2 copies ran 0.08 ps at 300 K; 2 of 2 failed at 300 K after 0.02" in printed.out
     # The finished run is not repeated.
     assert md(files, files / "salt.xyz@1:", *options, "--time-step", 2, "--resume") == 1
+    assert "is finished, all copies have failed: nothing to do" in capsys.readouterr().err
+
+
+def test_the_default_directory_is_beside_the_model_and_a_finished_run_says_so(
+    files, tmp_path, capsys
+):
+    shutil.copy(files / "model.pt", tmp_path / "model.pt")
+    atoms = molecule("H2O")
+    atoms.info["total_charge"] = 1
+    write(tmp_path / "ion.extxyz.xz", [atoms] * 6, format="extxyz")
+    out = tmp_path / "md-ion@_"
+    options = [f"{tmp_path / 'ion.extxyz.xz'}@:", "--steps", 4]
+    assert md(tmp_path, *options) == 0
+    error = capsys.readouterr().err
+    assert error.count("H2O, 3 atoms, FFF, total charge 1 e\n") == 4
+    assert "start: 2 more" in error
+    before = (out / "log.csv").read_bytes()
+    assert md(tmp_path, *options) == 2
+    assert f"{out} exists: use --resume" in capsys.readouterr().err
+    assert md(tmp_path, *options, "--resume") == 0
+    printed = capsys.readouterr()
+    assert f"{out} is finished, all 4 steps are made: nothing to do" in printed.err
+    assert "6 of 6 copies ran 0.002 ps" in printed.out
+    assert (out / "log.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(

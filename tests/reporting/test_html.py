@@ -22,15 +22,15 @@ from muse_lr.reporting.html import (
     Report,
     Section,
     Table,
-    breakable,
     sort_value,
+    text_lines,
     text_table,
-    tight,
     write_html,
 )
 from muse_lr.reporting.markdown import write_markdown
 from muse_lr.reporting.plots import ParityPanel, parity
 from muse_lr.reporting.style import save
+from muse_lr.reporting.typography import breakable, inline, plain, tight
 from muse_lr.reporting.wording import (
     duration,
     humanized,
@@ -163,6 +163,33 @@ def test_long_names_break_and_numbers_do_not():
     assert tight("9 % lower [5, 12], 31.1 ± 1.5") == (
         "9\u00a0% lower [5,\u00a012], 31.1\u00a0±\u00a01.5"
     )
+
+
+def test_names_between_backticks_are_code(tmp_path):
+    text = "with `both` and `short_range`, not `<b>` or ` alone"
+    assert inline("3 ± 1 `a_b` <i>") == "3\u00a0±\u00a01 <code>a_b</code> &lt;i&gt;"
+    assert plain("`a` and `b`") == "a and b"
+    image = tmp_path / "x.png"
+    save(parity([ParityPanel("", np.arange(3.0), np.arange(3.0), "eV")]), image)
+    blocks = [Paragraph(text), Items([text]), Image(image, text), Table(["x"], [], text)]
+    report = Report("t", text, [Section("s", blocks)], Lead([text], [text], None, [text]), text)
+    page = write_html(report, tmp_path / "report.html").read_text(encoding="utf-8")
+    code = "with <code>both</code> and <code>short_range</code>, not `&lt;b&gt;` or ` alone"
+    assert page.count(code) == 9
+    assert 'alt="with both and short_range' in page
+    text = write_markdown(report, tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("with `both` and `short_range`, not \\`&lt;b&gt;\\` or \\` alone") == 9
+
+
+def test_a_lead_has_lists_and_warnings_in_the_page_and_in_the_terminal(tmp_path):
+    lead = Lead(["Compared:", Items(["`a`: lower", "`b`: higher"])], ["note"], None, ["Beware."])
+    report = Report("t", "s", [], lead)
+    page = write_html(report, tmp_path / "report.html").read_text(encoding="utf-8")
+    order = ["<p>Compared:</p>", "<li><code>a</code>: lower</li>", '<p class="note">note</p>']
+    places = [page.index(text) for text in [*order, '<p class="warning">Beware.</p>']]
+    assert places == sorted(places)
+    lines = ["Compared:", "  `a`: lower", "  `b`: higher", "warning: Beware."]
+    assert text_lines([*lead.result, *lead.cautions]) == lines
 
 
 def test_markdown_escapes_html_links_and_columns(tmp_path):

@@ -73,6 +73,7 @@ def test_the_corner_text_avoids_the_points():
 def test_learning_curves_draw_every_seed_and_name_each_run_once():
     curves = {"epoch": np.arange(1.0, 6.0), "valid_loss": np.geomspace(1, 0.1, 5)}
     figure = learning_curves({"a": [curves, curves], "_b": [curves]})
+    assert figure.axes[0].get_title("left") == "Loss, validation"
     assert len(figure.axes[0].lines) == 3
     assert [name.strip() for name in _legend(figure)] == ["a", "_b"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 
 from muse_lr.errors import InputError
 from muse_lr.reporting.figures import distance_errors, mean_curve, parity_panels, scan_curves
@@ -50,7 +52,7 @@ def test_frames_without_a_label_are_left_out(tmp_path):
     absolute, _, count = frame_sums(predictions, "energy")
     np.testing.assert_allclose(absolute, [250.0, 0.0, 500.0])
     np.testing.assert_allclose(count, [1, 0, 1])
-    assert set(predictions.quantities) == {"energy"}
+    assert set(predictions.quantities) == {"energy", "relative_energy"}
 
 
 def test_keys_of_the_configuration_and_keys_that_ase_moves(tmp_path):
@@ -226,6 +228,31 @@ def test_run_report_holds_metrics_figures_cost_and_configuration(tmp_path):
         "error-distance.png",
         "interaction.png",
     }
+
+
+def test_run_report_warns_of_offsets_and_of_a_loss_that_still_falls(tmp_path):
+    run = FAKE.write_run(tmp_path / "run")
+    sound = write_run_report(run).read_text(encoding="utf-8")
+    assert "the RMSE is" in sound
+    assert "relative energy MAE" in re.sub(r"\s+", " ", sound)
+    assert "<wbr>" not in sound.split("</h1>")[1].split("<nav")[0]
+    assert 'class="warning"' not in sound
+    text = (run / "metrics.csv").read_text().splitlines()
+    losses = [row.split(",") for row in text[1:]]
+    for i, row in enumerate(losses):
+        row[4] = str(1.0 - 0.01 * i)
+    (run / "metrics.csv").write_text("\n".join([text[0], *map(",".join, losses)]) + "\n")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"best_epoch": summary["epochs"]}))
+    path = run / "predictions-far.extxyz"
+    frames = read(path, ":")
+    for atoms in frames:
+        atoms.info["muse_energy"] += 5.0 * len(set(atoms.symbols) & {"Na"}) - 1.0
+    write(path, frames, format="extxyz")
+    page = write_run_report(run).read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "It still fell by 7.79 % in the last fifth of the epochs" in page
+    assert "Test set far: Most of the energy error is a constant offset" in page
+    assert "Test set near: Most" not in page
 
 
 def test_run_report_of_an_unfinished_run_says_so(tmp_path):

@@ -249,8 +249,11 @@ def test_directories_of_other_runs(tmp_path):
     simulate(model, [salt()], settings, tmp_path / "a")
     with pytest.raises(muse_lr.InputError, match="exists: use --resume"):
         simulate(model, [salt()], settings, tmp_path / "a")
-    done = simulate(model, [salt()], settings, tmp_path / "a", resume=True)
+    said: list[str] = []
+    again = {"resume": True, "report": said.append}
+    done = simulate(model, [salt()], settings, tmp_path / "a", **again)
     assert done.simulation.step == 2
+    assert said[-1] == f"{tmp_path / 'a'} is finished, all 2 steps are made: nothing to do"
     other = settings.model_copy(update={"seed": 5})
     with pytest.raises(muse_lr.InputError, match=r"other settings \(seed\)"):
         simulate(model, [salt()], other, tmp_path / "a", resume=True)

@@ -20,6 +20,7 @@ from muse_lr.ablate.statistics import (
 )
 from muse_lr.ablate.study import Run
 from muse_lr.errors import InputError
+from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.predictions import (
     Predictions,
     frame_sums,
@@ -80,6 +81,8 @@ class Results:
 def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> Results:
     """Read the files of each planned run.
 
+    Errors of relative energies are added to those of the summary, from the predictions.
+
     Parameters
     ----------
     runs : iterable of Run
@@ -109,6 +112,11 @@ def collect(runs: Iterable[Run], reference: str, failed: Iterable[Run] = ()) -> 
             for test, path in prediction_files(run.directory).items()
             if test in summary.get("tests", {})
         }
+        tests = {
+            test: metrics | (relative_metrics(predictions[test]) if test in predictions else {})
+            for test, metrics in summary.get("tests", {}).items()
+        }
+        summary = summary | {"tests": tests}
         curves, metrics = read_curves(run.directory), measured(run.directory, run.metrics)
         records.append(Record(run, "finished", summary, curves, predictions, metrics))
     return Results(reference, records)
@@ -154,8 +162,14 @@ def means(results: Results, test: str, metric: str) -> dict[str, Mean]:
 
 def cost(results: Results, variant: str, name: str) -> Mean | None:
     """Mean over seeds of a cost; None if no run recorded it."""
-    values = [r.summary[name] for r in results.of(variant) if r.summary.get(name) is not None]
-    return mean_interval([float(value) for value in values]) if values else None
+    values = costs(results, variant, name)
+    return mean_interval(values) if values else None
+
+
+def costs(results: Results, variant: str, name: str) -> list[float]:
+    """Cost of each run of a variant that recorded it."""
+    values = [record.summary.get(name) for record in results.of(variant)]
+    return [float(value) for value in values if value is not None]
 
 
 def mean_node_shares(results: Results, variant: str) -> dict[tuple[str, int], Mean]:
@@ -169,20 +183,30 @@ def mean_node_shares(results: Results, variant: str) -> dict[tuple[str, int], Me
 
 
 @lru_cache(maxsize=256)
-def differences(results: Results, test: str, metric: str) -> dict[str, Difference]:
-    """Paired difference of each variant to the reference; empty without common frames.
+def differences(
+    results: Results, test: str, metric: str, reference: str = ""
+) -> dict[str, Difference]:
+    """Paired difference of each variant to a reference; empty without common frames.
+
+    Parameters
+    ----------
+    results : Results
+    test, metric : str
+    reference : str
+        A variant; default: the reference of the study.
 
     Raises
     ------
     InputError
         If two runs were tested on different frames.
     """
-    reference = {r.run.seed: r for r in results.of(results.reference)}
+    against = reference or results.reference
+    others = {r.run.seed: r for r in results.of(against)}
     found = {}
     for variant in results.variants:
-        if variant == results.reference:
+        if variant == against:
             continue
-        pairs = [(r, reference[r.run.seed]) for r in results.of(variant) if r.run.seed in reference]
+        pairs = [(r, others[r.run.seed]) for r in results.of(variant) if r.run.seed in others]
         if not pairs or not all(
             _labeled(record, test, metric) for pair in pairs for record in pair
         ):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muse_lr.reporting.runs import flatten
-from muse_lr.reporting.wording import listed, number
+from muse_lr.reporting.wording import code, listed, number
 
 #: Longest value that is written out.
 LONGEST = 60
@@ -83,14 +83,27 @@ class Equality:
         start = "All that was compared is equal" if complete else "Equal"
         return f"{start} for all variants: {', '.join(self.equal)}."
 
-    def lines(self) -> list[str]:
-        """Lines for the terminal; none for one variant alone."""
+    def headline(self) -> str:
+        """Sentence on how much is equal; empty if nothing is."""
+        if not self.equal:
+            return ""
+        count = len(self.equal)
+        total = count + len(self.unequal)
+        which = f"All {count}" if count == total else f"{count} of {total}"
+        return f"{which} settings and measurements that were compared are equal for all variants."
+
+    def lines(self, short: bool = False) -> list[str]:
+        """Lines for the terminal; none for one variant alone.
+
+        ``short`` counts what is equal instead of listing it.
+        """
         if self.variants < 2:
             return []
         found = [f"- {phrase}" for phrase in self.unequal]
         if found:
             found.insert(0, UNEQUAL)
-        return [*found, *filter(None, (self.gap(), self.agreement()))]
+        equal = self.headline() if short else self.agreement()
+        return [*found, *filter(None, (self.gap(), equal))]
 
 
 def compare(facts: Sequence[Facts]) -> Equality:
@@ -121,9 +134,10 @@ def compare(facts: Sequence[Facts]) -> Equality:
 
 
 def describe(name: str, values: Mapping[str, Any]) -> str:
-    """``"steps: 416 in short_range, charges; 976 in muse"``; for a section the keys that differ.
+    """Say which variants have which value; for a section, of the keys that differ.
 
-    Without values where they are digests or long: ``"batches: a and b differ from c"``.
+    ``"steps: 416 in `short_range`, `charges`; 976 in `muse`"``, and without values where they are
+    digests or long: ``"batches: `a` and `b` differ from `c`"``.
     """
     if not all(isinstance(value, dict) for value in values.values()):
         return f"{name}: {_groups(values)}"
@@ -217,8 +231,8 @@ def _different_sets(values: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
 def _groups(values: Mapping[str, Any]) -> str:
     groups: dict[str, list[str]] = {}
     for variant, value in values.items():
-        groups.setdefault(_key(value), []).append(variant)
-    firsts = [values[variants[0]] for variants in groups.values()]
+        groups.setdefault(_key(value), []).append(code(variant))
+    firsts = [next(v for v in values.values() if _key(v) == key) for key in groups]
     texts = [text_of(value) for value in firsts]
     if len(set(texts)) < len(texts):  # differ in digits or folders that are not shown
         texts = [str(value) if len(str(value)) <= 2 * LONGEST else "" for value in firsts]

@@ -10,6 +10,7 @@ from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.check import CheckedRun
 from muse_lr.ablate.compare import Equality, Facts, compare
 from muse_lr.ablate.study import Run
+from muse_lr.reporting.wording import code
 
 #: What the summary of a run says about its steps -> name in plain words.
 WORK = {
@@ -55,7 +56,7 @@ def measured_equality(results: Results) -> Equality:
         planned = (run.config.get("training") or {}).get("epochs")
         if planned is not None and work.get("epochs", planned) < planned:
             notes.append(
-                f"early stopping ended {run.name} after {work['epochs']} of {planned} epochs"
+                f"early stopping ended {code(run.name)} after {work['epochs']} of {planned} epochs"
             )
         notes += run.notes
     equality = compare(facts)
@@ -79,7 +80,7 @@ def planned_equality(checked: Sequence[CheckedRun]) -> Equality:
         notes += run.notes
     equality = compare(facts)
     if dropping:
-        names = ", ".join(dict.fromkeys(dropping))
+        names = ", ".join(code(name) for name in dict.fromkeys(dropping))
         notes.append(
             f"{WORK['rates']}: depend on the validation loss in {names} (schedule kind plateau)"
         )

@@ -35,18 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--by",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="KEY",
-        help="errors by the value of this info key, e.g. --by subset; can be repeated (default: "
-        "subset, config_type and the like, where the frames have them)",
+        help="errors by the value of these info keys, e.g. --by subset salt (default: subset, "
+        "config_type and the like, where the frames have them)",
     )
     parser.add_argument(
         "--keys",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="LABEL=KEY",
-        help="key of a label in the files, e.g. --keys energy=REF_energy; can be repeated",
+        help="key of a label in the files, e.g. --keys energy=dft_energy (default: the usual keys)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     parser.add_argument(
@@ -74,24 +76,17 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.reading import read_frames
     from muse_lr.model.serialization import load_model
     from muse_lr.reporting.breakdown.errors import by_info
+    from muse_lr.reporting.directories import directory_beside
     from muse_lr.reporting.evaluation_report import analyze
     from muse_lr.reporting.predictions import collect
     from muse_lr.train.config import BatchConfig, MicroBatchConfig
     from muse_lr.train.evaluate import evaluate
-    from muse_lr.train.evaluation_files import (
-        claim,
-        data_name,
-        evaluation_directory,
-        refuse_used,
-        write_evaluation,
-    )
+    from muse_lr.train.evaluation_files import claim, data_name, write_evaluation
     from muse_lr.utils.devices import find_device
 
     keys = {k: str(v) for k, v in unique(map(parse_assignment, args.keys), "--keys").items()}
     batch = validate(BatchConfig, {"graphs": args.graphs}, "--graphs")
     limits = validate(MicroBatchConfig, {"edges": args.edges}, "--edges")
-    out = Path(args.out) if args.out else evaluation_directory(Path(args.model), args.data)
-    refuse_used(out)
     model = load_model(args.model, device=find_device(args.device), trust=args.trust)
     frames = read_frames(args.data, keys, partial=tuple(LABELS), elements=model.elements)
     _check(frames, keys)
@@ -100,18 +95,17 @@ def run(args: argparse.Namespace) -> int:
     structures = collect([frame.atoms for frame in frames], name, keys)
     for key in args.by:
         by_info(structures, key)  # refuses a key that cannot be used
+    beside = directory_beside(Path(args.model), "evaluation", args.data)
+    out = Path(args.out) if args.out else beside
     claim(out)
     found = evaluate(model, dataset, batch, limits)
     analysis = analyze(collect(found.frames, name, keys), args.by, found.frames)
     notes = list(_notes(model, frames))
-    about = _about(args, name)
+    about = _about(args, name, frames)
     sources = [frame.source for frame in frames]
     write_evaluation(found, analysis, out, about, sources, notes)
     _print(analysis, sources)
-    for level, share in enumerate(found.node_share, 1):
-        print(f"level {level}: {100 * share:.3g} % of the atoms carry a coarse node")
-    for note in notes:
-        print(f"note: {note}")
+    _print_remarks(analysis, found.node_share, about["keys"], notes)
     page = out / "report.html" if analysis.total.errors else out / "predictions.extxyz"
     print(f"{len(frames):,} structures: {page}")
     return 0
@@ -156,17 +150,24 @@ def _notes(model: EnergyModel, frames: Sequence[Frame]) -> Iterator[str]:
         )
 
 
-def _about(args: argparse.Namespace, name: str) -> dict[str, str]:
-    """Names and values for the last table of the page."""
+def _about(args: argparse.Namespace, name: str, frames: Sequence[Frame]) -> dict[str, str]:
+    """Names and values for the last table of the page; the name of the run is in its title."""
     from pathlib import Path
 
     from muse_lr import __version__
+    from muse_lr.data.labels import LABELS
+    from muse_lr.reporting.run_report import run_title
 
     path = Path(args.model)
+    is_run = path.name == "model.pt" and (path.parent / "config.yaml").is_file()
+    used = {label: {f.keys[label] for f in frames if label in f.keys} for label in LABELS}
     return {
+        **({"run": run_title(path.parent)} if is_run else {}),
         "model": str(Path(path.absolute().parent.name, path.name)),
         "data": name,
-        "keys": ", ".join(args.keys) or "the default ones",
+        "keys": ", ".join(
+            f"{label} from {' and '.join(sorted(keys))}" for label, keys in used.items() if keys
+        ),
         "device": args.device,
         "muse_lr": __version__,
     }
@@ -183,13 +184,37 @@ def _print(analysis: Analysis, sources: Sequence[str]) -> None:
         worst_table,
     )
     from muse_lr.reporting.html import text_table
+    from muse_lr.reporting.metric_units import RELATIVE_ENERGY
     from muse_lr.train.evaluation_files import short_sources
 
     if not analysis.total.errors:
         return
     print(f"{text_table(scale_table(analysis.total))}\n\n{fill(SCALE_CAPTION, WIDTH)}")
-    tables = [breakdown_table(found, ("mae",)) for found in analysis.breakdowns]
+    # Lines of a terminal are short.
+    labels = [label for label in analysis.total.errors if label != RELATIVE_ENERGY]
+    tables = [breakdown_table(found, ("mae",), labels) for found in analysis.breakdowns]
     tables += [worst_table(worst, short_sources(sources)) for worst in analysis.worst]
     for table in tables:
         print(f"\n{table.caption}\n{text_table(table)}")
     print()
+
+
+def _print_remarks(
+    analysis: Analysis, node_share: Sequence[float], keys: str, notes: Sequence[str]
+) -> None:
+    """Print the share of coarse nodes, the keys, what was skipped and what to beware of."""
+    from textwrap import fill
+
+    from muse_lr.reporting.breakdown.cautions import cautions
+    from muse_lr.reporting.wording import COARSE_NODES
+
+    for level, share in enumerate(node_share, 1):
+        print(f"level {level}: {100 * share:.3g} % of the atoms carry a coarse node")
+    if node_share:
+        print(fill(COARSE_NODES, WIDTH))
+    if keys:
+        print(f"keys: {keys}")
+    for note in notes:
+        print(f"note: {note}")
+    for caution in cautions(analysis.predictions, analysis.total):
+        print(fill(f"warning: {caution}", WIDTH))

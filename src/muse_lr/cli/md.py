@@ -42,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data.xyz@:4",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("md"), metavar="DIR", help="new directory (default: md)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="new directory (default: md-FILE beside the model)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue an interrupted run with the same options"
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run with the same options; for a finished run, the report is "
+        "written again",
     )
     parser.add_argument(
         "--stability",
@@ -216,26 +222,26 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from muse_lr.model.serialization import load_model
+    from muse_lr.reporting.directories import directory_beside
     from muse_lr.simulate.report import write_results
     from muse_lr.simulate.run import checkpoint_of, simulate
     from muse_lr.simulate.selected import read_starts
     from muse_lr.utils.devices import find_device
 
     settings = make_settings(args)
-    checkpoint_of(args.out, args.resume)
+    out: Path = args.out or directory_beside(Path(args.model), "md", [args.file])
+    checkpoint_of(out, args.resume)
     model = load_model(args.model, device=find_device(args.device), trust=args.trust)
     model = model.to(getattr(torch, args.dtype))
     structures, sources, left_out = read_starts(args.file)
     if left_out:
         _say(f"{sources[0]} of {left_out + 1}; select others as {Path(args.file).name}@3 or @:4")
     try:
-        finished = simulate(
-            model, structures, settings, args.out, args.resume, sources, report=_say
-        )
+        finished = simulate(model, structures, settings, out, args.resume, sources, report=_say)
     except KeyboardInterrupt:
-        _say(f"continue with the same command and --resume: {args.out}")
+        _say(f"continue with the same command and --resume: {out}")
         raise
-    for line in write_results(finished, args.out, Path(args.model).name, Path(args.file).name):
+    for line in write_results(finished, out, Path(args.model).name, Path(args.file).name):
         print(line)
     return 1 if finished.failures else 0
 

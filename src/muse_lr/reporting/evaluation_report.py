@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from muse_lr.reporting.breakdown.cautions import cautions
 from muse_lr.reporting.breakdown.errors import Breakdown, Errors, Group, breakdowns, overall
 from muse_lr.reporting.breakdown.mean_predictor import SCALES
 from muse_lr.reporting.breakdown.tables import (
-    SCALE_CAPTION,
     breakdown_table,
-    mean_table,
+    mean_predictor_table,
     scale_table,
     share,
     worst_table,
@@ -24,9 +24,10 @@ from muse_lr.reporting.figures import parity_panels
 from muse_lr.reporting.html import (
     Block,
     Cell,
+    Fold,
     Image,
     Items,
-    Paragraph,
+    Lead,
     Report,
     Section,
     Table,
@@ -35,7 +36,7 @@ from muse_lr.reporting.html import (
 from muse_lr.reporting.plots import parity
 from muse_lr.reporting.predictions import Predictions
 from muse_lr.reporting.style import save
-from muse_lr.reporting.wording import number
+from muse_lr.reporting.wording import label_title, number
 
 #: Labels whose worst frames are listed, where they have errors.
 MAIN_LABELS = ("energy", "forces")
@@ -86,11 +87,13 @@ def analyze(
 
 
 def summary_sentence(found: Errors) -> str:
-    """``"forces: MAE 22 meV/Å, RMSE 31 meV/Å, 3 % of the RMS of the reference."``"""
-    text = f"{found.label}: MAE {number(found.mae)}, RMSE {number(found.rmse)} {found.unit}"
+    """``"forces: MAE 22, RMSE 31 meV/Å; the RMSE is 3 % of the scale, the RMS of ..."``"""
+    title = label_title(found.label)
+    text = f"{title}: MAE {number(found.mae)}, RMSE {number(found.rmse)} {found.unit}".rstrip()
     if not np.isfinite(found.relative_rmse):
-        return f"{text.rstrip()}."
-    return f"{text.rstrip()}, {share(found.relative_rmse)} % of {SCALES[found.label]}."
+        return f"{text}."
+    percent = share(found.relative_rmse)
+    return f"{text}; the RMSE is {percent} % of the scale, {SCALES[found.label]}."
 
 
 def write_evaluation_report(
@@ -108,8 +111,8 @@ def write_evaluation_report(
         With at least one label.
     directory : Path
     about : mapping
-        Names and values for the last table: model, data, versions, ...; ``model`` and ``data`` make
-        the title.
+        Names and values for the last table: model, data, versions, ...; ``model``, or ``run`` if it
+        is there, and ``data`` make the title.
     sources : sequence of str
         Name of every frame for the tables of the worst frames; default: its index.
     notes : sequence of str
@@ -118,10 +121,15 @@ def write_evaluation_report(
     predictions = analysis.predictions
     image = save(parity(parity_panels(predictions)), directory / "parity.png")
     structures = f"{predictions.num_frames:,} structures"
+    keys = f"; {about['keys']}" if about.get("keys") else ""
     rows = [[Cell(name), Cell(value)] for name, value in about.items()]
     report = Report(
-        title=f"Evaluation of {about['model']} for {about['data']}",
-        subtitle=f"{structures}, {int(predictions.num_atoms.sum()):,} atoms",
+        title=f"Evaluation of {about.get('run') or about['model']} on {about['data']}",
+        subtitle=f"{structures}, {int(predictions.num_atoms.sum()):,} atoms{keys}",
+        lead=Lead(
+            [Items([summary_sentence(found) for found in analysis.total.errors.values()])],
+            warnings=cautions(predictions, analysis.total),
+        ),
         sections=[
             Section("Errors", _error_blocks(analysis.total, notes)),
             Section("Parity", [Image(image, f"Prediction against reference, {structures}.")]),
@@ -137,11 +145,7 @@ def write_evaluation_report(
 
 
 def _error_blocks(total: Group, notes: Sequence[str]) -> list[Block]:
-    blocks: list[Block] = [
-        Items([summary_sentence(found) for found in total.errors.values()]),
-        scale_table(total),
-        Paragraph(SCALE_CAPTION),
-    ]
-    scale = mean_table(total)
-    blocks += [scale] if scale.rows else []
+    blocks: list[Block] = [scale_table(total)]
+    explained = mean_predictor_table(total)
+    blocks += [Fold("What the mean predictor is", [explained])] if explained.rows else []
     return blocks + ([Items(notes)] if notes else [])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from muse_lr.reporting.metric_units import METRIC_UNITS
+from muse_lr.reporting.metric_units import METRIC_UNITS, RELATIVE_ENERGY
 from muse_lr.reporting.plots import Curve, InteractionPanel, ParityPanel
 from muse_lr.reporting.predictions import Predictions, baseline_energy
 
@@ -21,6 +21,8 @@ def parity_panels(predictions: Predictions) -> list[ParityPanel]:
     """One panel per labeled quantity; the energy is per atom, without its atomic part."""
     panels = []
     for label, quantity in predictions.quantities.items():
+        if label == RELATIVE_ENERGY:  # the same points, shifted
+            continue
         about, title = METRIC_UNITS[label], label
         x, y, unit = quantity.reference, quantity.predicted, about.data_unit
         if label == "energy":

@@ -19,18 +19,12 @@ import jinja2
 from markupsafe import Markup
 
 from muse_lr.errors import InputError
+from muse_lr.reporting.typography import breakable, inline, plain
 from muse_lr.utils.files import atomic_write
 
 # The first number of a cell: "85.4 ± 1.5", "27,041", "−12.3 (×0.23)", "12.0 %".
 _NUMBER = re.compile(r"([+−-]?)(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?|∞)(?: ?%)?(?: [(±].*)?")
 _DURATION = re.compile(r"(?:(\d+) h )?(?:(\d+) min)?(?: ?(\d+(?:\.\d+)?) s)?")
-# Spaces at which a line of text does not break: "12 %", "31.1 ± 1.5", "[−3, +4]".
-_TIGHT = re.compile(r"(?<=\d) (?=%|±)|(?<=±) (?=\d)|(?<=[\d∞],) (?=[+−]?[\d∞.,]+\])")
-# Places at which a long name breaks: after a separator, else after some letters.
-_SEPARATOR, _LONG_WORD = re.compile(r"(?<=[_/.:-])(?=\w)"), re.compile(r"\S{17,}")
-LONGEST_PIECE = 16
-# A unit with a slash, at which lines would break: "(meV/Å)".
-_UNIT = re.compile(r"\([\w³²]+/[\w³²]+\)")
 #: Printed for a value that is not there; sorted last.
 MISSING = ("–", "—", "")
 
@@ -61,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Plain text, highlighted if ``warning``."""
+    """Prose, highlighted if ``warning``; names between backticks are code."""
 
     text: str
     warning: bool = False
@@ -163,11 +157,30 @@ Block = Paragraph | Items | Table | Image | Details | Fold
 
 @dataclass(frozen=True)
 class Lead:
-    """The result in sentences, with notes in small print and a figure beside them."""
+    """The result, with warnings, notes in small print and a figure beside them.
 
-    sentences: Sequence[str]
+    Attributes
+    ----------
+    sentences : sequence of str or Items
+        Paragraphs, and lists under them.
+    notes, warnings : sequence of str
+    image : Image, optional
+    """
+
+    sentences: Sequence[str | Items]
     notes: Sequence[str] = ()
     image: Image | None = None
+    warnings: Sequence[str] = ()
+
+    @property
+    def result(self) -> list[Paragraph | Items]:
+        """The sentences as blocks."""
+        return [x if isinstance(x, Items) else Paragraph(x) for x in self.sentences]
+
+    @property
+    def cautions(self) -> list[Paragraph]:
+        """The warnings as blocks."""
+        return [Paragraph(text, warning=True) for text in self.warnings]
 
 
 @dataclass
@@ -239,24 +252,15 @@ def text_table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def breakable(text: str) -> Markup:
-    """Escape ``text`` and allow lines to break inside of its long words, such as names."""
-
-    def pieces(match: re.Match[str]) -> str:
-        found = [
-            piece[start : start + LONGEST_PIECE]
-            for piece in _SEPARATOR.split(match[0])
-            for start in range(0, len(piece), LONGEST_PIECE)
-        ]
-        return "\0".join(found)
-
-    whole = Markup("<wbr>").join(_LONG_WORD.sub(pieces, text).split("\0"))
-    return Markup(_UNIT.sub(r'<span class="unit">\g<0></span>', str(whole)))
-
-
-def tight(text: str) -> str:
-    """Keep numbers, their intervals and percent signs on one line."""
-    return _TIGHT.sub("\u00a0", text)
+def text_lines(blocks: Sequence[Paragraph | Items]) -> list[str]:
+    """Lines for the terminal: prose as it is, lists indented, warnings announced."""
+    lines = []
+    for block in blocks:
+        if isinstance(block, Items):
+            lines += [f"  {line}" for line in block.lines]
+        else:
+            lines.append(f"{'warning: ' * block.warning}{block.text}")
+    return lines
 
 
 def _environment() -> jinja2.Environment:
@@ -267,5 +271,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"breakable": breakable, "tight": tight}
+    environment.filters |= {"breakable": breakable, "inline": inline, "plain": plain}
     return environment

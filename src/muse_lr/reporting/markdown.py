@@ -17,6 +17,7 @@ from muse_lr.reporting.html import (
     Report,
     Table,
 )
+from muse_lr.reporting.typography import pieces, plain
 from muse_lr.utils.files import atomic_write
 
 # Characters that are markup in Markdown; underscores inside words and lone brackets are not.
@@ -27,8 +28,9 @@ def write_markdown(report: Report, path: Path) -> Path:
     """Write ``report`` as Markdown; figures are linked by relative paths."""
     lines = [f"# {_escape(report.title)}", ""]
     if report.lead is not None:
-        for sentence in (*report.lead.sentences, *report.lead.notes):
-            lines += [*_markdown(Paragraph(sentence), path.parent), ""]
+        notes = map(Paragraph, report.lead.notes)
+        for part in (*report.lead.result, *report.lead.cautions, *notes):
+            lines += [*_markdown(part, path.parent), ""]
         if report.lead.image is not None:
             lines += [*_markdown(report.lead.image, path.parent), ""]
     for text in filter(None, (report.subtitle, report.description)):
@@ -48,19 +50,26 @@ def _escape(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", text.replace("\n", " "))
 
 
+def _inline(text: str) -> str:
+    """Escape prose; its code stays code."""
+    parts = (f"`{piece}`" if is_code else _escape(piece) for piece, is_code in pieces(text))
+    return "".join(parts)
+
+
 def _markdown(block: Block, directory: Path) -> list[str]:
     match block:
         case Paragraph():
-            text = _escape(block.text)
+            text = _inline(block.text)
             # At the start of a line, these characters begin a heading or a list.
             text = f"\\{text}" if text.startswith(("#", "+", "-")) else text
             return [f"**{text}**" if block.warning else text]
         case Items():
-            return [f"- {_escape(line)}" for line in block.lines]
+            return [f"- {_inline(line)}" for line in block.lines]
         case Image():
             target = os.path.relpath(block.path, directory).replace(os.sep, "/")
             target = target.replace("<", "%3C").replace(">", "%3E")
-            return [f"![{_escape(block.alternative)}](<{target}>)", "", _escape(block.caption)]
+            alternative = _escape(plain(block.alternative))
+            return [f"![{alternative}](<{target}>)", "", _inline(block.caption)]
         case Fold():
             inner = [line for b in block.blocks for line in (*_markdown(b, directory), "")]
             head = ["<details>", f"<summary>{_escape(block.title)}</summary>", ""]
@@ -75,7 +84,7 @@ def _markdown(block: Block, directory: Path) -> list[str]:
             texts = [block.is_text(i) for i in range(len(block.columns))]
             rule = "|" + "".join(":---|" if text else "---:|" for text in texts)
             rows = [" | ".join(_markdown_cell(cell) for cell in row) for row in block.rows]
-            caption = [_escape(block.caption), ""] if block.caption else []
+            caption = [_inline(block.caption), ""] if block.caption else []
             return [*caption, columns, rule, *(f"| {row} |" for row in rows)]
 
 

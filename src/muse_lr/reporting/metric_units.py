@@ -32,8 +32,11 @@ class MetricUnit:
 
 
 _ASCII = str.maketrans({"Å": "A", "\u00a0": " ", "²": "^2", "³": "^3"})
+#: Energies relative to the mean of their composition, which have errors like a label.
+RELATIVE_ENERGY = "relative_energy"
 METRIC_UNITS = {
     "energy": MetricUnit("meV/atom", 1000.0, "eV", per_atom=True),
+    RELATIVE_ENERGY: MetricUnit("meV/atom", 1000.0, "eV", per_atom=True),
     "forces": MetricUnit("meV/Å", 1000.0, "eV/Å"),
     "stress": MetricUnit("meV/Å³", 1000.0, "eV/Å³"),
     "dipole": MetricUnit("e\u00a0Å", 1.0, "e\u00a0Å"),

@@ -87,7 +87,7 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Array]]]) -> Figure
     """
     single = sum(len(seeds) for seeds in runs.values()) == 1
     panels = {
-        "valid_loss": ("Loss", "loss"),
+        "valid_loss": ("Loss" if single else "Loss, validation", "loss"),
         "valid_energy_mae": ("Energy, validation", "MAE (meV/atom)"),
         "valid_forces_mae": ("Forces, validation", "MAE (meV/Å)"),
     }

@@ -16,7 +16,8 @@ from muse_lr.data.labels import LABELS
 from muse_lr.data.structures import boundary
 from muse_lr.errors import InputError
 from muse_lr.reporting.breakdown.quantity import STORED, Quantity, read_quantity
-from muse_lr.reporting.metric_units import METRIC_UNITS
+from muse_lr.reporting.breakdown.relative_energy import relative_energies
+from muse_lr.reporting.metric_units import METRIC_UNITS, RELATIVE_ENERGY
 from muse_lr.reporting.predicted_charges import predicted_charges
 from muse_lr.structures.state import finite_number, read_state
 
@@ -52,7 +53,8 @@ class Predictions:
     scan : list of str
         Scan that each frame belongs to, or an empty string.
     quantities : dict of str to Quantity
-        Label -> components, for labels that have both references and predictions.
+        Label -> components, for labels that have both references and predictions; with energies
+        also the relative ones (:mod:`~muse_lr.reporting.breakdown.relative_energy`).
     parts, interaction : dict of str to Array
         Name -> (n_frames,) in eV, NaN if missing. ``interaction`` has "reference", "energy" (total
         of the model) and one entry per energy term.
@@ -127,15 +129,9 @@ def collect(
         If a prediction and its reference differ in shape; the message names the frame.
     """
     keys = dict(keys or {})
-    quantities = {}
-    for label in METRIC_UNITS:
-        given = keys.get(label, LABELS[label].keys)
-        named = (given,) if isinstance(given, str) else tuple(given)
-        quantity = read_quantity(frames, label, named)
-        if quantity is not None:
-            quantities[label] = quantity
     elements = tuple(sorted({int(z) for atoms in frames for z in np.unique(atoms.numbers)}))
-    composition = [[float((atoms.numbers == z).sum()) for z in elements] for atoms in frames]
+    counts = [[float((atoms.numbers == z).sum()) for z in elements] for atoms in frames]
+    composition = np.asarray(counts, dtype=np.float64).reshape(len(frames), len(elements))
     interaction = _columns(frames, INTERACTION)
     if interaction and any(REFERENCE_INTERACTION in atoms.info for atoms in frames):
         interaction = {"reference": _column(frames, REFERENCE_INTERACTION), **interaction}
@@ -144,7 +140,7 @@ def collect(
         num_atoms=np.array([float(len(atoms)) for atoms in frames]),
         distance=_column(frames, "distance"),
         elements=elements,
-        composition=np.asarray(composition, dtype=np.float64).reshape(len(frames), len(elements)),
+        composition=composition,
         formula=[atoms.get_chemical_formula(mode="hill") for atoms in frames],
         boundary=[boundary(atoms) for atoms in frames],
         total_charge=np.array([read_state(atoms).total_charge for atoms in frames]),
@@ -153,11 +149,27 @@ def collect(
             for atoms in frames
         ],
         scan=[_scan(atoms) for atoms in frames],
-        quantities=quantities,
+        quantities=_quantities(frames, keys, composition),
         parts=_columns(frames, PART),
         interaction=interaction,
         charges=predicted_charges(frames),
     )
+
+
+def _quantities(
+    frames: Sequence[Atoms], keys: Mapping[str, str | Sequence[str]], composition: Array
+) -> dict[str, Quantity]:
+    """Components of all labels with references and predictions, in the usual order."""
+    found: dict[str, Quantity | None] = {}
+    for label in METRIC_UNITS:
+        if label == RELATIVE_ENERGY:
+            energy = found["energy"]
+            found[label] = None if energy is None else relative_energies(energy, composition)
+            continue
+        given = keys.get(label, LABELS[label].keys)
+        named = (given,) if isinstance(given, str) else tuple(given)
+        found[label] = read_quantity(frames, label, named)
+    return {label: quantity for label, quantity in found.items() if quantity is not None}
 
 
 def prediction_files(directory: Path) -> dict[str, Path]:

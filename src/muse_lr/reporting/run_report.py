@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 
 from muse_lr import __version__
 from muse_lr.errors import InputError
+from muse_lr.reporting.breakdown.cautions import cautions
 from muse_lr.reporting.breakdown.errors import FRAME_PROPERTIES, overall
+from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.breakdown.tables import breakdown_table, worst_table
 from muse_lr.reporting.comparison_plots import charge_distributions
 from muse_lr.reporting.evaluation_report import analyze, summary_sentence
@@ -47,9 +49,17 @@ from muse_lr.reporting.plots import (
     parity,
 )
 from muse_lr.reporting.predictions import Predictions, prediction_files, read_predictions
-from muse_lr.reporting.runs import node_shares, read_config, read_curves, read_summary
+from muse_lr.reporting.runs import (
+    Curves,
+    late_improvement,
+    node_shares,
+    read_config,
+    read_curves,
+    read_summary,
+)
 from muse_lr.reporting.style import save
 from muse_lr.reporting.wording import (
+    COARSE_NODES,
     duration,
     humanized,
     metric_heading,
@@ -87,9 +97,9 @@ def write_run_report(directory: Path) -> Path:
         title=run_title(directory),
         subtitle=f"One training run, seed {(summary or {}).get('seed', '–')}; muse_lr "
         f"{__version__}.",
-        lead=_lead(summary, tests),
+        lead=_lead(summary, tests, read_curves(directory)),
         sections=[
-            Section("Errors on the test sets", _metric_blocks(summary)),
+            Section("Errors on the test sets", _metric_blocks(summary, tests)),
             *_breakdown_sections(tests),
             *_node_sections(summary),
             Section("Learning curves", _learning_blocks(directory)),
@@ -136,25 +146,41 @@ def versions(summary: Mapping[str, Any] | None) -> list[str]:
     return lines + [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
 
 
-def _metric_blocks(summary: Mapping[str, Any] | None) -> list[Block]:
+def _metric_blocks(summary: Mapping[str, Any] | None, tests: Sequence[Predictions]) -> list[Block]:
     if summary is None:
         return [Paragraph("The run is not finished: there are no test errors yet.", warning=True)]
     if not summary.get("tests"):
         return [Paragraph("The configuration has no test set (data.test).")]
     note = "A dash means that the test set lacks the label or that the model cannot predict it."
-    return [metric_table(summary["tests"]), Paragraph(note), *note_blocks(summary)]
+    errors = {name: dict(metrics) for name, metrics in summary["tests"].items()}
+    for test in tests:
+        errors.setdefault(test.name, {}).update(relative_metrics(test))
+    return [metric_table(errors), Paragraph(note), *note_blocks(summary)]
 
 
-def _lead(summary: Mapping[str, Any] | None, tests: Sequence[Predictions]) -> Lead | None:
-    """The main errors on each test set; None for an unfinished run, and without a test set."""
-    sentences = []
+def _lead(
+    summary: Mapping[str, Any] | None, tests: Sequence[Predictions], curves: Curves
+) -> Lead | None:
+    """The main errors on each test set, and what to know before they are believed.
+
+    None for an unfinished run, and if there is nothing to say.
+    """
+    sentences, warnings = [], []
     for test in tests if summary is not None else ():
-        errors = overall(test).errors
+        total = overall(test)
+        errors = total.errors
         labels = [label for label in MAIN_LABELS if label in errors] or list(errors)[:1]
         texts = [summary_sentence(errors[label]).removesuffix(".") for label in labels]
         if texts:
             sentences.append(f"Test set {test.name}: {'; '.join(texts)}.")
-    return Lead(sentences) if sentences else None
+        warnings += [f"Test set {test.name}: {text}" for text in cautions(test, total)]
+    fall = None if summary is None else late_improvement(summary, curves)
+    if fall is not None:
+        warnings.append(
+            "The validation loss was lowest in the last epoch. It still fell by "
+            f"{percent(fall)} % in the last fifth of the epochs: more epochs may lower the errors."
+        )
+    return Lead(sentences, warnings=warnings) if sentences or warnings else None
 
 
 def _breakdown_sections(tests: Sequence[Predictions]) -> list[Section]:
@@ -192,7 +218,7 @@ def _node_sections(summary: Mapping[str, Any] | None) -> list[Section]:
         for test in dict.fromkeys(test for test, _ in shares)
     ]
     columns = ["test set", *(f"level {level} (%)" for level in levels)]
-    note = "Percentage of the atoms of a test set with a coarse node."
+    note = f"Percentage of the atoms of a test set that carry a coarse node. {COARSE_NODES}"
     return [Section("Coarse nodes", [Table(columns, rows), Paragraph(note)])]
 
 
@@ -201,7 +227,8 @@ def _learning_blocks(directory: Path) -> list[Block]:
     if not curves or not len(next(iter(curves.values()))):
         return [Paragraph("No epoch was completed.")]
     figure = learning_curves({directory.resolve().name: [curves]})
-    return [_image(directory, "learning-curves", figure, "Loss and validation errors per epoch.")]
+    caption = "Training loss, validation loss and validation errors of each epoch."
+    return [_image(directory, "learning-curves", figure, caption)]
 
 
 def _prediction_sections(directory: Path, tests: list[Predictions]) -> list[Section]:

@@ -16,6 +16,9 @@ from muse_lr.errors import InputError
 
 Curves = dict[str, NDArray[np.float64]]
 
+#: Changes of a loss below this fraction do not count.
+SLIGHT = 0.02
+
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
     """Read ``summary.json`` of a finished run; None if the run is not finished.
@@ -35,6 +38,21 @@ def read_summary(directory: Path) -> dict[str, Any] | None:
     if not isinstance(summary, dict):
         raise InputError(f"{path} is not a JSON object; remove it and train again")
     return summary if summary.get("status") == "finished" else None
+
+
+def late_improvement(summary: Mapping[str, Any], curves: Curves) -> float | None:
+    """Fraction by which the validation loss of a run fell in the last fifth of its epochs.
+
+    None for a run whose best epoch is not the last one, and for one that changed by less than
+    :data:`SLIGHT`: more epochs promise nothing then.
+    """
+    losses = curves.get("valid_loss")
+    epochs = summary.get("epochs")
+    if losses is None or len(losses) < 2 or summary.get("best_epoch") != epochs:
+        return None
+    before = losses[-1 - max(1, len(losses) // 5)]
+    fall = float(1 - losses[-1] / before) if before > 0 else np.nan
+    return fall if fall >= SLIGHT else None
 
 
 def node_shares(summary: Mapping[str, Any] | None) -> dict[tuple[str, int], float]:

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from muse_lr.reporting.metric_units import METRIC_UNITS
 
 MINUS = "−"
+#: What the share of coarse nodes is, where it is shown.
+COARSE_NODES = (
+    "A coarse node is a site of the hierarchy, at the position of an atom. Nodes exchange messages "
+    "over long distances and hand on what they learn to the atoms around them. The fewer nodes, "
+    "the coarser and cheaper the hierarchy."
+)
 #: Largest number of decimals of a change in percent.
 MOST_DECIMALS = 3
 
@@ -55,10 +61,20 @@ def percent(share: float | None) -> str:
     return number(None if share is None else 100 * share)
 
 
+def label_title(label: str) -> str:
+    """Format a label such as ``relative_energy`` as ``relative energy``."""
+    return label.replace("_", " ")
+
+
+def code(name: str) -> str:
+    """Mark a name or a command in prose as code, so that it does not read as a word."""
+    return f"`{name}`"
+
+
 def metric_title(metric: str) -> str:
     """Format a metric such as ``forces_mae`` as ``forces MAE``."""
     label, _, kind = metric.rpartition("_")
-    return f"{label.replace('_', ' ')} {kind.upper()}" if label else metric
+    return f"{label_title(label)} {kind.upper()}" if label else metric
 
 
 def metric_unit(metric: str) -> str:

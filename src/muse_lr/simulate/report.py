@@ -42,6 +42,8 @@ from muse_lr.simulate.results import (
     with_error,
 )
 from muse_lr.simulate.run import Finished
+from muse_lr.simulate.selected import describe_start
+from muse_lr.simulate.sentences import first_sentence, temperature_warnings
 from muse_lr.simulate.settings import Settings
 from muse_lr.utils.files import atomic_write, write_json
 
@@ -73,13 +75,14 @@ def write_results(finished: Finished, directory: Path, model: str, file: str) ->
     if distributions:
         _write_rdf(distributions, directory / "rdf.csv")
     costs = _costs(finished, results)
-    content = summary(results, settings, costs)
+    sentence, warnings = first_sentence(results, settings), temperature_warnings(results, settings)
+    content = summary(results, settings, costs, sentence, warnings)
     write_json(directory / "summary.json", content)
     report = Report(
-        lead=Lead([content["result"]], _notes(settings)),
+        lead=Lead([sentence], _notes(settings), warnings=warnings),
         title=f"Molecular dynamics: {model} on {file}",
         subtitle=f"{ENSEMBLES[settings.ensemble]}, {len(results)} copies of up to {max(atoms)} "
-        f"atoms, {settings.time_step:g} fs; muse_lr {__version__}",
+        f"atoms, {settings.time_step:g} fs; start: {_starts(finished)}; muse_lr {__version__}",
         sections=[
             Section("Copies", [copy_table(results, settings)]),
             *_failure_sections(results, directory),
@@ -90,9 +93,16 @@ def write_results(finished: Finished, directory: Path, model: str, file: str) ->
         ],
     )
     path = write_html(report, directory / REPORT)
-    lines = [text_table(copy_table(results, settings)), content["result"]]
+    lines = [text_table(copy_table(results, settings))]
+    lines += [*(f"warning: {warning}" for warning in warnings), sentence]
     lines.append(f"{number(costs['us_per_atom_step'])} µs/atom/step; report: {path}")
     return lines
+
+
+def _starts(finished: Finished) -> str:
+    """Description of the first structure, and the number of the others that differ from it."""
+    first, *others = dict.fromkeys(map(describe_start, finished.simulation.copies))
+    return first + (f" and {len(others)} others" if others else "")
 
 
 def copy_table(results: Sequence[CopyResult], settings: Settings) -> Table:

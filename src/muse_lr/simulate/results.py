@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muse_lr.analysis.averages import Estimate, combine, mean, slope
+from muse_lr.analysis.averages import Estimate, mean, slope
 from muse_lr.analysis.survival import Survival
 from muse_lr.errors import InputError
 from muse_lr.reporting.wording import number
@@ -143,33 +143,24 @@ def group(results: Sequence[CopyResult]) -> list[Group]:
     return [Group(t, [r for r in results if r.target == t]) for t in targets]
 
 
-def first_sentence(results: Sequence[CopyResult], settings: Settings) -> str:
-    """The result of a run in one sentence."""
-    groups = group(results)
-    survived = [result for result in results if result.failure is None]
-    temperatures = _listed([f"{group.target:g}" for group in groups])
-    sentence = (
-        f"{len(survived)} of {len(results)} copies ran {settings.picoseconds:g} ps at "
-        f"{temperatures} K"
-    )
-    if survived:
-        drift = combine([result.drift for result in survived])
-        what = "total" if settings.ensemble == "nve" else "conserved"
-        if math.isfinite(drift.value):
-            sentence += f"; drift of the {what} energy {with_error(drift)} meV/atom/ps"
-    failed = [
-        f"{found.survival.failures} of {len(found.copies)} failed at {found.target:g} K after "
-        + _range([copy.time_ps for copy in found.copies if copy.failure is not None])
-        for found in groups
-        if found.survival.failures
-    ]
-    return "; ".join([sentence, *failed]) + "."
-
-
 def summary(
-    results: Sequence[CopyResult], settings: Settings, costs: dict[str, float]
+    results: Sequence[CopyResult],
+    settings: Settings,
+    costs: dict[str, float],
+    sentence: str,
+    warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """Content of ``summary.json``; undefined values are None."""
+    """Content of ``summary.json``; undefined values are None.
+
+    Parameters
+    ----------
+    results : sequence of CopyResult
+    settings : Settings
+    costs : dict of str to float
+    sentence : str
+        The result in words.
+    warnings : sequence of str
+    """
     copies = [
         {
             "copy": result.copy,
@@ -196,7 +187,8 @@ def summary(
     ]
     return {
         "status": "finished",
-        "result": first_sentence(results, settings),
+        "result": sentence,
+        "warnings": list(warnings),
         "picoseconds": settings.picoseconds,
         **costs,
         "temperatures": temperatures,
@@ -218,12 +210,3 @@ def _plain(name: str, estimate: Estimate) -> dict[str, float | None]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _range(times: list[float]) -> str:
-    low, high = (number(time) for time in (min(times), max(times)))
-    return f"{low} ps" if low == high else f"{low} to {high} ps"

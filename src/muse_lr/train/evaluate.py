@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muse_lr.data.dataset import Dataset, divide, sizes_of
+from muse_lr.data.dimers import fragments, has_fragments
 from muse_lr.data.labels import LABELS, applies
-from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.output import ModelOutput
 from muse_lr.model.response import RESPONSES
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import open_projection
 from muse_lr.structures.neighbors import has_volume
-from muse_lr.structures.state import (
-    COARSE_INDEX,
-    FIELD_KEY,
-    SAME,
-    finite_number,
-    is_whole,
-    read_state,
-)
 from muse_lr.train.config import BatchConfig, MicroBatchConfig, TrainingConfig
 from muse_lr.train.losses import computed
 from muse_lr.train.metrics import Metrics
@@ -195,7 +186,7 @@ def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms]) -> Non
     ``info["fragment_total_charges"]`` has the total charges of the fragments. Without it, both are
     neutral, and a charged dimer is left out with a warning.
     """
-    dimers = [atoms for atoms in frames if _has_fragments(atoms)]
+    dimers = [atoms for atoms in frames if has_fragments(atoms)]
     if not dimers:
         return
     monomers = [part for atoms in dimers for part in fragments(atoms)]
@@ -210,58 +201,6 @@ def add_interaction_energies(model: EnergyModel, frames: Sequence[Atoms]) -> Non
             atoms.info[f"muse_interaction_{name}"] = difference
             total += difference
         atoms.info["muse_interaction_energy"] = total
-
-
-def fragments(atoms: Atoms) -> list[Atoms]:
-    """Split a dimer into its two fragments, with their total charges if given."""
-    size, charges = int(atoms.info["size_first"]), _fragment_charges(atoms)
-    parts = []
-    for index, part in enumerate((slice(0, size), slice(size, None))):
-        fragment = Atoms(atoms.numbers[part], atoms.positions[part], cell=atoms.cell, pbc=atoms.pbc)
-        if COARSE_INDEX in atoms.arrays:
-            fragment.arrays[COARSE_INDEX] = atoms.arrays[COARSE_INDEX][part]
-        if FIELD_KEY in atoms.info:
-            fragment.info[FIELD_KEY] = atoms.info[FIELD_KEY]
-        if charges is not None:
-            fragment.info["total_charge"] = charges[index]
-        parts.append(fragment)
-    return parts
-
-
-def _fragment_charges(atoms: Atoms) -> list[float] | None:
-    """Total charges of the two fragments of a dimer, or None if they are not stated."""
-    given = atoms.info.get("fragment_total_charges")
-    if given is None:
-        return None
-    charges = [finite_number(value) for value in np.ravel(given)]
-    known = [charge for charge in charges if charge is not None]
-    total = read_state(atoms).total_charge
-    if len(charges) != 2 or len(known) != 2 or abs(sum(known) - total) > SAME:
-        raise InputError(
-            f"fragment_total_charges of a dimer are {given!s}, but its total charge is "
-            f"{total:g} e: give two charges that sum to it"
-        )
-    return known
-
-
-def _has_fragments(atoms: Atoms) -> bool:
-    """Whether a frame is a dimer whose fragments have known charges."""
-    if "size_first" not in atoms.info:
-        return False
-    size = finite_number(atoms.info["size_first"])
-    if size is None or not is_whole(size) or not 0 < size < len(atoms):
-        raise InputError(
-            f"size_first of a dimer is {atoms.info['size_first']!s}: it is the number of atoms of "
-            f"the first fragment, from 1 to {len(atoms) - 1}"
-        )
-    known = _fragment_charges(atoms) is not None or read_state(atoms).total_charge == 0
-    if not known:
-        warnings.warn(
-            "a charged dimer has no interaction energy, because it has no fragment_total_charges",
-            UserWarning,
-            stacklevel=1,
-        )
-    return known
 
 
 def _writable(atoms: Atoms) -> Atoms:

@@ -1,14 +1,13 @@
-"""Where an evaluation is written, and its files."""
+"""The files of an evaluation."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from muse_lr.data.formats import COMPRESSED
 from muse_lr.data.selection import SIGN, parse_source
 from muse_lr.errors import InputError
+from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.breakdown.tables import write_errors, write_worst
 from muse_lr.reporting.evaluation_report import Analysis, write_evaluation_report
 from muse_lr.reporting.metric_units import units_of
@@ -24,28 +23,6 @@ FILES = (
     "parity.png",
     "report.html",
 )
-#: Longest name of a directory, in characters; several data files with long names are abbreviated.
-LONGEST = 80
-#: Characters that names of directories keep.
-_UNUSUAL = re.compile(r"[^\w.@=,+-]")
-
-
-def evaluation_directory(model: Path, data: Sequence[str]) -> Path:
-    """Directory beside the model, named after the data: ``runs/x/evaluation-water``.
-
-    Parameters
-    ----------
-    model : Path
-        Model file.
-    data : sequence of str
-        Files with their selections. ``water.xyz@:40`` gives ``evaluation-water@_40``.
-    """
-    names = [_stem(source) for source in data]
-    name = "+".join(names)
-    if len(name) > LONGEST:
-        more = f"+{len(names) - 1}-more" if len(names) > 1 else ""
-        name = f"{names[0][:LONGEST]}{more}"
-    return model.parent / f"evaluation-{name}"
 
 
 def data_name(data: Sequence[str]) -> str:
@@ -111,7 +88,8 @@ def write_evaluation(
         write_worst(worst, sources, directory / "worst_frames.csv")
         write_evaluation_report(analysis, directory, about, short_sources(sources), notes)
     shares = {f"node_share_level{n}": share for n, share in enumerate(found.node_share, 1)}
-    metrics = {**found.metrics, **shares, "units": units_of(found.metrics)}
+    errors = found.metrics | relative_metrics(analysis.predictions)
+    metrics = {**errors, **shares, "units": units_of(errors)}
     write_json(directory / "metrics.json", metrics)
 
 
@@ -122,12 +100,3 @@ def short_sources(sources: Sequence[str]) -> list[str]:
     if len(files) == 1:
         return [index for _, _, index in parts]
     return [f"{Path(file).name}, {index}" for file, _, index in parts]
-
-
-def _stem(text: str) -> str:
-    """Name of a file without directory, compression and format, followed by the selections."""
-    source = parse_source(text)
-    path = Path(source.file)
-    if path.suffix in COMPRESSED:
-        path = path.with_suffix("")
-    return _UNUSUAL.sub("_", SIGN.join((path.stem, *source.selections)))

@@ -18,7 +18,7 @@ from muse_lr.reporting.figures import reference_charges
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.metric_units import METRIC_UNITS
 from muse_lr.reporting.predictions import Predictions
-from muse_lr.reporting.wording import times
+from muse_lr.reporting.wording import code, times
 
 Array = NDArray[np.float64]
 
@@ -139,6 +139,6 @@ def _table(results: Results, test: str, by: str, label: str, found: Mapping[str,
     about = METRIC_UNITS[label]
     caption = (
         f"Test set {test}: {label} MAE ({about.unit}) by {printable(by)}; in parentheses, the "
-        f"ratio to {results.reference}."
+        f"ratio to {code(results.reference)}."
     )
     return Table([printable(by), "frames", "atoms", *variants], rows, caption)

@@ -32,7 +32,7 @@ from muse_lr.reporting.plots import (
     parity,
 )
 from muse_lr.reporting.style import save
-from muse_lr.reporting.wording import listed, metric_title, percent_interval
+from muse_lr.reporting.wording import code, listed, metric_title, percent_interval
 
 #: Largest number of test sets in the figure of the changes.
 MOST_PANELS = 4
@@ -64,8 +64,8 @@ def change_image(results: Results, out: Path) -> Image | None:
     seeds = {d.seeds for o in outcomes(results) for d in o.changes.values()}
     lines = "; lines: 95 % intervals" if seeds - {1} else ""
     caption = (
-        f"Change of the error of each variant relative to {results.reference}{lines}. Left of the "
-        "line is better."
+        f"Change of the error of each variant relative to {code(results.reference)}{lines}. "
+        "Left of the line is better."
     )
     image = _image(out, "changes", relative_changes(panels), caption)
     return replace(image, alt=f"{caption} {'; '.join(texts)}.")
@@ -85,9 +85,10 @@ def charge_blocks(results: Results, out: Path) -> list[Block]:
         predicted, reference = predicted_charges(results, test)
         if not predicted:
             continue
+        names = listed([code(name) for name in predicted])
         caption = (
-            f"Test set {test}: predicted charges of all atoms of an element, all seeds: "
-            f"{listed(list(predicted))}{'; dotted: reference' if reference else ''}."
+            f"Test set {test}: predicted charges of all atoms of an element, all seeds: {names}"
+            f"{'; dotted: reference' if reference else ''}."
         )
         figure = charge_distributions(predicted, reference, results.variants)
         blocks.append(_image(out, f"charges-{test}", figure, caption))
@@ -111,7 +112,7 @@ def _learning_blocks(results: Results, out: Path) -> list[Block]:
     runs = {variant: curves for variant, curves in runs.items() if curves}
     if not runs:
         return []
-    caption = "Validation errors of all runs; one line per seed."
+    caption = "Validation loss and validation errors of all runs; one line per seed."
     return [_image(out, "learning-curves", learning_curves(runs), caption)]
 
 
@@ -132,7 +133,7 @@ def _interaction_blocks(results: Results, out: Path) -> list[Block]:
     for variant, found in curves.items():
         if not any(_parts(lines) > 1 for lines in found.values()):
             continue
-        caption = f"{variant}: total energy and energy terms (mean over seeds)."
+        caption = f"{code(variant)}: total energy and energy terms (mean over seeds)."
         figure = interaction_curves(interaction_panels(found))
         blocks.append(_image(out, f"interaction-{variant}", figure, caption))
     return blocks

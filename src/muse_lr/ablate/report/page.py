@@ -13,7 +13,8 @@ from muse_lr.ablate.execute import last_lines
 from muse_lr.ablate.model_metrics import MODEL_METRICS
 from muse_lr.ablate.report.breakdowns import breakdown_tables, unknown_keys
 from muse_lr.ablate.report.figures import change_image, figure_sections
-from muse_lr.ablate.report.outcome import result_notes, result_sentences
+from muse_lr.ablate.report.findings import findings, label_notes
+from muse_lr.ablate.report.sentences import result_blocks, result_notes, result_warnings
 from muse_lr.ablate.report.tables import (
     accuracy_table,
     cost_table,
@@ -23,6 +24,7 @@ from muse_lr.ablate.report.tables import (
     runs_table,
     validation_table,
 )
+from muse_lr.ablate.report.winner import find_winner, next_command
 from muse_lr.ablate.shared import completed_runs, shared_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
 from muse_lr.ablate.statistics import RESAMPLES
@@ -41,7 +43,7 @@ from muse_lr.reporting.html import (
 from muse_lr.reporting.markdown import write_markdown
 from muse_lr.reporting.run_report import versions
 from muse_lr.reporting.runs import read_config
-from muse_lr.reporting.wording import humanized
+from muse_lr.reporting.wording import code, humanized
 
 #: Names of study files that say nothing; the folder gives the title then.
 PLAIN_NAMES = ("study", "ablation")
@@ -86,7 +88,7 @@ def write_study_report(
     report = Report(
         title=title,
         subtitle=f"Ablation study: {finished} of {len(runs)} runs finished; reference variant "
-        f"{results.reference}; muse_lr {__version__}.",
+        f"{code(results.reference)}; muse_lr {__version__}.",
         lead=_lead(results, out),
         description=description,
         sections=[
@@ -106,10 +108,19 @@ def write_study_report(
 
 
 def _lead(results: Results, out: Path) -> Lead:
-    notes = result_notes(results)
+    sentences = [*result_blocks(results), *_winner_sentences(results)]
+    warnings = [*result_warnings(results), *findings(results)]
     if measured_equality(results).unequal:
-        notes.append("Not all settings were equal for all variants: see the next section.")
-    return Lead(result_sentences(results), notes, change_image(results, out))
+        warnings.append("Not all settings were equal for all variants: see the next section.")
+    return Lead(sentences, result_notes(results), change_image(results, out), warnings)
+
+
+def _winner_sentences(results: Results) -> list[str]:
+    found = find_winner(results)
+    if found is None:
+        return []
+    command = code(next_command(found))
+    return [found.sentence(), f"Its best model: {code(found.model)}", f"Next: {command}"]
 
 
 def _status_blocks(results: Results) -> list[Block]:
@@ -137,14 +148,15 @@ def _equality_blocks(results: Results) -> list[Block]:
     if equality.uncompared:
         blocks.append(Paragraph(equality.gap(), warning=True))
     if equality.equal:
-        blocks.append(Paragraph(equality.agreement()))
+        blocks.append(Paragraph(equality.headline()))
     text = (
         "As the runs recorded it. What depends on the seed is compared seed by seed: steps, "
         "batches and learning rates by digests of the values of every step, data by digests of "
         "structures and labels, initial weights by digests of each part. What differs by design, "
         "such as parts and parameters, is listed under Configurations."
     )
-    return [*blocks, Paragraph(text)]
+    details: list[Block] = [Items(equality.equal)] if equality.equal else []
+    return [*blocks, Fold("What was compared, and how", [*details, Paragraph(text)])]
 
 
 def _accuracy_blocks(results: Results) -> list[Block]:
@@ -155,6 +167,8 @@ def _accuracy_blocks(results: Results) -> list[Block]:
         if table is not None:
             blocks.append(table)
         blocks += [Paragraph(note) for note in interval_notes(results, test)]
+        partial = label_notes(results, test)
+        blocks += [Items(partial)] if partial else []
     if not results.tests:
         blocks.append(validation_table(results))
     seeds = max(len(results.of(variant)) for variant in results.variants)

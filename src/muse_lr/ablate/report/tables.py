@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from muse_lr.ablate.aggregate import Results, cost, differences, mean_node_shares, means
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from muse_lr.ablate.aggregate import Results, cost, costs, differences, mean_node_shares, means
+from muse_lr.ablate.report.findings import scales
 from muse_lr.ablate.report.outcome import MAIN_METRICS, outcomes
 from muse_lr.ablate.statistics import Difference, Mean
 from muse_lr.reporting.html import Cell, Table
+from muse_lr.reporting.metric_units import RELATIVE_ENERGY
 from muse_lr.reporting.wording import (
+    COARSE_NODES,
+    code,
     duration,
     metric_heading,
     metric_title,
@@ -15,6 +22,10 @@ from muse_lr.reporting.wording import (
     times,
 )
 
+Key = TypeVar("Key", str, tuple[str, str])
+
+#: Name of the row with the scale of the errors.
+_MEAN_PREDICTOR = Cell("mean predictor", detail="(scale)")
 #: Number of digits of a digest in a table.
 SHOWN_DIGITS = 8
 #: Explanations of intervals that seem to disagree, around an example.
@@ -30,20 +41,30 @@ APART = (
 
 
 def accuracy_table(results: Results, test: str) -> Table:
-    """Mean over seeds and 95 % interval of all metrics of a test set, one row per variant."""
-    metrics = results.metrics(test)
+    """Mean over seeds and 95 % interval of the metrics of a test set, one row per variant.
+
+    The last row has the errors of the mean predictor.
+    """
+    metrics = _shown(results, test)
     columns = {metric: means(results, test, metric) for metric in metrics}
     rows = []
     for variant in results.variants:
         cells = [mean_cell(columns[metric].get(variant)) for metric in metrics]
         rows.append([_variant(results, variant), Cell(str(len(results.of(variant)))), *cells])
-    caption = f"Test set {test}: mean over seeds ± half width of the Student 95 % interval."
+    scale = scales(results, test)
+    if any(metric in scale for metric in metrics):
+        rows.append([_MEAN_PREDICTOR, Cell("–"), *_scale_cells(scale, metrics)])
+    caption = (
+        f"Test set {test}: mean over seeds ± half width of the Student 95 % interval. The scale is "
+        "the error of the mean predictor, which knows the number of atoms of each element only and "
+        "is fitted to the same references."
+    )
     return Table(["variant", "seeds", *map(metric_heading, metrics)], rows, caption)
 
 
 def difference_table(results: Results, test: str) -> Table | None:
     """Paired differences to the reference, bold if they are significant."""
-    columns = {metric: differences(results, test, metric) for metric in results.metrics(test)}
+    columns = {metric: differences(results, test, metric) for metric in _shown(results, test)}
     columns = {metric: found for metric, found in columns.items() if found}
     variants = [v for v in results.variants if any(v in found for found in columns.values())]
     if not variants:
@@ -53,8 +74,8 @@ def difference_table(results: Results, test: str) -> Table | None:
         for variant in variants
     ]
     caption = (
-        f"Test set {test}: variant minus {results.reference} (and ratio), 95 % interval of the "
-        "difference in brackets. Bold: the interval excludes zero. Negative values are better."
+        f"Test set {test}: variant minus {code(results.reference)} (and ratio), 95 % interval of "
+        "the difference in brackets. Bold: the interval excludes zero. Negative values are better."
     )
     return Table(["variant", *map(metric_heading, columns)], rows, caption)
 
@@ -66,7 +87,7 @@ def interval_notes(results: Results, test: str) -> list[str]:
     """
     notes: dict[bool, str] = {}
     reference = results.reference
-    for metric in results.metrics(test):
+    for metric in _shown(results, test):
         known = means(results, test, metric)
         for variant, difference in differences(results, test, metric).items():
             ours, theirs = known[variant], known[reference]
@@ -75,11 +96,10 @@ def interval_notes(results: Results, test: str) -> list[str]:
             overlap = abs(ours.value - theirs.value) <= ours.half_width + theirs.half_width
             if overlap != difference.significant or overlap in notes:
                 continue
-            cell = difference_cell(difference)
+            change = f"{number(difference.value, sign=True)} {difference_cell(difference).detail}"
             example = (
-                f"{metric_title(metric)}, {variant} {mean_cell(ours).text}, {reference} "
-                f"{mean_cell(theirs).text}, difference {number(difference.value, sign=True)} "
-                f"{cell.detail}"
+                f"{metric_title(metric)}, {code(variant)} {mean_cell(ours).text}, "
+                f"{code(reference)} {mean_cell(theirs).text}, difference {change}"
             )
             notes[overlap] = (OVERLAP if overlap else APART).format(example)
     return list(notes.values())
@@ -115,15 +135,19 @@ def cost_table(results: Results) -> Table:
     for variant in results.variants:
         cells = [
             Cell(_count(cost(results, variant, "parameters"))),
-            Cell(duration(_value(cost(results, variant, "seconds")))),
+            _spread_cell(costs(results, variant, "seconds"), duration),
             Cell(number(_value(cost(results, variant, "peak_memory_mb")))),
-            Cell(number(_value(cost(results, variant, "inference_us_per_atom")))),
+            _spread_cell(costs(results, variant, "inference_us_per_atom"), number),
         ]
         cells += [mean_cell(means(results, t, metric).get(variant)) for t, metric in accuracy]
         rows.append([_variant(results, variant), *cells])
     columns = ["variant", "parameters", "training time", "peak memory (MB)", "inference (µs/atom)"]
     columns += [f"{test}: {metric_heading(metric)}" for test, metric in accuracy]
-    return Table(columns, rows, "Means over seeds.")
+    caption = (
+        "Means over seeds; in parentheses, the smallest and the largest time. Times depend on what "
+        "else the machine did."
+    )
+    return Table(columns, rows, caption)
 
 
 def node_table(results: Results) -> Table | None:
@@ -141,12 +165,15 @@ def node_table(results: Results) -> Table | None:
         if shares
     ]
     columns = [f"{test}: level {level} (%)" for test, level in places]
-    caption = "Percentage of the atoms of a test set with a coarse node, means over seeds."
+    caption = (
+        "Percentage of the atoms of a test set that carry a coarse node, means over seeds. "
+        f"{COARSE_NODES}"
+    )
     return Table(["variant", *columns], rows, caption)
 
 
 def compact_table(results: Results) -> Table:
-    """Table for the terminal: main errors, their ratio to the reference, and inference time."""
+    """Table for the terminal: main errors, their ratio to the reference, scale, inference time."""
     columns = [
         (test, metric)
         for test in results.tests
@@ -166,6 +193,11 @@ def compact_table(results: Results) -> Table:
             cells.append(cell)
         time = Cell(number(_value(cost(results, variant, "inference_us_per_atom"))))
         rows.append([_variant(results, variant), *cells, time])
+    scale = {
+        (test, m): value for test in results.tests for m, value in scales(results, test).items()
+    }
+    if any(key in scale for key in columns):
+        rows.append([_MEAN_PREDICTOR, *_scale_cells(scale, columns), Cell("–")])
     names = [f"{test} {metric_heading(metric)}" for test, metric in columns]
     return Table(["variant", *names, "µs/atom"], rows)
 
@@ -217,6 +249,24 @@ def difference_cell(difference: Difference | None) -> Cell:
     )
     text = f"{value} ({times(difference.ratio)})"
     return Cell(text, difference.significant, f"[{low}, {high}]")
+
+
+def _shown(results: Results, test: str) -> list[str]:
+    """Metrics in the tables: all but the RMSE of relative energies, which stands in results.csv."""
+    return [metric for metric in results.metrics(test) if metric != f"{RELATIVE_ENERGY}_rmse"]
+
+
+def _scale_cells(scale: Mapping[Key, float], keys: Sequence[Key]) -> list[Cell]:
+    return [Cell(number(scale.get(key))) for key in keys]
+
+
+def _spread_cell(values: Sequence[float], text: Callable[[float | None], str]) -> Cell:
+    """Mean of the runs, with the smallest and the largest value of several ones."""
+    if not values:
+        return Cell(text(None))
+    low, high = text(min(values)), text(max(values))
+    detail = f"({low} to {high})" if low != high else ""
+    return Cell(text(sum(values) / len(values)), detail=detail)
 
 
 def _variant(results: Results, variant: str) -> Cell:

@@ -10,6 +10,8 @@ label           mean predictor                                      its RMSE is
 energy          a sum of one constant for each element              the standard deviation per
                                                                     atom, in data of one
                                                                     composition
+relative        zero                                                the standard deviation
+energy                                                              within the compositions
 forces, dipole  zero, the mean over all orientations                the RMS of the reference
 quadrupole
 charges,        the mean of the element                             the standard deviation
@@ -37,6 +39,7 @@ Array = NDArray[np.float64]
 #: What the mean predictor of a label is, for tables and captions.
 MEAN_PREDICTORS = {
     "energy": "one constant for each element, fitted to these energies",
+    "relative_energy": "zero, the mean of the composition",
     "forces": "zero",
     "stress": "the mean pressure",
     "dipole": "zero",
@@ -50,6 +53,7 @@ MEAN_PREDICTORS = {
 #: What the RMSE of the mean predictor is, for sentences.
 SCALES = {
     "energy": "the standard deviation per atom at fixed composition",
+    "relative_energy": "the standard deviation within the compositions",
     "forces": "the RMS of the reference",
     "stress": "the standard deviation about the mean pressure",
     "dipole": "the RMS of the reference",
@@ -60,6 +64,9 @@ SCALES = {
     "polarizability": "the standard deviation at fixed composition",
     "dielectric": "the standard deviation",
 }
+#: Labels with a constant for each element, and the frames for each constant from which on the mean
+#: predictor is a fair scale: few frames are fitted too well.
+FITTED, FRAMES_PER_CONSTANT = ("energy", "polarizability"), 3
 #: Components of a 3 x 3 tensor on its diagonal.
 DIAGONAL = (0, 4, 8)
 #: Differences from the mean below this fraction of the largest reference are rounding.
@@ -102,6 +109,12 @@ def mean_prediction(predictions: Predictions, label: str) -> Array | None:
         return None
     exact = np.abs(found - reference) <= ROUNDING * np.abs(reference).max()
     return np.where(exact, reference, found)
+
+
+def is_fair(predictions: Predictions, label: str) -> bool:
+    """Whether a model that is worse than the mean predictor says something about the model."""
+    frames = len(np.unique(predictions.quantities[label].frame))
+    return label not in FITTED or frames >= FRAMES_PER_CONSTANT * len(predictions.elements)
 
 
 def _means(values: Array, element: NDArray[np.int64]) -> Array:

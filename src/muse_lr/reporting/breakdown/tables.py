@@ -12,21 +12,16 @@ import numpy as np
 
 from muse_lr.data.formats import printable
 from muse_lr.reporting.breakdown.errors import Breakdown, Errors, Group
-from muse_lr.reporting.breakdown.mean_predictor import MEAN_PREDICTORS
+from muse_lr.reporting.breakdown.mean_predictor import MEAN_PREDICTORS, SCALES
 from muse_lr.reporting.breakdown.worst_frames import WorstFrame
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.metric_units import KINDS, METRIC_UNITS
-from muse_lr.reporting.wording import metric_heading, number
+from muse_lr.reporting.wording import label_title, metric_heading, number
 from muse_lr.utils.files import write_csv
 
 SCALE_CAPTION = (
-    "The scale is the RMSE of a prediction from the composition alone: the RMS of the reference "
-    "for forces, the standard deviation per atom for energies of one composition. The last column "
-    "is the RMSE in percent of the scale."
-)
-MEAN_CAPTION = (
-    "The mean predictor knows the number of atoms of each element only. It is fitted to the same "
-    "references. The last columns are the errors of the model in percent of its errors."
+    "The scale is the error of the mean predictor, which knows the number of atoms of each element "
+    "only and is fitted to the same references."
 )
 #: Columns of the file of all errors.
 COLUMNS = (
@@ -36,60 +31,59 @@ COLUMNS = (
 
 
 def scale_table(group: Group) -> Table:
-    """One row for each label: MAE, RMSE, unit, scale, and the RMSE in percent of the scale."""
+    """One row for each label: errors, their scale, and the errors in percent of the scale."""
     rows = [
         [
-            Cell(label),
+            Cell(label_title(label)),
             Cell(number(found.mae)),
             Cell(number(found.rmse)),
             Cell(found.unit),
-            Cell(number(found.mean_rmse)),
-            Cell(share(found.relative_rmse)),
-        ]
-        for label, found in group.errors.items()
-    ]
-    columns = ["label", "MAE", "RMSE", "unit", "scale", "% of scale"]
-    return Table(columns, rows, texts=["unit"])
-
-
-def mean_table(group: Group) -> Table:
-    """One row for each label: errors of the mean predictor, and those of the model in % of it."""
-    rows = [
-        [
-            Cell(label),
-            Cell(MEAN_PREDICTORS[label]),
             Cell(number(found.mean_mae)),
             Cell(number(found.mean_rmse)),
-            Cell(found.unit),
             Cell(share(found.relative_mae)),
             Cell(share(found.relative_rmse)),
         ]
         for label, found in group.errors.items()
+    ]
+    columns = ["label", "MAE", "RMSE", "unit", "scale: MAE", "scale: RMSE"]
+    columns += ["MAE (% of scale)", "RMSE (% of scale)"]
+    return Table(columns, rows, SCALE_CAPTION, ["unit"])
+
+
+def mean_predictor_table(group: Group) -> Table:
+    """One row for each label with a scale: what the mean predictor gives, and what its RMSE is."""
+    rows = [
+        [Cell(label_title(label)), Cell(MEAN_PREDICTORS[label]), Cell(SCALES[label])]
+        for label, found in group.errors.items()
         if np.isfinite(found.mean_rmse)
     ]
-    columns = ["label", "prediction", "MAE", "RMSE", "unit", "MAE of the model (%)", "RMSE (%)"]
-    return Table(columns, rows, MEAN_CAPTION, ["prediction", "unit"])
+    columns = ["label", "mean predictor", "its RMSE"]
+    return Table(columns, rows, texts=columns[1:])
 
 
-def breakdown_table(breakdown: Breakdown, kinds: Sequence[str] = KINDS) -> Table:
+def breakdown_table(
+    breakdown: Breakdown, kinds: Sequence[str] = KINDS, labels: Sequence[str] | None = None
+) -> Table:
     """One row for each group, with frames, atoms, and the errors of each label.
 
     Parameters
     ----------
     breakdown : Breakdown
     kinds : sequence of str
-        ``"mae"``, ``"rmse"`` or both. In parentheses: percent of the error of the mean predictor.
+        ``"mae"``, ``"rmse"`` or both. In parentheses: percent of the scale over the group.
+    labels : sequence of str, optional
+        Labels that are shown; default: all.
     """
-    labels = breakdown.labels
-    headings = [metric_heading(f"{label}_{kind}") for label in labels for kind in kinds]
+    chosen = [label for label in breakdown.labels if labels is None or label in labels]
+    headings = [metric_heading(f"{label}_{kind}") for label in chosen for kind in kinds]
     rows = []
     for group in breakdown.groups:
-        found = [group.errors.get(label) for label in labels]
+        found = [group.errors.get(label) for label in chosen]
         cells = [_error_cell(errors, kind) for errors in found for kind in kinds]
         counts = [Cell(f"{group.frames:,}"), Cell(f"{group.atoms:,}")]
         rows.append([Cell(printable(group.name)), *counts, *cells])
     by = printable(breakdown.by)
-    caption = f"Errors by {by}. In parentheses: % of the error of the mean predictor."
+    caption = f"Errors by {by}. In parentheses: % of the scale of the group."
     return Table([by, "frames", "atoms", *headings], rows, caption)
 
 

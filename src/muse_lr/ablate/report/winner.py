@@ -1,0 +1,115 @@
+"""The best variant by the validation data, its model, and what to do with it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from muse_lr.ablate.aggregate import Record, Results
+from muse_lr.ablate.report.outcome import MAIN_METRICS, Outcome, validation_errors
+from muse_lr.ablate.report.sentences import phrase
+from muse_lr.ablate.statistics import Difference, mean_interval, paired_seeds
+from muse_lr.data.selection import parse_source
+from muse_lr.reporting.wording import code
+
+#: File of the structure in the command, if the configuration names no data.
+ANY_FILE = "FILE"
+
+
+@dataclass(frozen=True, eq=False)
+class Winner:
+    """The variant with the lowest main error on the validation data.
+
+    The test sets do not choose it, so that its errors on them are those on new data.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        Validation errors of all variants, compared with the winner.
+    record : Record
+        Its run with the lowest error.
+    second : str
+        The next variant.
+    """
+
+    outcome: Outcome
+    record: Record
+    second: str
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant."""
+        return self.record.run.variant
+
+    @property
+    def model(self) -> str:
+        """Path of the model of its best run."""
+        return shown(self.record.run.directory / "model.pt")
+
+    def sentence(self) -> str:
+        """Name the winner with its error, and how the next variant compares."""
+        outcome = self.outcome
+        text = (
+            f"Best on the validation data: {code(self.variant)}, {outcome.error} "
+            f"{outcome.value(self.variant)}"
+        )
+        change = outcome.changes.get(self.second)
+        if change is not None:
+            text += f"; with {code(self.second)} it is {phrase(change, outcome.metric)}"
+        return f"{text}."
+
+
+def find_winner(results: Results) -> Winner | None:
+    """Best variant by the mean over the seeds that all variants have; None for one variant alone.
+
+    Without a common seed, each variant counts with its own ones.
+    """
+    for metric in MAIN_METRICS:
+        errors = validation_errors(results, metric)
+        if len(errors) < 2:
+            continue
+        common = set.intersection(*(set(seeds) for seeds in errors.values()))
+        mean = {
+            variant: float(
+                np.mean([v for seed, v in seeds.items() if seed in common or not common])
+            )
+            for variant, seeds in errors.items()
+        }
+        best, second = sorted(mean, key=mean.__getitem__)[:2]
+        seed = min(errors[best], key=errors[best].__getitem__)
+        record = next(r for r in results.of(best) if r.run.seed == seed)
+        values = {v: mean_interval(list(seeds.values())) for v, seeds in errors.items()}
+        changes = {second: change} if (change := _paired(errors[second], errors[best])) else {}
+        return Winner(Outcome("", metric, best, values, changes), record, second)
+    return None
+
+
+def next_command(winner: Winner) -> str:
+    """Command that runs dynamics of the winner, from a structure of its data."""
+    file = shlex.quote(_structure(winner.record))
+    return f"muse-lr md {shlex.quote(winner.model)} {file} --ps 5"
+
+
+def shown(path: Path) -> str:
+    """A path as it is typed: relative to the working directory if it lies below it."""
+    whole = path.absolute()
+    return str(whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole)
+
+
+def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Difference | None:
+    common = [seed for seed in ours if seed in theirs]
+    if not common:
+        return None
+    return paired_seeds([ours[seed] for seed in common], [theirs[seed] for seed in common])
+
+
+def _structure(record: Record) -> str:
+    """A file of the data of a run: a test set, or else the training data."""
+    data = record.run.config.get("data") or {}
+    sources = [*(data.get("test") or {}).values(), data.get("train") or []]
+    files = [file for x in sources for file in ([x] if isinstance(x, str) else x)]
+    # A selection would start one copy from each of its frames.
+    return shown(Path(parse_source(files[0]).file)) if files else ANY_FILE
