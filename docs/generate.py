@@ -14,7 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from muse_lr.ablate.model_metrics import MetricSections
+from muse_lr.ablate.planned import PlannedTime
 from muse_lr.ablate.study import Study
+from muse_lr.analysis.hessian.settings import HessianConfig
+from muse_lr.analysis.profile.settings import ProfileConfig
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
 from muse_lr.data.labels import LABELS
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
@@ -148,8 +152,13 @@ def configuration_page() -> str:
         "",
         "`muse-lr ablate STUDY.yaml` trains every variant with every seed.",
         "",
-        *table(Study),
+        *table(Study, skip=tuple(MetricSections.model_fields)),
+        "Metrics that are measured for the model of every run:",
         "",
+        *table(MetricSections),
+        "## `planned`",
+        "",
+        *table(PlannedTime),
         "## `stability`",
         "",
         "See [dynamics](dynamics.md#stability).",
@@ -158,6 +167,16 @@ def configuration_page() -> str:
         "### `stability.failure`",
         "",
         *table(FailureCriteria),
+        "## `hessian`",
+        "",
+        "See [Hessians](hessians.md).",
+        "",
+        *table(HessianConfig),
+        "## `profile`",
+        "",
+        "See [energy profiles](profiles.md).",
+        "",
+        *table(ProfileConfig),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from muse_lr.ablate.hessian import check_hessian, hessian_blocks, measure_hessian
+from muse_lr.ablate.profile import check_profile, measure_profile, profile_blocks
 from muse_lr.ablate.stability import check_stability, stability_blocks
+from muse_lr.analysis.hessian.settings import HessianConfig
+from muse_lr.analysis.profile.settings import ProfileConfig
 from muse_lr.config.schema import Strict
 from muse_lr.errors import InputError
 from muse_lr.simulate.stability import StabilityConfig, measure_stability
@@ -27,6 +33,26 @@ if TYPE_CHECKING:
 MEASURED = "measured.json"
 #: Variant -> results of its seeds, of one metric.
 Values = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+class MetricSections(Strict):
+    """Sections of a study file; each measures a metric of :data:`MODEL_METRICS`."""
+
+    stability: StabilityConfig | None = Field(
+        None,
+        description="Dynamics of the model of every run after its training, as a metric: the time "
+        "to failure. Default: none.",
+    )
+    hessian: HessianConfig | None = Field(
+        None,
+        description="Hessians of the model of every run after its training beside references, as a "
+        "metric: error and cosine of blocks by distance, frequencies. Default: none.",
+    )
+    profile: ProfileConfig | None = Field(
+        None,
+        description="Energies of the model of every run after its training along paths, as a "
+        "metric: errors, wells and barriers beside the reference. Default: none.",
+    )
 
 
 @dataclass(frozen=True)
@@ -63,15 +89,21 @@ MODEL_METRICS: dict[str, ModelMetric] = {
     "stability": ModelMetric(
         "Stability", StabilityConfig, check_stability, measure_stability, stability_blocks
     ),
+    "hessian": ModelMetric(
+        "Hessians", HessianConfig, check_hessian, measure_hessian, hessian_blocks
+    ),
+    "profile": ModelMetric(
+        "Energy profiles", ProfileConfig, check_profile, measure_profile, profile_blocks
+    ),
 }
 
 
-def planned_metrics(study: Strict, base: Path, config: Config) -> dict[str, Any]:
+def planned_metrics(study: MetricSections, base: Path, config: Config) -> dict[str, Any]:
     """Sections of the metrics of a study as plain data, with absolute paths.
 
     Parameters
     ----------
-    study : Study
+    study : MetricSections
     base : Path
         Directory of the study file.
     config : Config

@@ -62,7 +62,7 @@ def stability_blocks(values: Values, out: Path) -> list[Block]:
     rows = []
     for variant, seeds in values.items():
         cells = [Cell(variant), Cell(str(len(seeds)))]
-        cells += [_cell([seed[name] for seed in seeds]) for name in names]
+        cells += [interval_cell([seed[name] for seed in seeds]) for name in names]
         cells.append(Cell(percent(float(np.mean([seed["failed_share"] for seed in seeds])))))
         rows.append(cells)
     columns = ["variant", "seeds", *(f"{kelvin[name]:g} K (ps)" for name in names), "failed (%)"]
@@ -87,7 +87,8 @@ def stability_blocks(values: Values, out: Path) -> list[Block]:
     ]
 
 
-def _cell(values: Sequence[float]) -> Cell:
+def interval_cell(values: Sequence[float]) -> Cell:
+    """Mean over seeds with the half width of the Student 95 % interval."""
     mean = mean_interval(list(values))
     half = "" if mean.half_width is None else f" ± {number(mean.half_width, 2)}"
     return Cell(f"{number(mean.value)}{half}")

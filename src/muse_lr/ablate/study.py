@@ -11,22 +11,22 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from muse_lr.ablate.changes import RESERVED_KEYS, anchored, refuse_hidden
-from muse_lr.ablate.model_metrics import planned_metrics
+from muse_lr.ablate.model_metrics import MetricSections, planned_metrics
+from muse_lr.ablate.planned import PlannedTime
 from muse_lr.config.paths import expand_path
-from muse_lr.config.schema import Strict, check_name, validate
+from muse_lr.config.schema import check_name, validate
 from muse_lr.config.yaml import load_yaml
 from muse_lr.data.selection import parse_source
 from muse_lr.errors import InputError, nearest
 from muse_lr.model.build import build_model
 from muse_lr.model.config import without_data
-from muse_lr.simulate.stability import StabilityConfig
 from muse_lr.train.config import Config, load_config
 
 #: Files in the directory of the study, which are not allowed as names of variants.
 RESERVED_NAMES = ("results.csv", "runs.csv", "report.md", "report.html", "plots")
 
 
-class Study(Strict):
+class Study(MetricSections):
     """Content of a study file."""
 
     base: str = Field(..., description="Configuration file that all variants modify.")
@@ -53,10 +53,8 @@ class Study(Strict):
         description="Info keys by whose values the report divides the errors on the test sets. "
         "Default: subset, config_type and the like, where the frames have them.",
     )
-    stability: StabilityConfig | None = Field(
-        None,
-        description="Dynamics of the model of every run after its training, as a metric: the time "
-        "to failure. Default: none.",
+    planned: PlannedTime | None = Field(
+        None, description="Time that muse-lr study expects; ablate prints it beside the time taken."
     )
 
     @field_validator("seeds")
@@ -280,11 +278,8 @@ def _resolve(
 
 def _check_usable(config: Config, path: Path, variant: str) -> None:
     data = config.data
-    files = [
-        *data.train,
-        *data.isolated_atoms,
-        *(file for files in data.test.values() for file in files),
-    ]
+    files = [*data.train, *data.isolated_atoms]
+    files += [file for tested in data.test.values() for file in tested]
     if isinstance(data.valid, tuple):
         files += data.valid
     for file in files:

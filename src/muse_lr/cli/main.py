@@ -11,7 +11,10 @@ from muse_lr import __version__
 from muse_lr.errors import InputError
 from muse_lr.utils.malloc import tune_malloc
 
-VERBS = ("init", "data", "train", "evaluate", "study", "ablate", "md", "info", "coarse", "doctor")
+VERBS = (
+    *("init", "data", "train", "evaluate", "study", "ablate", "md", "hessian", "profile"),
+    *("info", "coarse", "doctor"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.hessian import hessian
 from muse_lr.structures.batch import AtomsBatch
 
 Array = NDArray[np.float64]
@@ -49,7 +49,7 @@ def check_rest(model: EnergyModel, atoms: Atoms) -> None:
 
 
 def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int64]) -> Array:
-    """Compute second derivatives of the energy, one backward pass per coordinate.
+    """Compute exact force constants.
 
     Parameters
     ----------
@@ -64,17 +64,8 @@ def exact_constants(model: EnergyModel, supercell: Atoms, atoms: NDArray[np.int6
     ndarray
         (rows, n_atoms, 3, 3) d2E / dr_i dr_j, eV/A^2.
     """
-    batch = batch_of(model, supercell)
-    batch.positions = batch.positions.detach().requires_grad_(True)
-    forces = model(batch, ("forces",), create_graph=True).forces
-    assert forces is not None
-    rows = [
-        torch.autograd.grad(-forces[atom, axis], batch.positions, retain_graph=True)[0]
-        for atom in atoms
-        for axis in range(3)
-    ]
-    stacked = torch.stack(rows).reshape(len(atoms), 3, len(supercell), 3)
-    return np.ascontiguousarray(_numpy(stacked.permute(0, 2, 1, 3)))
+    matrix = hessian(model, supercell, atoms).reshape(len(atoms), 3, len(supercell), 3)
+    return np.ascontiguousarray(matrix.transpose(0, 2, 1, 3))
 
 
 def check_translations(constants: Array, cell_atom: Sequence[int], share: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from muse_lr.errors import InputError
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.model.hessian import exact_copy
 from muse_lr.model.serialization import as_model
 from muse_lr.phonons.constants import (
     LARGEST_ASYMMETRY,
@@ -131,7 +131,7 @@ class Phonons:
         copies = len(self.phonopy.supercell) // len(crystal)
         self._info = repeated_info(crystal, copies)
         self._groups = repeated_groups(crystal, self.phonopy)
-        own = deepcopy(model).double().eval().requires_grad_(False)
+        own = exact_copy(model)
         cell = self._atoms(self.phonopy.supercell)
         rows = np.asarray(self.phonopy.primitive.p2s_map)
         check_rest(own, cell)

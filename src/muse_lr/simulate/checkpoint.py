@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from ase import Atoms
 
 from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
@@ -18,35 +15,10 @@ from muse_lr.model.serialization import read_tensors, write_tensors
 from muse_lr.simulate.settings import Settings
 from muse_lr.simulate.start import Simulation
 from muse_lr.simulate.state import State
-from muse_lr.structures.state import read_state
-
-if TYPE_CHECKING:
-    from muse_lr.model.energy_model import EnergyModel
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = "muse_lr simulation"
 FORMAT_VERSION = 1
-
-
-def model_digest(model: EnergyModel) -> str:
-    """Digest of the configuration, the weights, the precision and the device of a model."""
-    digest = hashlib.sha256(model.config.model_dump_json().encode())
-    digest.update(f"{model.dtype} {model.device}".encode())
-    for name, values in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(values.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def structure_digest(structures: Sequence[Atoms]) -> str:
-    """Digest of everything that a structure states to a model, and of its masses."""
-    digest = hashlib.sha256()
-    for atoms in structures:
-        for values in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
-            digest.update(values.tobytes())
-        digest.update(atoms.get_masses().tobytes())
-        digest.update(repr(read_state(atoms)).encode())
-    return digest.hexdigest()
 
 
 def save(path: Path, simulation: Simulation, digests: dict[str, str], more: dict[str, Any]) -> None:

@@ -12,10 +12,12 @@ import torch
 from ase import Atoms
 
 from muse_lr.errors import InputError
+from muse_lr.model.digest import model_digest, structure_digest
 from muse_lr.reporting.wording import duration
 from muse_lr.simulate import checkpoint
 from muse_lr.simulate.failures import Failure
 from muse_lr.simulate.recorder import Recorder
+from muse_lr.simulate.selected import start_lines
 from muse_lr.simulate.settings import Settings
 from muse_lr.simulate.start import Simulation, prepare
 from muse_lr.utils.files import write_json
@@ -89,9 +91,11 @@ def simulate(
     names = sources or [f"structure {index}" for index in range(len(structures))]
     simulation = prepare(model, structures, names, settings)
     digests = {
-        "model": checkpoint.model_digest(model),
-        "structure": checkpoint.structure_digest(structures),
+        "model": model_digest(model),
+        "structure": structure_digest(structures),
     }
+    for line in start_lines(structures, names):
+        report(line)
     if found is None:
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / SETTINGS, settings.model_dump(mode="json"))
@@ -102,12 +106,22 @@ def simulate(
     else:
         saved = checkpoint.restore(found, simulation, digests)
         recorder, before = Recorder(simulation, directory, saved), saved["seconds"]
-        report(f"continued at step {simulation.step} of {settings.steps}")
+        report(_resumed(simulation, directory))
     try:
         seconds = _run(simulation, recorder, directory, digests, before, report)
     finally:
         recorder.close()
     return Finished(simulation, recorder, seconds)
+
+
+def _resumed(simulation: Simulation, directory: Path) -> str:
+    """Where a simulation continues, or that nothing is left to do."""
+    step, steps = simulation.step, simulation.settings.steps
+    if not len(simulation.state.copy):
+        return f"{directory} is finished, all copies have failed: nothing to do"
+    if step >= steps:
+        return f"{directory} is finished, all {steps} steps are made: nothing to do"
+    return f"continued at step {step} of {steps}"
 
 
 def checkpoint_of(directory: Path, resume: bool) -> Path | None:

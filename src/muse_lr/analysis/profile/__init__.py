@@ -1,0 +1,1 @@
+"""Energies of models along a path: dissociations, scans, foldings, reaction paths."""

@@ -1,0 +1,1 @@
+"""Tables, figures and the page of energy profiles (:mod:`muse_lr.analysis.profile`)."""
