@@ -10,7 +10,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muse_lr.data.distances import shortest_distances
+from muse_lr.data.distances import pair_distances, shortest_distances
 
 
 def by_ase(structures: list[Atoms], cutoff: float) -> dict[str, float]:
@@ -40,3 +40,16 @@ def test_images_of_one_atom_count():
     assert shortest_distances([argon], 4.0) == {"Ar-Ar": pytest.approx(3.0)}
     assert shortest_distances([argon], 2.0) == {}
     assert shortest_distances([], 2.0) == {}
+
+
+def test_bonds_and_contacts_are_told_apart():
+    water = molecule("H2O")
+    pair = water + Atoms("H", [water.positions[0] + [0, 0, 2.0]])
+    found = pair_distances([pair, water], 4.0)["H-O"]
+    assert found.bonds == 4
+    bond = water.get_distance(0, 1)
+    assert found.longest_bond == pytest.approx(bond)
+    assert found.shortest == pytest.approx(bond)
+    assert found.shortest_contact == pytest.approx(2.0)
+    apart = pair_distances([Atoms("Ar2", [[0, 0, 0], [0, 0, 3.9]])], 4.0)["Ar-Ar"]
+    assert (apart.bonds, apart.longest_bond) == (0, 0.0)

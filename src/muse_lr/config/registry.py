@@ -43,6 +43,7 @@ CHARGES = {
     "split": "muse_lr.charges.split:SplitCharges",
 }
 HEADS = {
+    "bond_barrier": "muse_lr.heads.bond_barrier:BondBarrierHead",
     "c6": "muse_lr.heads.dispersion.c6:C6Head",
     "coulomb": "muse_lr.heads.coulomb:CoulombHead",
     "d3": "muse_lr.heads.dispersion.d3:D3Head",

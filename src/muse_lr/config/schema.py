@@ -31,6 +31,7 @@ class Strict(BaseModel):
 
 
 S = TypeVar("S", bound=Strict)
+V = TypeVar("V")
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -56,6 +57,21 @@ def element_keys(value: Any) -> Any:
     if isinstance(value, Mapping):
         check_elements(value)
     return value
+
+
+def by_pair(values: Mapping[str, V]) -> dict[str, V]:
+    """Values of pairs of elements such as ``H-O``, with the elements in alphabetical order."""
+    known: dict[str, V] = {}
+    for name, value in values.items():
+        symbols = name.split("-")
+        if len(symbols) != 2:
+            raise InputError(f"{name!r} is not a pair of elements such as H-O")
+        check_elements(symbols)
+        pair = "-".join(sorted(symbols))
+        if pair in known:
+            raise InputError(f"the pair {pair} is listed twice")
+        known[pair] = value
+    return known
 
 
 def _symbol_of(value: Any) -> str:

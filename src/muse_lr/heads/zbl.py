@@ -9,7 +9,7 @@ from ase.data import atomic_numbers, covalent_radii
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from muse_lr.config.schema import check_elements
+from muse_lr.config.schema import by_pair
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.switching import switch_off
@@ -52,19 +52,10 @@ class ZBLConfig(HeadConfig):
     @field_validator("distances")
     @classmethod
     def _pairs(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        known: dict[str, float] = {}
         for name, distance in (value or {}).items():
-            symbols = name.split("-")
-            if len(symbols) != 2:
-                raise InputError(f"{name!r} is not a pair of elements such as H-O")
-            check_elements(symbols)
             if not 0 < distance < float("inf"):
                 raise InputError(f"the distance of {name} is {distance}: it must be positive")
-            pair = "-".join(sorted(symbols))
-            if pair in known:
-                raise InputError(f"the pair {pair} is listed twice")
-            known[pair] = distance
-        return None if value is None else known
+        return None if value is None else by_pair(value)
 
 
 class ZBLHead(Head):

@@ -27,7 +27,7 @@ def describe(model: EnergyModel) -> list[str]:
         chosen = config.heads[name]
         assert chosen is not None
         first, *more = head.describe()
-        lines += [f"head {name:<12}{chosen.kind}, {first}", *more]
+        lines += [f"head {name:<11} {chosen.kind}, {first}", *more]
     if isinstance(config.e0, dict):
         values = " ".join(f"{symbol} {value:.8g}" for symbol, value in config.e0.items())
         lines.append(f"E0s              {values} eV")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from muse_lr.data.distances import shortest_distances
-from muse_lr.data.reading import Frame
+from muse_lr.data.distances import PairDistances
 from muse_lr.heads.zbl import ZBLConfig
-from muse_lr.model.config import ModelConfig
 
 #: Name of the head. ``model.heads.repulsion: null`` switches it off.
 NAME = "repulsion"
-#: Labels that determine the energy surface.
-OF_ENERGY = ("energy", "forces", "stress")
-#: Distances are searched up to the backbone's cutoff, or this, A.
-LONGEST = 6.0
 #: The repulsion ends at this fraction of the shortest distance. Structures outside the data by a
 #: few percent, as some test sets have, keep the learned energy.
 END = 0.95
@@ -26,56 +20,47 @@ DECIMALS = 4
 
 
 def fill_repulsion(
-    section: ModelConfig,
-    frames: Sequence[Frame],
-    labels: Sequence[str],
+    heads: Mapping[str, Any],
+    measure: Callable[[], Mapping[str, PairDistances]] | None,
     notes: list[str],
-    measure: bool = True,
-) -> ModelConfig:
-    """Add a short-range repulsion to a model, or fill in the distances of its own.
+    default: bool,
+) -> dict[str, Any]:
+    """Add a short-range repulsion to the heads of a model, or fill in the distances of its own.
 
     A learned energy is not determined where atoms are closer than in any training structure. It
     often falls there, so that atoms collapse in molecular dynamics although all errors are small.
     The head ``repulsion`` of kind ``zbl`` acts only below :data:`END` times the shortest distance
-    of each pair of elements. It is zero for the training structures. The function leaves models
-    alone that have no backbone or one from a file, and those whose head ``repulsion`` is null or of
-    another kind.
+    of each pair of elements. It is zero for the training structures.
 
     Parameters
     ----------
-    section : ModelConfig
-    frames : sequence of Frame
-        Training and validation frames.
-    labels : sequence of str
-        Labels of the loss.
+    heads : mapping
+        Configurations of the heads.
+    measure : callable or None
+        Returns the distances of the training and validation frames; without it they stay open.
     notes : list of str
         Notes for the report, which this function appends to.
-    measure : bool
-        Whether to measure the distances; otherwise they stay open.
+    default : bool
+        Whether a model gets the head if it has none of this kind and no other of this name.
 
     Returns
     -------
-    ModelConfig
+    dict
     """
-    heads: dict[str, Any] = dict(section.heads)
-    own = [name for name, head in heads.items() if isinstance(head, ZBLConfig)]
-    if not own:
-        backbone = section.backbone
-        if NAME in heads or backbone is None or backbone.weights_file is not None:
-            return section
-        if not set(OF_ENERGY) & set(labels):
-            return section
-        heads[NAME] = ZBLConfig()
-        own = [NAME]
-    incomplete = {n: heads[n] for n in own if heads[n].distances is None}
-    if incomplete and measure:
-        cutoff = LONGEST if section.backbone is None else section.backbone.cutoff
-        shortest = shortest_distances((frame.atoms for frame in frames), cutoff)
-        ends = {pair: round(END * distance, DECIMALS) for pair, distance in shortest.items()}
+    filled = dict(heads)
+    if default and NAME not in heads and not _of_kind(heads):
+        filled[NAME] = ZBLConfig()
+    incomplete = {n: head for n, head in _of_kind(filled).items() if head.distances is None}
+    if incomplete and measure is not None:
+        ends = {pair: round(END * found.shortest, DECIMALS) for pair, found in measure().items()}
         for name, head in incomplete.items():
-            heads[name] = head.model_copy(update={"distances": ends})
+            filled[name] = head.model_copy(update={"distances": ends})
             notes.append(_note(name, ends))
-    return section.model_copy(update={"heads": heads})
+    return filled
+
+
+def _of_kind(heads: Mapping[str, Any]) -> dict[str, ZBLConfig]:
+    return {name: head for name, head in heads.items() if isinstance(head, ZBLConfig)}
 
 
 def _note(name: str, distances: Mapping[str, float]) -> str:

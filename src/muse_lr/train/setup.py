@@ -18,6 +18,7 @@ from muse_lr.data.reading import (
     refuse_doubts,
     undefined_note,
 )
+from muse_lr.data.together import composition_notes
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
@@ -34,7 +35,7 @@ from muse_lr.train.e0 import (
 )
 from muse_lr.train.losses import computed
 from muse_lr.train.possible import check_possible, check_structures
-from muse_lr.train.repulsion import fill_repulsion
+from muse_lr.train.unsampled import fill_unsampled
 
 #: Number of structures used to find the parameters that the charges depend on.
 PROBED = 8
@@ -215,11 +216,13 @@ def draft(config: Config, data: Data, count_neighbors: bool = True) -> Draft:
     for name, frames in data.test.items():
         notes += [f"test set {name}: {note}" for note in label_notes(frames)]
     e0 = choose_e0(config, elements, data.train, data.isolated, notes)
+    if config.model.e0 in (None, "lstsq") and "energy" in training.loss:
+        notes += composition_notes(data.train, data.test)
     section = config.model.model_copy(update={"elements": elements, "e0": e0})
     if count_neighbors:
         section = _fill_neighbors(section, data.train)
     everything = [*data.train, *data.valid]
-    section = fill_repulsion(section, everything, tuple(training.loss), notes, count_neighbors)
+    section = fill_unsampled(section, everything, tuple(training.loss), notes, count_neighbors)
     model = EnergyModel(section)
     if model.config.e0 is None and "energy" in training.loss:
         model.set_e0(fit_e0(data.train, model.elements, notes))
