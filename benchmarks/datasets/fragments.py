@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import molecule
 from ase.optimize import BFGS
+
+from benchmarks.datasets.geometries import hessian_by_differences, thermal_modes
 
 CHARGES = {
     "ammonium": 1,
@@ -26,7 +28,7 @@ CHARGES = {
     "formamide": 0,
 }
 
-MAX_AMPLITUDE = 0.2  # A, per Cartesian component of a mode
+TEMPERATURE = 300.0  # K
 
 
 @dataclass(frozen=True)
@@ -111,25 +113,5 @@ def fragment(name: str) -> Fragment:
     atoms.calc = TBLite(method="GFN2-xTB", charge=CHARGES[name], verbosity=0)
     BFGS(atoms, logfile=None).run(fmax=1e-4, steps=500)
     positions = atoms.positions - atoms.get_center_of_mass()
-    return Fragment(name, atoms.numbers.copy(), positions, _thermal_modes(atoms))
-
-
-def _thermal_modes(atoms: Atoms, temperature: float = 300.0, step: float = 5e-3) -> np.ndarray:
-    n = len(atoms)
-    hessian = np.zeros((3 * n, 3 * n))
-    start = atoms.positions.copy()
-    for k in range(3 * n):
-        for sign in (1, -1):
-            atoms.positions = start
-            atoms.positions[k // 3, k % 3] += sign * step
-            hessian[k] -= sign * atoms.get_forces().ravel() / (2 * step)
-    atoms.positions = start
-    scale = 1 / np.sqrt(np.repeat(atoms.get_masses(), 3))
-    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2 * scale[:, None] * scale)
-    # Six zero modes of a non-linear molecule; no fragment here is linear.
-    kept = slice(6, None)
-    amplitude = np.sqrt(units.kB * temperature / values[kept])
-    modes = (amplitude[None] * vectors[:, kept] * scale[:, None]).T.reshape(-1, n, 3)
-    # A methyl rotor is no harmonic mode: its linear displacement would tear the hydrogens off.
-    largest = np.abs(modes).max((1, 2), keepdims=True)
-    return modes * np.minimum(1, MAX_AMPLITUDE / largest)
+    modes = thermal_modes(atoms, hessian_by_differences(atoms), TEMPERATURE)
+    return Fragment(name, atoms.numbers.copy(), positions, modes)

@@ -12,25 +12,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
-import multiprocessing
-import os
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import read
 
+from benchmarks.datasets.parts import as_written, one_thread, run_tasks, save
 from benchmarks.first_hour.tasks import Task
-from muse_lr.utils.files import atomic_write
 
 SETS = ("perovskite", "mica_water", "ion_water", "batio3")
-LABELS = ("energy", "forces", "stress")
 
 
 def module_of(name: str) -> ModuleType:
@@ -38,67 +30,18 @@ def module_of(name: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.first_hour.{name}")
 
 
-def as_written(atoms: Atoms, style: str) -> Atoms:
-    """A frame with its labels under the keys of a style.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        With the labels as results of a calculator.
-    style : {"results", "reference"}
-        As results of a calculator, which extended XYZ stores as energy, forces and stress; or
-        under REF_energy, REF_forces and REF_stress (nine numbers).
-    """
-    results = {key: atoms.calc.results[key] for key in LABELS if key in atoms.calc.results}
-    frame = atoms.copy()
-    if style == "results":
-        frame.calc = SinglePointCalculator(frame, **results)
-        return frame
-    frame.info["REF_energy"] = float(results["energy"])
-    frame.arrays["REF_forces"] = results["forces"]
-    if "stress" in results:
-        frame.info["REF_stress"] = atoms.get_stress(voigt=False).ravel()
-    return frame
-
-
-def save(path: Path, frames: Sequence[Atoms]) -> None:
-    """Write extended XYZ, whole or not at all."""
-    text = io.StringIO()
-    write(text, list(frames), format="extxyz")
-    with atomic_write(path) as handle:
-        handle.write(text.getvalue())
-
-
-def run_task(name: str, task: Task, path: Path) -> float:
-    """Compute the frames of a task into its part; return the processor time, s."""
-    start = time.process_time()
+def compute_part(name: str, task: Task, path: Path) -> None:
+    """Compute the frames of a task into its part."""
     save(path, module_of(name).compute(task))
-    return time.process_time() - start
 
 
-def _times(name: str, todo: dict[Path, Task], jobs: int) -> Iterator[float]:
-    """Processor time of each task, as it is done."""
-    if jobs == 1:
-        yield from (run_task(name, task, path) for path, task in todo.items())
-        return
-    # Each process starts anew: tblite and PyTorch do not survive a fork of their threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(run_task, name, task, path) for path, task in todo.items()]
-        yield from (future.result() for future in as_completed(futures))
-
-
-def compute(name: str, out: Path, jobs: int = 1) -> None:
+def compute(name: str, out: Path, jobs: int = 0) -> None:
     """Compute the tasks of a set that are missing, then write its two files."""
     module = module_of(name)
     tasks = module.plan()
     parts = {task.name: out / "parts" / name / f"{task.name}.xyz" for task in tasks}
-    todo = {parts[task.name]: task for task in tasks if not parts[task.name].exists()}
-    spent, begin = 0.0, time.time()
-    for done, seconds in enumerate(_times(name, todo, jobs), 1):
-        spent += seconds
-        left = (time.time() - begin) / done * (len(todo) - done) / 60
-        print(f"{name}: {done}/{len(todo)} tasks, {left:.1f} min to go", flush=True)
+    work = partial(compute_part, name)
+    spent = run_tasks(name, {parts[task.name]: task for task in tasks}, work, jobs)
     for split in ("train", "test"):
         frames = [
             as_written(atoms, module.STYLE)
@@ -119,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/first_hour"))
     parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
     args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when tblite is loaded, and by other processes
+    one_thread()
     torch.set_num_threads(1)
     for name in SETS if args.name == "all" else (args.name,):
         compute(name, args.out, args.jobs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -29,22 +29,25 @@ class Task:
         File that its frames belong to.
     options : dict
         What the set's ``compute`` needs.
+    cost : float
+        Expected time beside that of other tasks, for the estimate of the time to go.
     """
 
     name: str
-    split: Literal["train", "test"]
+    split: str
     options: dict[str, Any] = field(default_factory=dict)
+    cost: float = 1.0
 
     def rng(self, seed: int) -> np.random.Generator:
         """Random numbers that depend on the seed and the name only."""
         return np.random.default_rng([seed, *self.name.encode()])
 
 
-def gfn(method: str, charge: int = 0) -> Calculator:
+def gfn(method: str, charge: int = 0, accuracy: float = SCF_ACCURACY) -> Calculator:
     """tblite's calculator of GFN1-xTB or GFN2-xTB."""
     from tblite.ase import TBLite
 
-    return TBLite(method=method, charge=charge, accuracy=SCF_ACCURACY, verbosity=0)
+    return TBLite(method=method, charge=charge, accuracy=accuracy, verbosity=0)
 
 
 def labeled(atoms: Atoms, calculator: Calculator) -> Atoms:
