@@ -67,11 +67,11 @@ def test_moments_of_the_nodes_are_those_of_the_atoms():
     nodes = kept_nodes(ThinnedNodes(0.2, 1.5, 40.0)(geometry, 3.0, 4.0), geometry)
     assignment = assign(nodes, pairs_with_nodes(nodes, geometry, 4.0), None, 3.0, 4.0, n)
     nothing = torch.zeros(n, 3, 0).double()
-    pooled = pooling(AtomTensors(scalars, None, nothing, None), assignment, len(nodes.atoms))
+    pooled = pooling(AtomTensors(scalars, None, None, nothing, None), assignment, len(nodes.atoms))
     strengths = [linear(scalars) for linear in (pooling.value, *pooling.strengths)]
     offset = geometry.positions[:, None] - geometry.positions[nodes.atoms]
     pull = torch.zeros(n, len(nodes.atoms)).double()
-    pull[assignment.atom, assignment.node] = assignment.normalized_share
+    pull[assignment.atom, assignment.node] = assignment.mean_weight
     expected = [
         torch.einsum("ik,ikm,ic->kmc", pull, solid_harmonics(order, offset / 4.0), strength)
         for order, strength in enumerate(strengths)
@@ -240,8 +240,11 @@ def test_three_levels_keep_the_contract():
         ({"nodes": "species", "species": ["Xy"]}, "'Xy' is no element"),
         ({"species": ["O"]}, "nodes: species alone"),
         ({"cutoff": 4.0}, "does not reach from node to node"),
-        ({"levels": 3, "cutoff": 40.0}, "modules of a coarse level: cutoff: .*160"),
-        ({"backbone": "so3krates", "channels": 10}, "so3krates modules of a coarse level"),
+        (
+            {"backbone": {"kind": "so3krates", "channels": 10}},
+            "so3krates modules of a coarse level",
+        ),
+        ({"nodes": "all", "cutoff": 4.0}, "does not reach from node to node"),
         ({"backbone": {"kind": "mace", "max_m": 1}}, "max_m: unknown key"),
         ({"backbone": {"kind": "mace", "layers": 2}}, "backbone.layers: the level says this"),
         ({"backbone": {"kind": "mace", "file": "x"}}, "backbone.file: this is for the backbone of"),

@@ -18,7 +18,7 @@ from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.muse.edges import coarse_edges
+from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.tensors import (
     inner,
     matrices_from_standard,
@@ -87,18 +87,20 @@ def test_coarse_edges_are_those_of_another_code(pbc, limit, monkeypatch):
     listed.insert(1, Atoms("H", cell=cells[0], pbc=pbc))
     geometry = geometry_of(listed, 1.0)
     atoms = torch.arange(0, 13, 2)
-    mass = torch.linspace(0.2, 1.0, 7).double()
-    edges = coarse_edges(
-        CoarseNodes(atoms, mass, geometry.graph_index[atoms]), geometry, 3.0, 8.0, torch.float64
-    )
+    content = torch.linspace(0.2, 1.0, 7).double()
+    nodes = CoarseNodes(atoms, torch.ones(7).double(), geometry.graph_index[atoms])
+    window = MessageWindow(3.0, 8.0)
+    edges = coarse_edges(nodes, content, geometry, window, torch.tensor(2.0).double())
     expected = []
     for structure, first, mine in zip(listed, (0, 3, 4), ([0, 2, 4], [0], [1, 3, 5]), strict=True):
         i, j, vector = ase_neighbor_list("ijD", structure[mine], 8.0)
         expected += list(zip(i + first, j + first, vector, strict=True))
     found = zip(*edges.edge_index.flip(0).numpy(), edges.vectors.numpy(), strict=True)
     np.testing.assert_allclose(in_order(found), in_order(expected), atol=1e-10)
-    window = switch_off(edges.lengths, 3.0, 8.0)
-    torch.testing.assert_close(edges.weights, mass[edges.edge_index[0]] * window)
+    weights = window(edges.lengths) * content[edges.edge_index[0]]
+    for node in range(7):
+        own = edges.edge_index[1] == node
+        torch.testing.assert_close(edges.weights[own], weights[own] / (2 + weights[own].sum()))
     torch.testing.assert_close(edges.lengths, torch.linalg.vector_norm(edges.vectors, dim=1))
 
 
@@ -120,10 +122,9 @@ def test_coarse_edges_of_distant_nodes(limit, monkeypatch):
     listed = [near, unwrapped, skewed, slab, distant]
     geometry = geometry_of(listed, 1.0)
     nodes = torch.arange(geometry.ptr[-1])
-    mass = torch.ones(len(nodes)).double()
-    edges = coarse_edges(
-        CoarseNodes(nodes, mass, geometry.graph_index), geometry, 3.0, 8.0, torch.float64
-    )
+    content = torch.ones(len(nodes)).double()
+    coarse = CoarseNodes(nodes, content, geometry.graph_index)
+    edges = coarse_edges(coarse, content, geometry, MessageWindow(3.0, 8.0), content.mean())
     graph = geometry.graph_index[edges.edge_index[0]]
     lengths = [np.sort(edges.lengths[graph == i].numpy()) for i in range(5)]
     first, slab_lengths = (np.sort(ase_neighbor_list("d", atoms, 8.0)) for atoms in (near, slab))

@@ -1,8 +1,7 @@
 """Multiscale energies near perfect lattices, in dense slabs and in clusters, at initial weights.
 
-The node weights of ``muse`` change within hundredths of an Angstrom where many priorities are
-equal. These tests state what the block should do there. They are expected to fail until its sums
-over nodes are quadratures over the atoms.
+Where many priorities are nearly equal, nodes appear and vanish within hundredths of an Angstrom.
+Their sums are quadratures of the atoms, so that the energy does not change with them.
 """
 
 from __future__ import annotations
@@ -15,10 +14,6 @@ from ase.build import bulk
 
 import muse_lr
 from muse_lr import AtomsBatch
-
-pytestmark = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="muse is stiff where many priorities are equal"
-)
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,9 @@ from ase.build import bulk, molecule
 
 import muse_lr
 from helpers import geometry_of, rattled_salt
-from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
 from muse_lr.math.switching import smoothstep
 from muse_lr.model.serialization import model_state, restore_model
-from muse_lr.multiscale.muse.hierarchy import MuseConfig
 from muse_lr.multiscale.muse.thinning import ThinnedNodes, crowding, masses
 from muse_lr.testing.structures import random_rotation
 
@@ -56,7 +54,9 @@ def test_both_atoms_of_a_pair_widen_delta():
     spread = torch.tensor([0.09, 0.26], dtype=torch.float64)
     found = masses(priority, index, torch.ones(2).double(), 0.1, 0.7, spread)
     suppression = smoothstep(torch.tensor(0.3 / np.sqrt(0.01 + 0.09 + 0.26)).double())
-    expected = [1.0, float(smoothstep(1 - 0.7 * suppression))]
+    suppression = suppression / (2 - suppression)  # shared with the rival, of which the rest is
+    mass = float(smoothstep(1 - 0.7 * suppression))
+    expected = [1.0, 1 - (1 - mass) ** 2]
     assert found.tolist() == pytest.approx(expected, abs=1e-15)
 
 
@@ -97,29 +97,21 @@ def test_nodes_of_a_liquid_do_not_change_hands_faster_than_its_atoms_move():
     assert max(moved[0.0]) > 3 * max(moved[40.0])
 
 
-@pytest.mark.parametrize("nodes", ["thinning", "all"])
-def test_a_model_of_before_is_refused_where_its_energies_would_be_others(nodes):
+def test_a_model_of_other_equations_is_refused():
     model = muse_lr.build_model(
         {
             "elements": ["H"],
             "backbone": {"kind": "painn", "cutoff": 3.0, "channels": 4, "layers": 1},
-            "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0, "nodes": nodes},
+            "multiscale": {"kind": "muse", "radius": 4.0, "cutoff": 8.0},
             "charges": None,
             "heads": {},
         }
     )
     data = model_state(model)
-    data["config"]["multiscale"]["priority"] = 1.0
-    if nodes == "all":
-        assert isinstance(restore_model(data, "old.pt"), muse_lr.EnergyModel)
-    else:
-        with pytest.raises(InputError, match=r"old.pt: .*priority is gone.*train again"):
-            restore_model(data, "old.pt")
-
-
-def test_a_configuration_of_the_nodes_of_before_is_refused():
-    with pytest.raises(InputError, match=r"priority is gone.*train again"):
-        validate(MuseConfig, {"kind": "muse", "priority": 1.0})
+    assert isinstance(restore_model(data, "new.pt"), muse_lr.EnergyModel)
+    del data["revisions"]
+    with pytest.raises(InputError, match=r"old.pt: .*multiscale block.*have changed.*train again"):
+        restore_model(data, "old.pt")
 
 
 def test_a_perfect_lattice_keeps_all_its_atoms():

@@ -37,6 +37,9 @@ class Part(nn.Module, ABC):
         Whether the part uses the external electric field.
     sums_coulomb : bool
         Whether the energy of the part is the Coulomb energy of the charge density.
+    revision : int
+        Increased when the same weights would give other energies; a model file with a part of
+        another revision is refused.
     """
 
     Config: ClassVar[type[Strict]]
@@ -46,6 +49,7 @@ class Part(nn.Module, ABC):
     reads_tensors: bool = False
     reads_field: ClassVar[bool] = False
     sums_coulomb: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
 
     def check(self, batch: AtomsBatch) -> None:
         """Raise an error for structures that the part does not support.

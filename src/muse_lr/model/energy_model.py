@@ -75,7 +75,8 @@ class EnergyModel(nn.Module):
         index = torch.full((len(atomic_numbers) + 1,), -1, dtype=torch.int64)
         index[[atomic_numbers[element] for element in elements]] = torch.arange(len(elements))
         self.register_buffer("_element_index", index, persistent=False)
-        effective = {} if self.backbone is None else {"backbone": self.backbone.config}
+        built = {"backbone": self.backbone, "multiscale": self.multiscale}
+        effective = {slot: part.config for slot, part in built.items() if part is not None}
         self.config = config.model_copy(update={"elements": elements, **effective})
         own = None if self.backbone is None else self.backbone.atomic_energies
         self.set_e0(config.e0 if config.e0 is not None else own)

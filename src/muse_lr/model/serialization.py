@@ -31,6 +31,7 @@ def model_state(model: EnergyModel) -> dict[str, Any]:
         "version": FORMAT_VERSION,
         "config": config,
         "plugins": origins(config),
+        "revisions": {name: part.revision for name, part in model.parts.named().items()},
         "dtype": str(model.dtype).removeprefix("torch."),
         "state": {key: value.detach().cpu() for key, value in model.state_dict().items()},
     }
@@ -147,8 +148,20 @@ def _restore(data: dict[str, Any], source: str, trust: bool) -> EnergyModel:
             f"{source} refers to another file of weights, which is not allowed in a model file"
         )
     model = EnergyModel(config).to(dtype)
+    _check_revisions(data.get("revisions", {}), model, source)
     model.load_state_dict(state)
     return model
+
+
+def _check_revisions(then: Mapping[str, int], model: EnergyModel, source: str) -> None:
+    """Raise an error for a part whose equations have changed since the file was written."""
+    for name, part in model.parts.named().items():
+        if then.get(name, 1) != part.revision:
+            raise InputError(
+                f"{source}: the equations of {name} have changed since this "
+                "file was written, and the same weights give other energies: train again, or use "
+                "the muse_lr that wrote it"
+            )
 
 
 def _check_plugins(data: dict[str, Any], source: str, trust: bool) -> None:

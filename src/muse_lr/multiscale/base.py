@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -71,8 +72,12 @@ class Assignment:
         (p,) distance in A; 0 for an atom and the node at its position.
     share : Tensor
         (p,) S_iK, which sums to 1 for each atom.
-    normalized_share : Tensor
-        (p,) S_iK / m_K, which remains finite as the mass of a node vanishes.
+    mean_weight : Tensor
+        (p,) weights of the mean over the atoms around a node; they sum to 1 for each node.
+    tensor_weight : Tensor
+        (p,) weights of the sum of vectors and matrices over the atoms around a node.
+    content : Tensor
+        (n_nodes,) M_K = sum_i S_iK, the number of atoms for which a node stands.
     """
 
     atom: Tensor
@@ -80,7 +85,9 @@ class Assignment:
     vectors: Tensor
     lengths: Tensor
     share: Tensor
-    normalized_share: Tensor
+    mean_weight: Tensor
+    tensor_weight: Tensor
+    content: Tensor
 
 
 @dataclass(frozen=True)
@@ -125,14 +132,28 @@ class Multiscale(Part):
 
     Attributes
     ----------
+    config : MultiscaleConfig
+        Complete configuration, from which the same block can be built again.
     features : FeatureSize
         Sizes of its output features.
     level_count : int
         Number of levels of coarse nodes in its output.
     """
 
+    config: MultiscaleConfig
     features: FeatureSize
     level_count: int = 0
+
+    def calibrate(self, geometries: Sequence[Geometry]) -> None:
+        """Set the constants of the block that come from the training data.
+
+        They are buffers, which a model file keeps.
+
+        Parameters
+        ----------
+        geometries : sequence of Geometry
+            Batches of training structures, with edges up to the cutoff of the block.
+        """
 
     @abstractmethod
     def forward(self, inputs: MultiscaleInputs) -> MultiscaleOutput:

@@ -77,6 +77,7 @@ class VirtualNodes(Multiscale):
     """Virtual nodes connected to all atoms of a structure; tensors are not changed."""
 
     Config: ClassVar[type[MultiscaleConfig]] = VirtualNodesConfig
+    config: VirtualNodesConfig
     size_consistent = False
 
     def __init__(self, config: VirtualNodesConfig, context: MultiscaleContext) -> None:

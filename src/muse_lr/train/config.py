@@ -15,6 +15,7 @@ from muse_lr.config.yaml import load_yaml
 from muse_lr.data.selection import expand_sources, refuse_divided
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig, resolve_files
+from muse_lr.train.parts import check_factors
 
 Label = Literal[
     "energy",
@@ -174,6 +175,12 @@ class TrainingConfig(Strict):
         description="Error at which the Huber loss becomes linear, in the unit of the label.",
     )
     learning_rate: float = Field(2e-3, gt=0, description="Largest learning rate.")
+    learning_rates: dict[str, float] = Field(
+        {},
+        description="Part -> factor of its learning rate, such as {multiscale: 0.3}. Parts are "
+        "backbone, multiscale, charges, heads (all of them) and heads.NAME; those that the model "
+        "lacks are ignored.",
+    )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
     schedule: ScheduleConfig = Field(
         ScheduleConfig(), description="Schedule of the learning rate, see below."
@@ -199,6 +206,12 @@ class TrainingConfig(Strict):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     tensorboard: bool = Field(False, description="Also write TensorBoard event files.")
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _of_parts(cls, value: dict[str, float]) -> dict[str, float]:
+        check_factors(value)
+        return value
 
     @field_validator("loss", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from muse_lr.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from muse_lr.train.config import Config
 from muse_lr.train.evaluate import measure
 from muse_lr.train.finish import finish, read_finished
+from muse_lr.train.optimizer import build_optimizer, set_rate
 from muse_lr.train.ranks import Ranks
 from muse_lr.train.record import Record, silent
 from muse_lr.train.schedule import Schedule
@@ -112,12 +113,7 @@ class Run:
         self.labels = tuple(self.config.loss)
         self.checkpoint = directory / "checkpoint.pt"
         self.model = setup.model.to(ranks.device(self.config.device))
-        self.optimizer = torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            amsgrad=True,
-        )
+        self.optimizer = build_optimizer(self.model, self.config)
         self.average = WeightAverage(self.model, self.config.ema)
         self.batches = Batches(sizes_of(setup.train.frames), self.config)
         steps = self.batches.total_steps
@@ -125,6 +121,7 @@ class Run:
         self.schedule = Schedule(self.config.schedule, self.config.learning_rate, steps)
         self.progress = Progress(initial_weights=initial_weights(self.model))
         self.reached: set[str] = set()
+        self.rate = 0.0
         self.record = Record(directory, self.config.tensorboard and ranks.first)
 
     @cached_property
@@ -182,8 +179,8 @@ class Run:
         batches = self.batches.of(epoch)
         rates = self.schedule.rate(self.progress.step + np.arange(len(batches)))
         for indices, rate in zip(batches, rates.tolist(), strict=True):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            self.rate = rate
+            set_rate(self.optimizer, rate)
             total += self.step(indices)
             self.progress.step += 1
             self.average.update(self.progress.step)
@@ -222,7 +219,7 @@ class Run:
         row = {
             "epoch": progress.epoch,
             "seconds": round(progress.seconds, 3),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.rate,
             "train_loss": train_loss,
             "valid_loss": valid_loss,
             **metrics,

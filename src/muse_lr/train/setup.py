@@ -22,6 +22,7 @@ from muse_lr.data.together import composition_notes
 from muse_lr.errors import InputError
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
+from muse_lr.train.calibration import calibrate
 from muse_lr.train.config import Config
 from muse_lr.train.e0 import (
     choose_e0,
@@ -126,6 +127,7 @@ def prepare(config: Config, report: Callable[[str], None] = lambda text: None) -
         Dataset.from_frames(frames, model.cutoff, tuple(config.training.loss))
         for frames in (data.train, data.valid)
     )
+    calibrate(model, train)
     test = {name: Dataset.from_frames(frames, model.cutoff) for name, frames in data.test.items()}
     return Setup(found.config, model, train, valid, test, found.notes)
 

@@ -6,6 +6,25 @@ with the masses m of :mod:`muse_lr.multiscale.muse.thinning`, the window w and a
 The shares of each atom sum to 1 exactly. The denominator is bounded from below by the coverage. The
 position of a node is that of its atom. Weighted centers of two nodes could coincide, so that their
 direction would be undefined.
+
+The nodes are the points of a quadrature of the atoms: a node stands for
+
+.. math:: M_K = \sum_i S_{iK}, \qquad \sum_K M_K = N
+
+atoms, and everything that leaves a node is weighted by this content. Then a node that appears or
+vanishes changes the error of a quadrature, not the size of a sum. The features of a node are means
+over the atoms around it with the weights
+
+.. math:: G_{iK} = \frac{w(r_{iK}) b_{iK}}{\sum_j w(r_{jK}) b_{jK}},
+
+which do not depend on the other nodes. Vectors and matrices of many atoms mostly cancel in a mean.
+They are summed with the weights
+
+.. math:: \frac{w(r_{iK}) b_{iK}}{\sqrt{\sum_j w(r_{jK}) b_{jK}}},
+
+so that they are of order 1 for any number of atoms. Charges are summed with the shares S, so that
+the total charge is exact. The sum of the contents is smaller than N where atoms belong to no node:
+atoms without a group for given groups, and atoms far from all nodes for nodes of some elements.
 """
 
 from __future__ import annotations
@@ -80,11 +99,16 @@ def assign(
     reach = switch_off(lengths, inner, radius)
     if affinity is not None:
         reach = reach * affinity
-    mass = nodes.mass.index_select(0, node)
-    weight = reach * mass
+    weight = reach * nodes.mass.index_select(0, node)
     total = weight.new_zeros(n_atoms).index_add(0, atom, weight)
-    normalized = reach / _bounded(total).index_select(0, atom)
-    return Assignment(atom, node, vectors, lengths, normalized * mass, normalized)
+    share = weight / _bounded(total).index_select(0, atom)
+    none = reach.new_zeros(len(nodes.atoms))
+    near = none.index_add(0, node, reach)  # positive, since each node is at an atom
+    near = near.index_select(0, node)
+    content = none.index_add(0, node, share)
+    return Assignment(
+        atom, node, vectors, lengths, share, reach / near, reach * near.rsqrt(), content
+    )
 
 
 def _bounded(total: Tensor) -> Tensor:

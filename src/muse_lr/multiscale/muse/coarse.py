@@ -40,7 +40,7 @@ class CoarseEdges:
     lengths : Tensor
         (n_edges,) distance in A.
     weights : Tensor
-        (n_edges,) product of the mass of the sender and the window of the distance.
+        (n_edges,) quadrature weights; their sum over the edges of a node is below 1.
     """
 
     edge_index: Tensor
@@ -53,13 +53,14 @@ class CoarseLayer(nn.Module):
     r"""Message-passing layer with a gated update.
 
     .. math::
-       (\mu_0 .. \mu_4)_{KL} = \phi(H_L) W(R_{KL}) w(R_{KL}) m_L, \quad
+       (\mu_0 .. \mu_4)_{KL} = \phi(H_L) F(R_{KL}) W_{KL}, \quad
        H_K \mathrel{+}= \sum_L \mu_0, \quad
        V_K \mathrel{+}= \sum_L \mu_1 \hat u + \mu_2 V_L, \quad
        T_K \mathrel{+}= \sum_L \mu_3 Y_2(\hat u) + \mu_4 T_L
 
-    Then H, V and T are updated by gates that depend on the invariants V.V', |V|, T:T', |T| and
-    Y2(V):T.
+    with learned radial functions F and the quadrature weights W of
+    :func:`~muse_lr.multiscale.muse.edges.coarse_edges`. Then H, V and T are updated by gates that
+    depend on the invariants V.V', |V|, T:T', |T| and Y2(V):T.
     """
 
     def __init__(self, channels: int, tensor_channels: int, cutoff: float, l_max: int) -> None:

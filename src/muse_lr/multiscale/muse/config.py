@@ -56,8 +56,10 @@ class MuseConfig(MultiscaleConfig):
     backbone: str | dict[str, Any] | None = Field(
         None,
         description="Backbone that is also applied to the coarse graphs, after the tensor "
-        "messages: a kind, with its defaults, or a section such as {kind: mace, l_max: 2}. "
-        "Default: the kind of the backbone of the atoms; `none` for no backbone.",
+        "messages: a kind, a section such as {kind: mace, channels: 32, l_max: 2}, `atoms` for the "
+        "kind and the keys of the backbone of the atoms, or `none`. Default: the kind of the "
+        "backbone of the atoms, with a quarter of the channels of the nodes and otherwise its "
+        "defaults.",
     )
     pooling: Literal["tensors", "moments"] = Field(
         "tensors",
@@ -68,7 +70,8 @@ class MuseConfig(MultiscaleConfig):
         "thinning",
         description="Choice of the atoms that are nodes: by smooth `thinning`, all atoms of "
         "some `species`, by thinning within each group in the array coarse_index of the "
-        "structures (`given`), or `all` atoms.",
+        "structures (`given`), or `all` atoms. With `species` and `given` the contents of the "
+        "nodes do not sum to the number of atoms where atoms belong to no node.",
     )
     species: tuple[str, ...] = Field((), description="Elements of the nodes with nodes: species.")
     kappa: float = Field(1.5, gt=0, le=3, description="Strength of the thinning.")
@@ -76,7 +79,7 @@ class MuseConfig(MultiscaleConfig):
         0.1, gt=0, description="Smallest difference of priorities at which suppression is complete."
     )
     softening: float = Field(
-        40.0,
+        45.0,
         ge=0,
         description="Time scale of suppression at 300 K, fs: delta grows with the rate of change "
         "of the priorities. Smaller values give fewer nodes and stiffer energies; 0 for a "
@@ -88,19 +91,6 @@ class MuseConfig(MultiscaleConfig):
         le=1,
         description="Cutoff of the neighbors in the priority, divided by the radius.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nodes_of_before(cls, data: Any) -> Any:
-        """Refuse models of an earlier selection rule, whose energies would change."""
-        if not isinstance(data, dict) or "priority" not in data:
-            return data
-        if data.get("nodes") in ("all", "species"):  # these do not use a priority
-            return {key: value for key, value in data.items() if key != "priority"}
-        raise InputError(
-            "the key priority is gone, since nodes are chosen by another rule (see softening); "
-            "remove it and train again, since the energies of models trained with it have changed"
-        )
 
     @field_validator("species", mode="before")
     @classmethod
@@ -119,7 +109,7 @@ class MuseConfig(MultiscaleConfig):
             raise InputError(
                 "nodes is species, but no elements are given; say which in species: [O, ...]"
             )
-        if self.nodes == "thinning" and self.cutoff <= self.radius:
+        if self.cutoff <= self.radius:
             raise InputError(
                 f"a cutoff of {self.cutoff:g} Å does not reach from node to node; neighboring "
                 f"nodes can be two radii ({self.radius:g} Å each) apart, and edges decay from half "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from muse_lr.math.switching import switch_off
+from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.coarse import CoarseEdges
 from muse_lr.structures.geometry import Geometry
@@ -22,24 +22,57 @@ MOST_CANDIDATES, MOST_CANDIDATES_ELSEWHERE = 10_000, 2_000_000
 AT_ONCE = 4_000_000
 
 
+@dataclass(frozen=True)
+class MessageWindow:
+    """Window of the distance between two nodes, A.
+
+    It rises from 0 at ``near`` / 2 to 1 at ``near`` and decays from ``far`` / 2 to 0 at ``far``.
+    Nodes within ``near`` of each other stand for the same atoms, whose surroundings the features of
+    both contain. Without the rise, the sum of the messages would change as atoms move from one of
+    them to the other, and a node would have to send a message to itself.
+    """
+
+    near: float
+    far: float
+
+    def __call__(self, lengths: Tensor) -> Tensor:
+        """(n_edges,) between 0 and 1."""
+        rise = smoothstep((2 * lengths - self.near) / self.near)
+        return rise * switch_off(lengths, self.far / 2, self.far)
+
+
 def coarse_edges(
-    nodes: CoarseNodes, geometry: Geometry, inner: float, cutoff: float, dtype: torch.dtype
+    nodes: CoarseNodes,
+    content: Tensor,
+    geometry: Geometry,
+    window: MessageWindow,
+    mean_content: Tensor,
 ) -> CoarseEdges:
-    """Edges between the nodes of each graph within ``cutoff``, differentiable.
+    r"""Edges between the nodes of each graph and their quadrature weights, differentiable.
+
+    .. math:: W_{KL} = \frac{M_L w(R_{KL})}{M_0 + \sum_{L'} M_{L'} w(R_{KL'})}
+
+    A sum over the edges of a node approximates a sum over the atoms within the window, divided by
+    their number. It is of order 1 in molecules and in dense matter.
 
     Parameters
     ----------
     nodes : CoarseNodes
+    content : Tensor
+        (n_nodes,) contents M_K.
     geometry : Geometry
-    inner, cutoff : float
-        Distances at which the window starts to decay and ends, A.
-    dtype : torch.dtype
-        Precision of the result.
+    window : MessageWindow
+        Window w.
+    mean_content : Tensor
+        M_0, a number.
     """
-    coarse = coarse_geometry(nodes, geometry, cutoff)
-    lengths = coarse.edge_lengths.to(dtype)
-    weights = switch_off(lengths, inner, cutoff) * nodes.mass[coarse.edge_index[0]]
-    return CoarseEdges(coarse.edge_index, coarse.edge_vectors.to(dtype), lengths, weights)
+    coarse = coarse_geometry(nodes, geometry, window.far)
+    lengths = coarse.edge_lengths.to(content.dtype)
+    sender, receiver = coarse.edge_index
+    weights = window(lengths) * content.index_select(0, sender)
+    total = torch.zeros_like(content).index_add(0, receiver, weights) + mean_content
+    weights = weights / total.index_select(0, receiver)
+    return CoarseEdges(coarse.edge_index, coarse.edge_vectors.to(content.dtype), lengths, weights)
 
 
 def coarse_geometry(nodes: CoarseNodes, geometry: Geometry, cutoff: float) -> Geometry:

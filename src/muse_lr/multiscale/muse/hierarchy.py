@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from muse_lr.backbones.base import Backbone
-from muse_lr.config.registry import lookup
-from muse_lr.config.schema import validate
 from muse_lr.errors import InputError
 from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.multiscale.base import (
@@ -19,10 +18,16 @@ from muse_lr.multiscale.base import (
     MultiscaleInputs,
     MultiscaleOutput,
 )
+from muse_lr.multiscale.muse.bridge import coarse_backbone, effective_section
 from muse_lr.multiscale.muse.config import MuseConfig
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
-from muse_lr.multiscale.muse.tensors import READOUT_INIT_SCALE, dense, matrices_to_standard
+from muse_lr.multiscale.muse.tensors import (
+    READOUT_INIT_SCALE,
+    bounded_scalars,
+    dense,
+    matrices_to_standard,
+)
 from muse_lr.multiscale.muse.thinning import (
     EveryAtom,
     GivenNodes,
@@ -30,30 +35,43 @@ from muse_lr.multiscale.muse.thinning import (
     SpeciesNodes,
     ThinnedNodes,
 )
+from muse_lr.multiscale.muse.unpooling import Unpooled
 from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.structures.state import NO_GROUP
 
 
 class Muse(Multiscale):
-    """Hierarchy of coarse levels that exchange information through the features of the atoms.
+    r"""Hierarchy of coarse levels that exchange information through the features of the atoms.
 
     The idea is that of the Multiscale Structural Ensemble (A. Sole et al., arXiv:2605.25710):
     smooth fractional assignments of atoms to coarse nodes, on which the modules of the force field
     operate. The construction is independent. Its equations are those of
     :mod:`muse_lr.multiscale.muse.thinning`, ``assignment``, ``pooling`` and ``coarse``, not those
-    of the paper. The energy is E = sum_i e(h_i) + sum over levels and nodes m_K e_c(K).
+    of the paper. The energy is
+
+    .. math:: E = \sum_i g_i e(h_i) + \sum_l \sum_K M_K g_K e_l(K), \qquad g = n / (1 + n),
+
+    with the contents M of the nodes and the windowed number n of the other atoms within the radius
+    of a level. It vanishes for an isolated atom, so that E0 is the energy of the isolated atom.
+
+    With several levels, each one reads the atoms that the finer ones have updated. The finer levels
+    are then visited again, from the coarsest to the finest.
     """
 
     Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
+    config: MuseConfig
     size_consistent = True
+    revision = 2
 
     def __init__(self, config: MuseConfig, context: MultiscaleContext) -> None:
         super().__init__()
-        self.config = config
         size = context.features
-        vectors = size.tensors.get(1, 0) if config.l_max > 0 else 0
-        self.reads_tensors = vectors > 0
+        pooled = {o: size.tensors[o] for o in range(1, config.l_max + 1) if o in size.tensors}
+        if config.pooling == "moments":  # these are still read by unpooling
+            pooled = {order: count for order, count in pooled.items() if order == 1}
+        self.reads_tensors = bool(pooled)
         self.local_cutoff = context.backbone.cutoff
         radii = [config.radius * 2**level for level in range(config.levels)]
         self.cutoff = radii[-1]
@@ -68,8 +86,9 @@ class Muse(Multiscale):
         for level, radius in enumerate(radii):
             cutoff = config.cutoff * 2**level
             level_size = LevelSize(
+                elements=len(context.elements),
                 scalars=size.scalars,
-                vectors=vectors,
+                tensors=pooled,
                 channels=channels,
                 tensor_channels=config.tensor_channels,
                 l_max=config.l_max,
@@ -78,10 +97,13 @@ class Muse(Multiscale):
                 inner=config.inner_fraction * radius,
                 cutoff=cutoff,
                 moments=config.pooling == "moments",
+                returns=level < config.levels - 1,
             )
-            interactions = _interactions(config, context, channels, cutoff)
-            self.levels.append(Level(level_size, _choice(config), interactions))
-        self.readout = dense(size.scalars, 1, size.scalars, READOUT_INIT_SCALE)
+            modules = coarse_backbone(config.backbone, context, channels, config.l_max)
+            self.levels.append(Level(level_size, _choice(config), modules))
+        section = "none" if modules is None else effective_section(modules)
+        self.config = config.model_copy(update={"backbone": section})
+        self.readout = dense(size.scalars, 1, size.scalars, READOUT_INIT_SCALE, bias=False)
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:
@@ -101,7 +123,7 @@ class Muse(Multiscale):
             size = level.size
             parts.append(
                 f"level {i}: atoms within {size.radius:g} A of a node, nodes exchange within "
-                f"{size.cutoff:g} A"
+                f"{size.cutoff:g} A, mean content M_0 = {float(level.mean_content):.3g} atoms"
             )
         return ["; ".join(parts)]
 
@@ -122,41 +144,64 @@ class Muse(Multiscale):
         """See :meth:`Multiscale.forward`."""
         features, graph, geometry = inputs.features, inputs.graph, inputs.geometry
         atoms = self._atom_tensors(features, graph)
-        tensors = {order: [values] for order, values in features.tensors.items()}
-        energy = geometry.positions.new_zeros(geometry.num_graphs)
-        levels = []
-        for level in self.levels:
-            unpooled, coarse_energy, nodes, assignment = level(atoms, graph, geometry)
-            energy = energy + coarse_energy
-            levels.append((nodes, assignment))
-            atoms = AtomTensors(
-                unpooled.scalars, atoms.vectors, atoms.local_vectors, atoms.local_matrices
-            )
-            if unpooled.vectors is not None:
-                tensors.setdefault(1, []).append(to_standard_order(unpooled.vectors))
-            if unpooled.matrices is not None:
-                tensors.setdefault(2, []).append(matrices_to_standard(unpooled.matrices))
-        local = self.readout(atoms.scalars)[:, 0]
-        energy = energy + sum_nodes(local, geometry.graph_index, geometry.num_graphs)
-        joined = {order: torch.cat(parts, dim=-1) for order, parts in sorted(tensors.items())}
-        return MultiscaleOutput(NodeFeatures(atoms.scalars, joined), energy, tuple(levels))
+        change = torch.zeros_like(features.scalars)
+        levels = [cast("Level", level) for level in self.levels]
+        states, unpooled = [], []
+        for level in levels:
+            found, state = level(atoms, graph, geometry)
+            change = change + found.scalars
+            atoms = replace(atoms, scalars=bounded_scalars(features.scalars + change))
+            states.append(state)
+            unpooled.append(found)
+        for index in reversed(range(len(levels) - 1)):
+            unpooled[index], states[index] = levels[index].revisit(atoms, states[index])
+            change = change + unpooled[index].scalars
+            atoms = replace(atoms, scalars=bounded_scalars(features.scalars + change))
+        local = self.readout(atoms.scalars)[:, 0] * states[-1].crowded
+        energy = sum_nodes(local, geometry.graph_index, geometry.num_graphs)
+        for level, state in zip(levels, states, strict=True):
+            energy = energy + level.energy(state, geometry.num_graphs)
+        joined = NodeFeatures(features.scalars + change, _joined(features.tensors, unpooled))
+        found_levels = tuple((state.nodes, state.assignment) for state in states)
+        return MultiscaleOutput(joined, energy, found_levels)
+
+    def calibrate(self, geometries: Sequence[Geometry]) -> None:
+        """See :meth:`Multiscale.calibrate`: set M_0 of each level.
+
+        It is the mean over the atoms of the contents of their nodes, sum_K M_K^2 / sum_K M_K, with
+        equal affinities.
+        """
+        for level in (cast("Level", level) for level in self.levels):
+            squares, total = 0.0, 0.0
+            for geometry in geometries:
+                content = level.place(geometry)[1].content.double()
+                squares += float(content.square().sum())
+                total += float(content.sum())
+            if total > 0:
+                level.mean_content.fill_(squares / total)
 
     def _atom_tensors(self, features: NodeFeatures, graph: Graph) -> AtomTensors:
-        scalars = features.scalars
-        vectors = None
-        if self.reads_tensors:
-            vectors = from_standard_order(features.tensors[1])
+        scalars = bounded_scalars(features.scalars)
+        vectors = features.tensors.get(1)
+        own = (None if vectors is None else from_standard_order(vectors), features.tensors.get(2))
         if self.local is None:
-            return AtomTensors(scalars, vectors, scalars.new_zeros((len(scalars), 3, 0)), None)
+            return AtomTensors(scalars, *own, scalars.new_zeros((len(scalars), 3, 0)), None)
         near = graph.within(self.local_cutoff)
         sender, receiver = near.edge_index
         directions = near.edge_vectors / near.edge_lengths[:, None]
         edges = Edges(sender, receiver, directions, near.edge_lengths)
-        return AtomTensors(scalars, vectors, *self.local(scalars, edges))
+        return AtomTensors(scalars, *own, *self.local(scalars, edges))
 
 
-#: Keys of backbones that do not apply to coarse graphs.
-_ATOMS_ALONE = ("embed", "file", "frozen", "so3lr", "trust")
+def _joined(own: dict[int, Tensor], unpooled: Sequence[Unpooled]) -> dict[int, Tensor]:
+    """Tensors of the backbone, then those from each level, by order."""
+    tensors = {order: [values] for order, values in own.items()}
+    for found in unpooled:
+        if found.vectors is not None:
+            tensors.setdefault(1, []).append(to_standard_order(found.vectors))
+        if found.matrices is not None:
+            tensors.setdefault(2, []).append(matrices_to_standard(found.matrices))
+    return {order: torch.cat(parts, dim=-1) for order, parts in sorted(tensors.items())}
 
 
 def _choice(config: MuseConfig) -> NodeChoice:
@@ -166,30 +211,3 @@ def _choice(config: MuseConfig) -> NodeChoice:
         return SpeciesNodes(config.species)
     kind = GivenNodes if config.nodes == "given" else ThinnedNodes
     return kind(config.delta, config.kappa, config.softening, config.crowding_fraction)
-
-
-def _interactions(
-    config: MuseConfig, context: MultiscaleContext, channels: int, cutoff: float
-) -> Backbone | None:
-    """Build one layer of a backbone for the coarse graph of a level."""
-    section = config.backbone or context.backbone.kind
-    if section == "none":
-        return None
-    asked = {"kind": section} if isinstance(section, str) else section
-    part = lookup("backbone", asked.get("kind"))
-    own = {"cutoff": cutoff, "channels": channels, "layers": 1}
-    for key in asked.keys() & {*own, *_ATOMS_ALONE}:
-        reason = "the level says this" if key in own else "this is for the backbone of the atoms"
-        raise InputError(f"model.multiscale.backbone.{key}: {reason}; remove the key")
-    where = f"model.multiscale: the {asked['kind']} modules of a coarse level"
-    backbone: Backbone = part(validate(part.Config, {**asked, **own}, where), context.elements)
-    idle = backbone.tensor_parameters
-    if config.l_max == 0:  # the nodes do not use their tensors
-        for name in idle:
-            backbone.get_parameter(name).requires_grad_(False)
-    elif idle and max(backbone.tensor_channels) > config.l_max:
-        raise InputError(
-            f"{where} have tensors of l = {max(backbone.tensor_channels)}, which the nodes do not "
-            f"use with model.multiscale.l_max: {config.l_max}; set their l_max to this value"
-        )
-    return backbone

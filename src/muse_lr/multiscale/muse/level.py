@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone
-from muse_lr.math.multipoles import from_standard_order, to_standard_order
+from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.bridge import Bridge
 from muse_lr.multiscale.muse.coarse import CoarseEdges, CoarseLayer
-from muse_lr.multiscale.muse.edges import coarse_edges
+from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
-from muse_lr.multiscale.muse.pooling import AtomTensors, Pooling, Unpooled, Unpooling
+from muse_lr.multiscale.muse.pooling import AtomTensors, Pooling
 from muse_lr.multiscale.muse.tensors import (
     READOUT_INIT_SCALE,
     TensorFeatures,
     bounded,
     dense,
     gather,
-    matrices_from_standard,
-    matrices_to_standard,
     soft_norm,
+    unit_linear,
 )
 from muse_lr.multiscale.muse.thinning import NodeChoice
+from muse_lr.multiscale.muse.unpooling import Unpooled, Unpooling
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import Graph, NodeFeatures
+from muse_lr.structures.graph import Graph
 
 #: Width of the queries and keys of the affinity between atoms and nodes.
 AFFINITY = 8
+#: Default of the mean content M_0 of a node, atoms.
+MEAN_CONTENT = 10.0
+#: Factor of log(1 + n) for numbers of atoms n up to some hundreds.
+COUNT_SCALE = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,12 @@ class LevelSize:
 
     Attributes
     ----------
-    scalars, vectors : int
-        Channels of the backbone features with l = 0 and 1.
+    elements : int
+        Number of elements of the model.
+    scalars : int
+        Channels of the backbone features with l = 0.
+    tensors : Mapping
+        Channels of the backbone features by order l >= 1, for the orders that the level pools.
     channels, tensor_channels : int
         Channels of the node features: scalars, and vectors and matrices.
     l_max : int
@@ -54,10 +64,13 @@ class LevelSize:
         Cutoff of the coarse edges, A. Their weights decay from half of it on.
     moments : bool
         Whether pooling is by :class:`~muse_lr.multiscale.muse.moments.MomentPooling`.
+    returns : bool
+        Whether the level is visited again after the coarser levels.
     """
 
+    elements: int
     scalars: int
-    vectors: int
+    tensors: Mapping[int, int]
     channels: int
     tensor_channels: int
     l_max: int
@@ -66,6 +79,33 @@ class LevelSize:
     inner: float
     cutoff: float
     moments: bool = False
+    returns: bool = False
+
+
+@dataclass(frozen=True)
+class LevelState:
+    """A level in one evaluation.
+
+    Attributes
+    ----------
+    nodes : CoarseNodes
+    assignment : Assignment
+    edges : CoarseEdges
+    features : TensorFeatures
+        Features of the nodes.
+    energies : Tensor
+        (n_nodes,) energies of the interaction modules for each atom of a node, eV.
+    crowded : Tensor
+        (n_atoms,) n / (1 + n) with the sum n of the windows of the other atoms within the radius;
+        0 for an isolated atom.
+    """
+
+    nodes: CoarseNodes
+    assignment: Assignment
+    edges: CoarseEdges
+    features: TensorFeatures
+    energies: Tensor
+    crowded: Tensor
 
 
 class Level(nn.Module):
@@ -78,58 +118,115 @@ class Level(nn.Module):
         Selects the atoms that are nodes.
     interactions : Backbone or None
         Backbone that is applied to the coarse graph after the tensor messages.
+
+    Attributes
+    ----------
+    mean_content : Tensor
+        M_0 of :func:`~muse_lr.multiscale.muse.edges.coarse_edges`.
     """
+
+    mean_content: Tensor
 
     def __init__(self, size: LevelSize, choice: NodeChoice, interactions: Backbone | None) -> None:
         super().__init__()
         self.size = size
         self.choice = choice
-        shape = (size.scalars, size.vectors, size.channels, size.tensor_channels)
+        self.register_buffer("mean_content", torch.tensor(MEAN_CONTENT))
         self.query = nn.Linear(size.scalars, AFFINITY, bias=False)
         self.key = nn.Linear(size.scalars, AFFINITY, bias=False)
-        self.pooling: nn.Module = Pooling(*shape, size.radius, size.l_max)
+        width = (size.channels, size.tensor_channels)
+        shape = (size.scalars, size.tensors, *width, size.radius, size.l_max)
+        self.pooling: nn.Module = Pooling(*shape)
         if size.moments:
-            width = (size.scalars, size.channels, size.tensor_channels)
-            self.pooling = MomentPooling(*width, size.radius, size.l_max)
+            self.pooling = MomentPooling(size.scalars, *width, size.radius, size.l_max)
+        self.counts = unit_linear(size.elements, size.channels)
         self.layers = nn.ModuleList(
-            CoarseLayer(size.channels, size.tensor_channels, size.cutoff, size.l_max)
-            for _ in range(size.layers)
+            CoarseLayer(*width, size.cutoff, size.l_max) for _ in range(size.layers)
         )
-        self.bridge = None if interactions is None else Bridge(size, interactions)
-        self.unpooling = Unpooling(*shape, size.radius, size.l_max)
+        self.bridge = None
+        if interactions is not None:
+            self.bridge = Bridge(*width, size.l_max, size.cutoff, interactions)
+        self.unpooling = Unpooling(*shape)
+        self.back = Return(shape, size.cutoff) if size.returns else None
         invariants = size.channels + size.l_max * size.tensor_channels
-        self.readout = dense(invariants, 1, size.channels, READOUT_INIT_SCALE)
+        self.readout = dense(invariants, 1, size.channels, READOUT_INIT_SCALE, bias=False)
 
     def forward(
         self, atoms: AtomTensors, graph: Graph, geometry: Geometry
-    ) -> tuple[Unpooled, Tensor, CoarseNodes, Assignment]:
-        """Unpooled features, energy of each graph (eV, float64), nodes and assignment."""
-        size = self.size
-        mass = self.choice(geometry, size.inner, size.radius).to(atoms.scalars.dtype)
+    ) -> tuple[Unpooled, LevelState]:
+        """Features for the atoms, and the state of the level."""
+        nodes, assignment = self.place(geometry, atoms.scalars)
+        crowded = self._crowded(geometry, atoms.scalars.dtype)
+        features = self.pooling(atoms, assignment, len(nodes.atoms))
+        counted = self._counts(graph, assignment, len(nodes.atoms))
+        features = bounded(replace(features, scalars=features.scalars + counted))
+        window = MessageWindow(self.size.radius, self.size.cutoff)
+        edges = coarse_edges(nodes, assignment.content, geometry, window, self.mean_content)
+        for layer in self.layers:
+            features = layer(features, edges)
+        energies = torch.zeros_like(nodes.mass)
+        if self.bridge is not None:
+            features, energies = self.bridge(features, nodes, assignment, edges, graph)
+            features = bounded(features)
+        state = LevelState(nodes, assignment, edges, features, energies, crowded)
+        return self._returned(self.unpooling(atoms, features, assignment), state), state
+
+    def revisit(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, LevelState]:
+        """Another round of messages, with what the coarser levels have told the atoms."""
+        assert self.back is not None
+        unpooled, features = self.back(atoms, state)
+        state = replace(state, features=features)
+        return self._returned(unpooled, state), state
+
+    def place(
+        self, geometry: Geometry, scalars: Tensor | None = None
+    ) -> tuple[CoarseNodes, Assignment]:
+        """Nodes and assignment, without ``scalars`` (n, F) those of equal affinities.
+
+        They are in the precision of the level.
+        """
+        size, dtype = self.size, self.mean_content.dtype
+        mass = self.choice(geometry, size.inner, size.radius).to(dtype)
         nodes = kept_nodes(mass, geometry)
         allowed = self.choice.allowed(geometry)
         atom, node, vectors, lengths = pairs_with_nodes(nodes, geometry, size.radius, allowed)
-        dtype = atoms.scalars.dtype
         pairs = (atom, node, vectors.to(dtype), lengths.to(dtype))
-        affinity = self._affinity(atoms.scalars, nodes, atom, node)
-        assignment = assign(nodes, pairs, affinity, size.inner, size.radius, len(mass))
-        features = bounded(self.pooling(atoms, assignment, len(nodes.atoms)))
-        edges = coarse_edges(nodes, geometry, size.cutoff / 2, size.cutoff, dtype)
-        for layer in self.layers:
-            features = layer(features, edges)
-        own: Tensor | float = 0.0
-        if self.bridge is not None:
-            features, own = self.bridge(features, nodes, assignment, edges, graph)
-            features = bounded(features)
-        energies = nodes.mass * (self._energies(features) + own)
-        energy = gather(energies.double(), nodes.graph_index, geometry.num_graphs)
-        return self.unpooling(atoms, features, assignment), energy, nodes, assignment
+        affinity = None if scalars is None else self._affinity(scalars, nodes, atom, node)
+        return nodes, assign(nodes, pairs, affinity, size.inner, size.radius, len(mass))
+
+    def energy(self, state: LevelState, num_graphs: int) -> Tensor:
+        """(n_graphs,) sum over the nodes of M_K times the energy of an atom, eV, float64."""
+        nodes = state.nodes
+        each = self._energies(state.features) + state.energies
+        weight = state.assignment.content * state.crowded.index_select(0, nodes.atoms)
+        return gather((weight * each).double(), nodes.graph_index, num_graphs)
+
+    def _returned(self, unpooled: Unpooled, state: LevelState) -> Unpooled:
+        """An isolated atom keeps the features of the backbone."""
+        return replace(unpooled, scalars=unpooled.scalars * state.crowded[:, None])
 
     def _affinity(self, scalars: Tensor, nodes: CoarseNodes, atom: Tensor, node: Tensor) -> Tensor:
         """(p,) b = exp(tanh(query . key)), between 1/e and e."""
-        queries, keys = self.query(scalars), self.key(scalars)[nodes.atoms]
-        score = (queries[atom] * keys[node]).sum(1) / math.sqrt(AFFINITY)
-        return torch.exp(torch.tanh(score))
+        queries, keys = self.query(scalars), self.key(scalars).index_select(0, nodes.atoms)
+        score = (queries.index_select(0, atom) * keys.index_select(0, node)).sum(1)
+        return torch.exp(torch.tanh(score * (READOUT_INIT_SCALE / math.sqrt(AFFINITY))))
+
+    def _crowded(self, geometry: Geometry, dtype: torch.dtype) -> Tensor:
+        near = geometry.edge_lengths.detach() < self.size.radius
+        allowed = self.choice.allowed(geometry)
+        kept = (near if allowed is None else near & allowed).nonzero()[:, 0]
+        lengths = geometry.edge_lengths.index_select(0, kept)
+        window = switch_off(lengths, self.size.inner, self.size.radius)
+        receiver = geometry.edge_index[1].index_select(0, kept)
+        others = window.new_zeros(len(geometry.numbers)).index_add(0, receiver, window).to(dtype)
+        return others / (1 + others)
+
+    def _counts(self, graph: Graph, assignment: Assignment, n_nodes: int) -> Tensor:
+        """Linear function of log(1 + n) with the windowed number n of atoms of each element."""
+        window = switch_off(assignment.lengths, self.size.inner, self.size.radius)
+        atoms = graph.composition.index_select(0, assignment.atom) * window[:, None]
+        counted: Tensor = self.counts(torch.log1p(gather(atoms, assignment.node, n_nodes)))
+        return COUNT_SCALE * counted
 
     def _energies(self, features: TensorFeatures) -> Tensor:
         inputs = [features.scalars]
@@ -137,70 +234,29 @@ class Level(nn.Module):
             inputs.append(soft_norm(features.vectors))
         if self.size.l_max > 1:
             inputs.append(soft_norm(features.matrices))
-        return self.readout(torch.cat(inputs, dim=-1))[:, 0]
+        energies: Tensor = self.readout(torch.cat(inputs, dim=-1))[:, 0]
+        return energies
 
 
-class Bridge(nn.Module):
-    """Applies a backbone to the coarse graph.
+class Return(nn.Module):
+    """Second visit of a level: the nodes read the updated atoms and exchange messages again."""
 
-    The composition of a node is the mean over its atoms. Messages are weighted by the mass of the
-    sender and the window of the distance. The output is added to the features of the nodes.
-    """
-
-    def __init__(self, size: LevelSize, interactions: Backbone) -> None:
+    def __init__(
+        self, shape: tuple[int, Mapping[int, int], int, int, float, int], cutoff: float
+    ) -> None:
         super().__init__()
-        self.size = size
-        self.interactions = interactions
-        width = interactions.config.channels
-        self.scalars_in = nn.Linear(size.channels, width, bias=False)
-        self.scalars_out = nn.Linear(interactions.scalar_channels, size.channels, bias=False)
-        known = interactions.tensor_channels
-        self.orders = [order for order in range(1, size.l_max + 1) if order in known]
-        self.tensors_in = nn.ModuleList(
-            nn.Linear(size.tensor_channels, known[order], bias=False) for order in self.orders
-        )
-        self.tensors_out = nn.ModuleList(
-            nn.Linear(known[order], size.tensor_channels, bias=False) for order in self.orders
-        )
+        scalars, _, channels, tensor_channels, _, l_max = shape
+        self.value = nn.Linear(scalars, channels, bias=False)
+        self.layer = CoarseLayer(channels, tensor_channels, cutoff, l_max)
+        self.unpooling = Unpooling(*shape)
 
-    def forward(
-        self,
-        nodes: TensorFeatures,
-        kept: CoarseNodes,
-        assignment: Assignment,
-        edges: CoarseEdges,
-        graph: Graph,
-    ) -> tuple[TensorFeatures, Tensor]:
-        """Features of the nodes with the output of the backbone added, and energies (n,), eV."""
-        pull = assignment.normalized_share[:, None]
-        content = gather(graph.composition[assignment.atom] * pull, assignment.node, len(kept.mass))
-        coarse = Graph(
-            composition=content / content.sum(1, keepdim=True),
-            edge_index=edges.edge_index,
-            edge_vectors=edges.vectors,
-            edge_lengths=edges.lengths,
-            graph_index=kept.graph_index,
-            num_graphs=graph.num_graphs,
-            total_charge=graph.total_charge,
-            spin=graph.spin,
-            edge_weights=edges.weights,
+    def forward(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, TensorFeatures]:
+        """Features for the atoms and features of the nodes."""
+        assignment, features = state.assignment, state.features
+        value = self.value(atoms.scalars).index_select(0, assignment.atom)
+        mean = gather(
+            value * assignment.mean_weight[:, None], assignment.node, len(state.nodes.atoms)
         )
-        tensors = {
-            order: linear(_to_standard(nodes, order))
-            for order, linear in zip(self.orders, self.tensors_in, strict=True)
-        }
-        initial = NodeFeatures(self.scalars_in(nodes.scalars), tensors)
-        learned, energies = self.interactions(coarse, initial)
-        updated = {1: nodes.vectors, 2: nodes.matrices}
-        for order, linear in zip(self.orders, self.tensors_out, strict=True):
-            values = linear(learned.tensors[order])
-            updated[order] = updated[order] + (
-                from_standard_order(values) if order == 1 else matrices_from_standard(values)
-            )
-        scalars = nodes.scalars + self.scalars_out(learned.scalars)
-        return TensorFeatures(scalars, updated[1], updated[2]), energies
-
-
-def _to_standard(nodes: TensorFeatures, order: int) -> Tensor:
-    """(n, 2l + 1, C) components m = -l..l of the vectors or matrices."""
-    return to_standard_order(nodes.vectors) if order == 1 else matrices_to_standard(nodes.matrices)
+        features = bounded(replace(features, scalars=features.scalars + mean))
+        features = self.layer(features, state.edges)
+        return self.unpooling(atoms, features, assignment), features

@@ -17,7 +17,7 @@ class MomentPooling(nn.Module):
        V_K = \sum_i G_{iK} W_1 h_i \frac{d_{iK}}{R}, \quad
        T_K = \sum_i G_{iK} W_2 h_i Y_2\Big(\frac{d_{iK}}{R}\Big)
 
-    with :math:`G_{iK} = S_{iK} / m_K`, the vector d from the node to the image of the atom and the
+    with the weights G of the mean, the vector d from the node to the image of the atom and the
     radius R of the level. The features of a node depend only on the distribution of the scalars
     around it. They contain neither the vectors and matrices of the atoms nor radial functions other
     than powers of the distance. Distant atoms of a chain dominate the second moment, so that it
@@ -46,7 +46,7 @@ class MomentPooling(nn.Module):
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Compute the features of the nodes; orders above l_max are empty."""
         atom, node = assignment.atom, assignment.node
-        pull = assignment.normalized_share[:, None]
+        pull = assignment.mean_weight[:, None]
         scalars = gather(self.value(atoms.scalars).index_select(0, atom) * pull, node, n_nodes)
         vectors = scalars.new_zeros((n_nodes, 3, 0))
         matrices = scalars.new_zeros((n_nodes, 3, 3, 0))

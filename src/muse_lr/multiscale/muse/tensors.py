@@ -33,11 +33,11 @@ COMPONENTS = torch.tensor(
     dtype=torch.float64,
 )
 #: Upper bound of the root mean square of the features of a node.
-LARGEST = 8.0
+LARGEST = 4.0
 #: Initial scale of the outputs of the hierarchy (energies and updates of the atomic features),
 #: relative to the messages between nodes. Outputs of random weights would otherwise disturb the
 #: start of training.
-READOUT_INIT_SCALE = 0.1
+READOUT_INIT_SCALE = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,11 @@ class TensorFeatures:
 
 
 def bounded(features: TensorFeatures) -> TensorFeatures:
-    r"""Scale all features of a node by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 8.
+    r"""Scale all features of a node by :math:`1 / \sqrt{1 + \overline{x^2} / B^2}`, B = 4.
 
     The mean is over channels, summed over the orders. Small features are almost unchanged, and none
-    exceeds B. Without this bound, sums over a dense lattice in which all atoms are nodes would be
-    products of factors of several hundred. All orders have the same factor, so that their ratios
-    and the derivatives of tensors that vanish by symmetry are kept. The map is smooth and
-    equivariant, and zero remains zero.
+    exceeds B. All orders have the same factor, so that their ratios and the derivatives of tensors
+    that vanish by symmetry are kept. The map is smooth and equivariant, and zero remains zero.
     """
     parts = (features.scalars, features.vectors, features.matrices)
     square = torch.stack(
@@ -77,6 +75,17 @@ def bounded(features: TensorFeatures) -> TensorFeatures:
         part * factor.reshape(-1, *[1] * (part.dim() - 1)) for part in parts
     )
     return TensorFeatures(scalars, vectors, matrices)
+
+
+def bounded_scalars(scalars: Tensor) -> Tensor:
+    """Scale each row as :func:`bounded` does: (n, F) -> (n, F)."""
+    return scalars * torch.rsqrt(1 + scalars.square().mean(1, keepdim=True) / LARGEST**2)
+
+
+def shortened(tensors: Tensor) -> Tensor:
+    """Scale the tensor of each channel to a norm below 1: (n, ..., C) -> (n, ..., C)."""
+    factor = torch.rsqrt(1 + inner(tensors, tensors))
+    return tensors * factor.reshape(len(tensors), *[1] * (tensors.dim() - 2), -1)
 
 
 def matrix_of(vectors: Tensor) -> Tensor:
@@ -131,9 +140,11 @@ class RadialGaussians(nn.Module):
         return torch.cat([torch.ones_like(lengths[:, None]), torch.exp(-offset.square())], dim=1)
 
 
-def dense(inputs: int, outputs: int, hidden: int, scale: float = 1.0) -> nn.Sequential:
+def dense(
+    inputs: int, outputs: int, hidden: int, scale: float = 1.0, bias: bool = True
+) -> nn.Sequential:
     """A network with one hidden layer, whose initial output is multiplied by ``scale``."""
-    last = nn.Linear(hidden, outputs)
+    last = nn.Linear(hidden, outputs, bias=bias)
     with torch.no_grad():
         for parameter in last.parameters():
             parameter.mul_(scale)

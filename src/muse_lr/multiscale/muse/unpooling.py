@@ -1,0 +1,117 @@
+"""Unpooling: the atoms read the features of their nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from muse_lr.multiscale.base import Assignment
+from muse_lr.multiscale.muse.pooling import AtomTensors, TensorMaps
+from muse_lr.multiscale.muse.tensors import (
+    READOUT_INIT_SCALE,
+    TensorFeatures,
+    act,
+    dense,
+    gather,
+    inner,
+    matrices_from_standard,
+    matrices_to_standard,
+    matrix_of,
+    shortened,
+)
+
+#: Factor of the fields in the invariants, which are of order 0.1 at the start.
+GAIN = 3.0
+#: Initial scale of the update of the atoms. The energy that reads it starts small too.
+UPDATE_INIT_SCALE = 0.2
+
+
+@dataclass(frozen=True)
+class Unpooled:
+    """Features of the atoms after unpooling.
+
+    Attributes
+    ----------
+    scalars : Tensor
+        (n, F) change of the scalars.
+    vectors : Tensor or None
+        (n, 3, C) vectors f1 from the nodes.
+    matrices : Tensor or None
+        (n, 3, 3, C) matrices f2 from the nodes.
+    """
+
+    scalars: Tensor
+    vectors: Tensor | None
+    matrices: Tensor | None
+
+
+class Unpooling(TensorMaps):
+    r"""Returns the features of the nodes to the atoms.
+
+    .. math::
+       \Delta h_i = \sum_K S_{iK} U H'_K, \quad
+       f^1_i = \sum_K S_{iK} \sigma_1(r_{iK}) W_1 V'_K, \quad
+       f^2_i = \sum_K S_{iK} \sigma_2(r_{iK}) W_2 T'_K
+
+    followed by h += Delta h + MLP[h, Delta h, f1.v, f1.v', f2:q, f2:t', f2:Y2(v'), v'.f2.f1], in
+    which all tensors are bounded as in :class:`~muse_lr.multiscale.muse.pooling.LocalTensors`.
+    """
+
+    def __init__(
+        self,
+        scalars: int,
+        known: Mapping[int, int],
+        channels: int,
+        tensor_channels: int,
+        radius: float,
+        l_max: int,
+    ) -> None:
+        super().__init__(radius, l_max)
+        self.value = nn.Linear(channels, scalars, bias=False)
+        with torch.no_grad():
+            self.value.weight.mul_(READOUT_INIT_SCALE)
+        self.add_maps(known, tensor_channels)
+        invariants = (0, 1, 4)[l_max] + len(self.carries)
+        self.update = dense(
+            2 * scalars + invariants * tensor_channels, scalars, scalars, UPDATE_INIT_SCALE
+        )
+
+    def forward(
+        self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
+    ) -> Unpooled:
+        """Compute the features of the atoms after unpooling."""
+        atom, node = assignment.atom, assignment.node
+        share = assignment.share[:, None]
+        count = len(atoms.scalars)
+        value = self.value(nodes.scalars).index_select(0, node)
+        delta = gather(value * share, atom, count)
+        invariants: list[Tensor] = []
+        field = gradient = None
+        if self.l_max > 0:
+            radial = self.radial(assignment.lengths) * share
+            filters = self.weights(radial)
+            vectors = self.mixes[0](nodes.vectors).index_select(0, node)
+            field = gather(filters[0][:, None] * vectors, atom, count)
+            bounded_field = shortened(GAIN * field)
+            invariants.append(inner(bounded_field, atoms.local_vectors))
+            carried = self.carried(1, atoms.vectors)
+            if carried is not None:
+                invariants.append(inner(bounded_field, carried))
+        if self.l_max > 1 and atoms.local_matrices is not None:
+            matrices = self.mixes[1](matrices_to_standard(nodes.matrices)).index_select(0, node)
+            standard = gather(filters[1][:, None] * matrices, atom, count)
+            gradient = matrices_from_standard(standard)
+            bounded_gradient = shortened(GAIN * gradient)
+            invariants.append(inner(bounded_gradient, atoms.local_matrices))
+            invariants.append(inner(bounded_gradient, matrix_of(atoms.local_vectors)))
+            assert field is not None
+            pushed = act(bounded_gradient, atoms.local_vectors)
+            invariants.append(inner(pushed, shortened(GAIN * field)))
+            carried = self.carried(2, atoms.tensors)
+            if carried is not None:
+                invariants.append(inner(matrices_to_standard(bounded_gradient), carried))
+        inputs = torch.cat([atoms.scalars, delta, *invariants], dim=-1)
+        return Unpooled(delta + self.update(inputs), field, gradient)
