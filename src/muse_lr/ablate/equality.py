@@ -31,7 +31,7 @@ MACHINE = {
 #: Name in plain words -> keys of the configuration that must have equal values.
 KEYS = {
     "planned epochs": ("epochs",),
-    "learning-rate schedule": ("schedule", "learning_rate"),
+    "learning-rate schedule": ("schedule", "learning_rate", "learning_rates"),
     "loss": ("loss",),
     "loss function": ("loss_function", "huber_delta"),
     "optimizer and average of the weights": ("weight_decay", "gradient_clip", "ema"),

@@ -19,6 +19,7 @@ TOPICS = {
     "E0s and elements": ("model.e0", "model.elements"),
     "optimizer and schedule": (
         "training.learning_rate",
+        "training.learning_rates",
         "training.weight_decay",
         "training.schedule",
         "training.gradient_clip",
