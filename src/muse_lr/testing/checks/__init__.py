@@ -30,6 +30,7 @@ from muse_lr.testing.checks.smoothness import (
     separation_path,
     strain_path,
 )
+from muse_lr.testing.checks.stiffness import check_force_constant
 from muse_lr.testing.checks.symmetry import (
     check_equivalent_cell,
     check_permutation,
@@ -48,6 +49,7 @@ __all__ = [
     "check_batch",
     "check_equivalent_cell",
     "check_far_copies",
+    "check_force_constant",
     "check_forces",
     "check_hessian_symmetric",
     "check_parameters_receive_gradients",
