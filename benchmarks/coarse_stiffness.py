@@ -27,8 +27,8 @@ from muse_lr.config.overrides import parse_assignment
 from muse_lr.config.schema import validate
 from muse_lr.data.formats import read_atoms
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.choices import ThinnedNodes
 from muse_lr.multiscale.muse.config import MuseConfig
-from muse_lr.multiscale.muse.thinning import ThinnedNodes
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.utils.files import atomic_write
 

@@ -18,6 +18,7 @@ from muse_lr.math.harmonics import rotation_matrix, solid_harmonics
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.choices import ThinnedNodes
 from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.tensors import (
     inner,
@@ -26,7 +27,7 @@ from muse_lr.multiscale.muse.tensors import (
     matrix_of,
     sum_outer,
 )
-from muse_lr.multiscale.muse.thinning import ThinnedNodes, coverage_bound
+from muse_lr.multiscale.muse.thinning import coverage_bound
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")

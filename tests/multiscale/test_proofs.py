@@ -21,7 +21,8 @@ from helpers import painn_section, random_model
 from muse_lr import testing
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.muse.thinning import ThinnedNodes, coverage_bound
+from muse_lr.multiscale.muse.choices import ThinnedNodes
+from muse_lr.multiscale.muse.thinning import coverage_bound
 from muse_lr.structures.geometry import strained_geometry
 from muse_lr.testing.structures import random_rotation, random_unimodular
 

@@ -15,7 +15,7 @@ from helpers import geometry_of, painn_section, random_model, rattled_salt
 from muse_lr import AtomsBatch
 from muse_lr.model.describe import describe
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
-from muse_lr.multiscale.muse.thinning import EveryAtom, ThinnedNodes
+from muse_lr.multiscale.muse.choices import EveryAtom, ThinnedNodes
 from muse_lr.testing import strategies
 
 ELEMENTS = ("H", "C", "O", "Na", "Cl")

@@ -15,7 +15,8 @@ from helpers import geometry_of, rattled_salt
 from muse_lr.errors import InputError
 from muse_lr.math.switching import smoothstep
 from muse_lr.model.serialization import model_state, restore_model
-from muse_lr.multiscale.muse.thinning import ThinnedNodes, crowding, masses
+from muse_lr.multiscale.muse.choices import ThinnedNodes
+from muse_lr.multiscale.muse.thinning import crowding, masses
 from muse_lr.testing.structures import random_rotation
 
 

@@ -19,6 +19,13 @@ from muse_lr.multiscale.base import (
     MultiscaleOutput,
 )
 from muse_lr.multiscale.muse.bridge import coarse_backbone, effective_section
+from muse_lr.multiscale.muse.choices import (
+    EveryAtom,
+    GivenNodes,
+    NodeChoice,
+    SpeciesNodes,
+    ThinnedNodes,
+)
 from muse_lr.multiscale.muse.config import MuseConfig
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
@@ -27,13 +34,6 @@ from muse_lr.multiscale.muse.tensors import (
     bounded_scalars,
     dense,
     matrices_to_standard,
-)
-from muse_lr.multiscale.muse.thinning import (
-    EveryAtom,
-    GivenNodes,
-    NodeChoice,
-    SpeciesNodes,
-    ThinnedNodes,
 )
 from muse_lr.multiscale.muse.unpooling import Unpooled
 from muse_lr.structures.batch import AtomsBatch

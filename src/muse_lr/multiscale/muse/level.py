@@ -14,6 +14,7 @@ from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
 from muse_lr.multiscale.muse.bridge import Bridge
+from muse_lr.multiscale.muse.choices import NodeChoice
 from muse_lr.multiscale.muse.coarse import CoarseEdges, CoarseLayer
 from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
@@ -27,7 +28,6 @@ from muse_lr.multiscale.muse.tensors import (
     soft_norm,
     unit_linear,
 )
-from muse_lr.multiscale.muse.thinning import NodeChoice
 from muse_lr.multiscale.muse.unpooling import Unpooled, Unpooling
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph

@@ -44,17 +44,14 @@ changes over about :math:`\tau`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from functools import cache
 
 import torch
 from ase import units
-from ase.data import atomic_masses, atomic_numbers
-from torch import Tensor, nn
+from ase.data import atomic_masses
+from torch import Tensor
 
-from muse_lr.math.switching import smoothstep, switch_off
-from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.state import NO_GROUP
+from muse_lr.math.switching import smoothstep
 
 #: Number of iterations of the masses.
 ITERATIONS = 4
@@ -175,127 +172,3 @@ def coverage_bound(kappa: float) -> float:
     """Lower bound of the coverage of any atom, min over u in [0, 1] of S(u) + (1 - u) / kappa."""
     u = torch.linspace(0, 1, 100_001, dtype=torch.float64)
     return float((smoothstep(u) + (1 - u) / kappa).min())
-
-
-class NodeChoice(nn.Module, ABC):
-    """Selects the atoms that are coarse nodes and computes their masses.
-
-    Attributes
-    ----------
-    coverage : float or None
-        Lower bound of the sum of masses times windows at every atom; None if an atom may not be
-        covered.
-    """
-
-    coverage: float | None = None
-
-    def allowed(self, geometry: Geometry) -> Tensor | None:
-        """(n_edges,) of bool: whether the receiver may belong to a node at the sender.
-
-        None if this depends only on distances.
-        """
-        return None
-
-    @abstractmethod
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """(n_atoms,) masses in [0, 1], float64.
-
-        Parameters
-        ----------
-        geometry : Geometry
-            With edges up to ``radius``.
-        inner, radius : float
-            Distances at which the window starts to decay and ends, A.
-        """
-
-
-class ThinnedNodes(NodeChoice):
-    """Smooth thinning of all atoms: symmetric, smooth and extensive; every atom is covered.
-
-    Parameters
-    ----------
-    delta, kappa : float
-        Parameters of :func:`masses`.
-    softening : float
-        Time scale tau, fs; 0 for a constant delta.
-    crowding : float
-        Cutoff of :func:`crowding`, as a fraction of the radius of the nodes.
-    """
-
-    def __init__(
-        self, delta: float, kappa: float, softening: float, crowding: float = CROWDING
-    ) -> None:
-        super().__init__()
-        self.delta, self.kappa = delta, kappa
-        self.softening, self.crowding = softening, crowding
-        self.coverage = coverage_bound(kappa)
-
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        near = geometry.edge_lengths.detach() < radius
-        allowed = self.allowed(geometry)
-        if allowed is not None:
-            near = near & allowed
-        edges = near.nonzero()[:, 0]
-        index = geometry.edge_index.index_select(1, edges)
-        lengths = geometry.edge_lengths.index_select(0, edges)
-        priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
-        spread = self.softening**2 * rate if self.softening else None
-        window = switch_off(lengths, inner, radius)
-        return masses(priority, index, window, self.delta, self.kappa, spread)
-
-
-class GivenNodes(ThinnedNodes):
-    """Thinning within given groups of atoms, such as residues or molecules.
-
-    Priorities and suppression include only atoms of the same group, and an atom belongs only to
-    nodes of its group. Thinning has the same properties within groups, including the bound on the
-    coverage, but not the same number of nodes. Each group has at least one node, near its center.
-    It has more if it is wider than the radius or if its atoms have equal or almost equal
-    priorities. An atom without a group is not a node and belongs to no node.
-
-    All images of a cell use the same indices, as in ``atoms.repeat``. Two groups with the same
-    index within the radius of each other act as one group. Energies depend on the grouping, so that
-    groups must not change while atoms move.
-    """
-
-    def __init__(
-        self, delta: float, kappa: float, softening: float, crowding: float = CROWDING
-    ) -> None:
-        super().__init__(delta, kappa, softening, crowding)
-        self.coverage = None
-
-    def allowed(self, geometry: Geometry) -> Tensor:
-        """Whether both atoms of an edge are in the same group."""
-        sender, receiver = geometry.coarse_index[geometry.edge_index]
-        return sender == receiver
-
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        mass = super().forward(geometry, inner, radius)
-        return mass * (geometry.coarse_index != NO_GROUP)
-
-
-class SpeciesNodes(NodeChoice):
-    """Every atom of the given elements is a node.
-
-    The choice is symmetric and extensive, and it reduces the number of nodes for any symmetry. An
-    atom may be far from all nodes. It then does not contribute to the coarse graph.
-    """
-
-    def __init__(self, species: tuple[str, ...]) -> None:
-        super().__init__()
-        self.numbers = tuple(atomic_numbers[symbol] for symbol in species)
-
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        chosen = torch.isin(geometry.numbers, geometry.numbers.new_tensor(self.numbers))
-        return chosen.to(geometry.positions.dtype)
-
-
-class EveryAtom(NodeChoice):
-    """Every atom is a node, a control without coarse-graining."""
-
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        return torch.ones_like(geometry.positions[:, 0])
