@@ -7,6 +7,7 @@ import torch
 from ase import Atoms
 
 import muse_lr
+from muse_lr.model.describe import describe
 
 START, END, STIFFNESS = 1.1, 1.5, 240.0
 HEIGHT = STIFFNESS * (END - START) ** 2 / 19.2
@@ -46,12 +47,15 @@ def test_stiffness_is_the_largest_second_derivative():
 
 
 def test_default_gaps_are_those_of_hydrogen_and_nonmetals():
-    head = build().heads["bond_barrier"]
+    model = build()
+    head = model.heads["bond_barrier"]
     assert head.gaps == {
         "C-H": pytest.approx((1.15 * 1.07, 1.45 * 1.07)),
         "H-O": pytest.approx((1.15 * 0.97, 1.45 * 0.97)),
     }
     assert "C-H 1.23-1.55" in head.describe()[1]
+    # A space follows the long name of the head.
+    assert any(line.startswith("head bond_barrier bond_barrier, range") for line in describe(model))
 
 
 def test_a_barrier_without_gaps_is_zero():
