@@ -22,10 +22,11 @@ from muse_lr.math.multipoles import to_standard_order
 from muse_lr.math.switching import switch_off
 from muse_lr.model.describe import describe
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
+from muse_lr.multiscale.muse.choices import GivenNodes, ThinnedNodes
 from muse_lr.multiscale.muse.moments import MomentPooling
 from muse_lr.multiscale.muse.pooling import AtomTensors
 from muse_lr.multiscale.muse.tensors import matrices_to_standard
-from muse_lr.multiscale.muse.thinning import GivenNodes, ThinnedNodes, coverage_bound
+from muse_lr.multiscale.muse.thinning import coverage_bound
 from muse_lr.reporting.coarse_summary import described_atoms, summarize
 from muse_lr.testing import strategies
 
