@@ -18,7 +18,7 @@ from muse_lr.multiscale.muse.choices import NodeChoice
 from muse_lr.multiscale.muse.coarse import CoarseEdges, CoarseLayer
 from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
-from muse_lr.multiscale.muse.pooling import AtomTensors, Pooling
+from muse_lr.multiscale.muse.pooling import AtomTensors, MapSize, Pooling
 from muse_lr.multiscale.muse.tensors import (
     READOUT_INIT_SCALE,
     TensorFeatures,
@@ -135,8 +135,8 @@ class Level(nn.Module):
         self.query = nn.Linear(size.scalars, AFFINITY, bias=False)
         self.key = nn.Linear(size.scalars, AFFINITY, bias=False)
         width = (size.channels, size.tensor_channels)
-        shape = (size.scalars, size.tensors, *width, size.radius, size.l_max)
-        self.pooling: nn.Module = Pooling(*shape)
+        shape = MapSize(size.scalars, size.tensors, *width, size.radius, size.l_max)
+        self.pooling: nn.Module = Pooling(shape)
         if size.moments:
             self.pooling = MomentPooling(size.scalars, *width, size.radius, size.l_max)
         self.counts = unit_linear(size.elements, size.channels)
@@ -146,7 +146,7 @@ class Level(nn.Module):
         self.bridge = None
         if interactions is not None:
             self.bridge = Bridge(*width, size.l_max, size.cutoff, interactions)
-        self.unpooling = Unpooling(*shape)
+        self.unpooling = Unpooling(shape)
         self.back = Return(shape, size.cutoff) if size.returns else None
         invariants = size.channels + size.l_max * size.tensor_channels
         self.readout = dense(invariants, 1, size.channels, READOUT_INIT_SCALE, bias=False)
@@ -241,14 +241,11 @@ class Level(nn.Module):
 class Return(nn.Module):
     """Second visit of a level: the nodes read the updated atoms and exchange messages again."""
 
-    def __init__(
-        self, shape: tuple[int, Mapping[int, int], int, int, float, int], cutoff: float
-    ) -> None:
+    def __init__(self, size: MapSize, cutoff: float) -> None:
         super().__init__()
-        scalars, _, channels, tensor_channels, _, l_max = shape
-        self.value = nn.Linear(scalars, channels, bias=False)
-        self.layer = CoarseLayer(channels, tensor_channels, cutoff, l_max)
-        self.unpooling = Unpooling(*shape)
+        self.value = nn.Linear(size.scalars, size.channels, bias=False)
+        self.layer = CoarseLayer(size.channels, size.tensor_channels, cutoff, size.l_max)
+        self.unpooling = Unpooling(size)
 
     def forward(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, TensorFeatures]:
         """Features for the atoms and features of the nodes."""

@@ -111,35 +111,53 @@ class AtomTensors:
     local_matrices: Tensor | None
 
 
-class TensorMaps(nn.Module):
-    """Base class of pooling and unpooling, with radial weights and linear maps of tensors.
+@dataclass(frozen=True)
+class MapSize:
+    """Sizes of pooling and unpooling.
 
-    Parameters
+    Attributes
     ----------
+    scalars : int
+        Scalars of the atoms.
+    tensors : Mapping
+        Channels of the tensors of the backbone by order l >= 1.
+    channels, tensor_channels : int
+        Channels of the node features: scalars, and vectors and matrices.
     radius : float
         Largest distance between a node and its atoms, A.
     l_max : int
         Highest order of the node features.
     """
 
-    def __init__(self, radius: float, l_max: int) -> None:
-        super().__init__()
-        self.l_max = l_max
-        self.radial = RadialGaussians(RADIAL, radius)
-        self.carries = nn.ModuleDict()
+    scalars: int
+    tensors: Mapping[int, int]
+    channels: int
+    tensor_channels: int
+    radius: float
+    l_max: int
 
-    def add_maps(self, known: Mapping[int, int], tensor_channels: int) -> None:
-        """Add a radial weight and a map for each order, and ``carries`` for backbone tensors."""
-        if self.l_max == 0:
+
+class TensorMaps(nn.Module):
+    """Base class of pooling and unpooling, with radial weights and linear maps of tensors.
+
+    Parameters
+    ----------
+    size : MapSize
+    """
+
+    def __init__(self, size: MapSize) -> None:
+        super().__init__()
+        self.l_max = size.l_max
+        self.radial = RadialGaussians(RADIAL, size.radius)
+        self.carries = nn.ModuleDict()
+        if size.l_max == 0:
             return
-        size = self.l_max * tensor_channels
-        self.filters = unit_linear(self.radial.size, size, self.radial.power)
-        self.mixes = nn.ModuleList(
-            unit_linear(tensor_channels, tensor_channels) for _ in range(self.l_max)
-        )
-        for order in range(1, self.l_max + 1):
-            if known.get(order):
-                linear = nn.Linear(known[order], tensor_channels, bias=False)
+        width = size.tensor_channels
+        self.filters = unit_linear(self.radial.size, size.l_max * width, self.radial.power)
+        self.mixes = nn.ModuleList(unit_linear(width, width) for _ in range(size.l_max))
+        for order in range(1, size.l_max + 1):
+            if size.tensors.get(order):
+                linear = nn.Linear(size.tensors[order], width, bias=False)
                 self.carries[str(order)] = linear
 
     def carried(self, order: int, tensors: Tensor | None) -> Tensor | None:
@@ -168,21 +186,12 @@ class Pooling(TensorMaps):
     of a constant and Gaussians of the distance from the node.
     """
 
-    def __init__(
-        self,
-        scalars: int,
-        known: Mapping[int, int],
-        channels: int,
-        tensor_channels: int,
-        radius: float,
-        l_max: int,
-    ) -> None:
-        super().__init__(radius, l_max)
-        self.value = nn.Linear(scalars, channels, bias=False)
-        self.scalar_filter = nn.Linear(self.radial.size, channels, bias=False)
-        if l_max > 0:
-            self.gates = nn.Linear(scalars, l_max * tensor_channels)
-        self.add_maps(known, tensor_channels)
+    def __init__(self, size: MapSize) -> None:
+        super().__init__(size)
+        self.value = nn.Linear(size.scalars, size.channels, bias=False)
+        self.scalar_filter = nn.Linear(self.radial.size, size.channels, bias=False)
+        if size.l_max > 0:
+            self.gates = nn.Linear(size.scalars, size.l_max * size.tensor_channels)
 
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Compute the features of the nodes; orders above l_max are empty."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from muse_lr.multiscale.base import Assignment
-from muse_lr.multiscale.muse.pooling import AtomTensors, TensorMaps
+from muse_lr.multiscale.muse.pooling import AtomTensors, MapSize, TensorMaps
 from muse_lr.multiscale.muse.tensors import (
     READOUT_INIT_SCALE,
     TensorFeatures,
@@ -60,24 +59,15 @@ class Unpooling(TensorMaps):
     which all tensors are bounded as in :class:`~muse_lr.multiscale.muse.pooling.LocalTensors`.
     """
 
-    def __init__(
-        self,
-        scalars: int,
-        known: Mapping[int, int],
-        channels: int,
-        tensor_channels: int,
-        radius: float,
-        l_max: int,
-    ) -> None:
-        super().__init__(radius, l_max)
-        self.value = nn.Linear(channels, scalars, bias=False)
+    def __init__(self, size: MapSize) -> None:
+        super().__init__(size)
+        scalars = size.scalars
+        self.value = nn.Linear(size.channels, scalars, bias=False)
         with torch.no_grad():
             self.value.weight.mul_(READOUT_INIT_SCALE)
-        self.add_maps(known, tensor_channels)
-        invariants = (0, 1, 4)[l_max] + len(self.carries)
-        self.update = dense(
-            2 * scalars + invariants * tensor_channels, scalars, scalars, UPDATE_INIT_SCALE
-        )
+        invariants = (0, 1, 4)[size.l_max] + len(self.carries)
+        inputs = 2 * scalars + invariants * size.tensor_channels
+        self.update = dense(inputs, scalars, scalars, UPDATE_INIT_SCALE)
 
     def forward(
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
