@@ -22,7 +22,7 @@ transpose is their noise; ``info["asymmetry"]`` is its largest 3 x 3 block beyon
 norm, eV/A^2).
 
 Frames have ``family``, ``molecule`` and ``temperature`` (K, 0 for a minimum). A run that was killed
-goes on where it was. About 50 minutes of one core.
+goes on where it was. About 50 minutes of one core. ``data/`` has the result, compressed.
 """
 
 from __future__ import annotations
