@@ -164,7 +164,8 @@ def masses(
         weighted = mass.index_select(0, sender)[:, None] * pressure
         total = mass.new_zeros((len(mass), 2)).index_add(0, receiver, weighted)
         before, mass = mass, smoothstep(1 - kappa * total[:, 0] / (1 + total[:, 1]))
-    return 1 - (1 - mass) * (1 - before)
+    # As 1 - (1 - mass) (1 - before), which would round small masses to 0 where they still curve.
+    return mass + before * (1 - mass)
 
 
 @cache
