@@ -86,21 +86,27 @@ def test_an_isolated_atom_has_no_multiscale_energy(levels: int) -> None:
 
 
 def test_coarser_levels_tell_the_nodes_of_finer_ones() -> None:
-    """The energy of the finest level alone depends on atoms that only the coarser one reaches."""
-    model = model_of(levels=2, cutoff=4.5)
-    chain = Atoms("C12", [[1.3 * i, 0.1 * (-1) ** i, 0] for i in range(12)])
-    moved = chain.copy()
-    moved.symbols[11] = "O"
-    finest = model.multiscale.levels[0]
-    seen = []
+    """What a coarser level returns to the atoms changes the nodes and the energy of the finest."""
+    model = model_of(levels=2)
+    finest, coarsest = model.multiscale.levels
+    assert finest.back is not None
+    assert coarsest.back is None
+    batch = AtomsBatch.from_ase([molecule("CH3CH2OH")], model.cutoff)
+    seen, energies = [], []
+    finest.back.register_forward_hook(lambda *parts: seen.append(parts[-1][1].scalars))
+    whole = type(finest).energy
+
+    def energy(state, num_graphs):
+        energies.append(whole(finest, state, num_graphs))
+        return energies[-1]
+
+    finest.energy = energy
     with torch.no_grad():
-        handle = finest.back.register_forward_hook(lambda *parts: seen.append(parts[-1][1].scalars))
-        for atoms in (chain, moved):
-            nodes = model(AtomsBatch.from_ase([atoms], model.cutoff)).levels[0][0].atoms
-            first = int(nodes.argmin())
-            seen[-1] = seen[-1][first]
-        handle.remove()
-    assert float((seen[0] - seen[1]).abs().max()) > 1e-6
+        model(batch)
+        coarsest.unpooling.value.weight.mul_(2)
+        model(batch)
+    assert float((seen[0] - seen[1]).abs().max()) > 1e-4
+    assert abs(float(energies[0] - energies[1])) > 1e-6
 
 
 def test_the_constant_of_the_contents_comes_from_the_data() -> None:

@@ -79,7 +79,7 @@ class Unpooling(TensorMaps):
         value = self.value(nodes.scalars).index_select(0, node)
         delta = gather(value * share, atom, count)
         invariants: list[Tensor] = []
-        field = gradient = None
+        field = bounded_field = gradient = None
         if self.l_max > 0:
             radial = self.radial(assignment.lengths) * share
             filters = self.weights(radial)
@@ -97,9 +97,9 @@ class Unpooling(TensorMaps):
             bounded_gradient = shortened(GAIN * gradient)
             invariants.append(inner(bounded_gradient, atoms.local_matrices))
             invariants.append(inner(bounded_gradient, matrix_of(atoms.local_vectors)))
-            assert field is not None
+            assert bounded_field is not None
             pushed = act(bounded_gradient, atoms.local_vectors)
-            invariants.append(inner(pushed, shortened(GAIN * field)))
+            invariants.append(inner(pushed, bounded_field))
             carried = self.carried(2, atoms.tensors)
             if carried is not None:
                 invariants.append(inner(matrices_to_standard(bounded_gradient), carried))
