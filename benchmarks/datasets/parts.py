@@ -7,6 +7,7 @@ processes, and from a run that was killed.
 
 from __future__ import annotations
 
+import argparse
 import io
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 
 from benchmarks.first_hour.tasks import Task
 from muse_lr.utils.files import atomic_write
@@ -90,6 +91,28 @@ def run_tasks(
         left = (time.time() - begin) * (whole - done) / done / 60
         print(f"{label}: {count}/{len(todo)} tasks, {left:.1f} min to go", flush=True)
     return spent
+
+
+def write_splits(out: Path, parts: Mapping[Path, Task]) -> None:
+    """Join the frames of all tasks of a split, in order, in the file ``SPLIT.xyz``."""
+    splits: dict[str, list[Atoms]] = {}
+    for path, task in parts.items():
+        splits.setdefault(task.split, []).extend(read(path, ":", format="extxyz"))
+    for split, frames in splits.items():
+        save(out / f"{split}.xyz", frames)
+        print(f"{out / f'{split}.xyz'}: {len(frames)} frames", flush=True)
+
+
+def command(description: str | None, run: Callable[[Path, int], None], out: Path) -> None:
+    """Entry point of a script: run(directory, processes) with the options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
+    args = parser.parse_args()
+    one_thread()
+    run(args.out, args.jobs)
 
 
 def _timed(task: Task, path: Path, work: Callable[[Task, Path], None]) -> tuple[float, float]:

@@ -24,15 +24,13 @@ A run that was killed goes on where it was. About 50 minutes of one core.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
 from benchmarks.datasets.geometries import random_rotation
-from benchmarks.datasets.parts import as_written, one_thread, run_tasks, save
+from benchmarks.datasets.parts import as_written, command, run_tasks, save, write_splits
 from benchmarks.first_hour.tasks import Task, gfn, labeled
 from examples.folding.peptides import has_clash, peptide
 
@@ -173,23 +171,11 @@ def run(out: Path, jobs: int, tasks: list[Task]) -> None:
     parts = {out / "parts" / f"{task.name}.xyz": task for task in tasks}
     spent = run_tasks("folding", parts, compute, jobs)
     print(f"{spent:.0f} s of processor time", flush=True)
-    splits: dict[str, list[Atoms]] = {}
-    for path, task in parts.items():
-        splits.setdefault(task.split, []).extend(read(path, ":", format="extxyz"))
-    for split, frames in splits.items():
-        save(out / f"{split}.xyz", frames)
-        print(f"{out / f'{split}.xyz'}: {len(frames)} frames", flush=True)
+    write_splits(out, parts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("build/folding"))
-    parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
-    args = parser.parse_args()
-    one_thread()
-    run(args.out, args.jobs, plan())
+    command(__doc__, lambda out, jobs: run(out, jobs, plan()), Path("build/folding"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ A run that was killed goes on where it was. About 50 minutes of one core.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +37,7 @@ from ase.io import read
 from ase.optimize import BFGS
 
 from benchmarks.datasets.geometries import random_rotation
-from benchmarks.datasets.parts import as_written, one_thread, run_tasks, save
+from benchmarks.datasets.parts import as_written, command, run_tasks, save, write_splits
 from benchmarks.first_hour.tasks import Task, gfn, labeled
 from examples.graphene.flakes import ADSORBATES, RINGS, above, adsorbate, flake, tilted
 
@@ -209,23 +208,15 @@ def run(out: Path, jobs: int, tasks: list[Task]) -> None:
     spent = run_tasks("relaxations", before, compute_relaxed, jobs)
     spent += run_tasks("frames", parts, partial(compute, folder), jobs)
     print(f"{spent:.0f} s of processor time", flush=True)
-    splits: dict[str, list[Atoms]] = {}
-    for path, task in parts.items():
-        splits.setdefault(task.split, []).extend(read(path, ":", format="extxyz"))
-    for split, frames in splits.items():
-        save(out / f"{split}.xyz", frames)
-        print(f"{out / f'{split}.xyz'}: {len(frames)} frames", flush=True)
+    write_splits(out, parts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    command(
+        __doc__,
+        lambda out, jobs: run(out, jobs, [*frame_tasks(), *scan_tasks()]),
+        Path("build/graphene"),
     )
-    parser.add_argument("--out", type=Path, default=Path("build/graphene"))
-    parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
-    args = parser.parse_args()
-    one_thread()
-    run(args.out, args.jobs, [*frame_tasks(), *scan_tasks()])
 
 
 if __name__ == "__main__":

@@ -27,13 +27,11 @@ goes on where it was. About 50 minutes of one core. ``data/`` has the result, co
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.io import read
 from ase.optimize import BFGS
 
 from benchmarks.datasets.geometries import (
@@ -41,7 +39,7 @@ from benchmarks.datasets.geometries import (
     random_rotation,
     thermal_modes,
 )
-from benchmarks.datasets.parts import as_written, one_thread, run_tasks, save
+from benchmarks.datasets.parts import as_written, command, run_tasks, save, write_splits
 from benchmarks.first_hour.tasks import Task, gfn, labeled
 from examples.hessians.molecules import Molecule
 from muse_lr.data.hessians import read_hessians, write_hessians
@@ -206,10 +204,10 @@ def run(out: Path, jobs: int, chosen: list[Molecule]) -> None:
     spent += run_tasks("displaced geometries", others, partial(compute, folder), jobs)
     print(f"{spent:.0f} s of processor time", flush=True)
     of_hessians: dict[str, list[Path]] = {}
-    of_frames: dict[str, list[Atoms]] = {}
+    of_frames: dict[Path, Task] = {}
     for path, task in (minima | others).items():
         if task.split in (*COUNTS, "test_held_out"):
-            of_frames.setdefault(task.split, []).extend(read(path, ":", format="extxyz"))
+            of_frames[path] = task
         else:
             of_hessians.setdefault(task.split, []).append(path)
     for split, paths in of_hessians.items():
@@ -217,20 +215,11 @@ def run(out: Path, jobs: int, chosen: list[Molecule]) -> None:
         file = out / f"hessians_{split}.xyz"
         write_hessians(file, [f.atoms for f in found], [f.hessian for f in found])
         print(f"{file}: {len(found)} Hessians", flush=True)
-    for split, frames in of_frames.items():
-        save(out / f"{split}.xyz", frames)
-        print(f"{out / f'{split}.xyz'}: {len(frames)} frames", flush=True)
+    write_splits(out, of_frames)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("build/hessians"))
-    parser.add_argument("--jobs", type=int, default=1, help="processes; each uses one thread")
-    args = parser.parse_args()
-    one_thread()
-    run(args.out, args.jobs, molecules())
+    command(__doc__, lambda out, jobs: run(out, jobs, molecules()), Path("build/hessians"))
 
 
 if __name__ == "__main__":
