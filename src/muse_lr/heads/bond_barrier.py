@@ -83,7 +83,9 @@ class BondBarrierHead(Head):
         sender, receiver = geometry.edge_index[:, near]
         distance = geometry.edge_lengths[near].to(inputs.composition.dtype)
         kind = inputs.composition.argmax(dim=1)
-        center, half, height = self._barriers.to(distance)[:, kind[sender], kind[receiver]]
+        if self._barriers.device != distance.device:  # once, not in every evaluation
+            self._barriers = self._barriers.to(distance.device)
+        center, half, height = self._barriers.to(distance.dtype)[:, kind[sender], kind[receiver]]
         inside = (distance - center).abs() < half
         x = (distance[inside] - center[inside]) / half[inside]
         energy = height[inside] * (1 - x * x) ** 3

@@ -77,9 +77,9 @@ class ZBLHead(Head):
 
     def __init__(self, config: ZBLConfig, context: HeadContext) -> None:
         super().__init__()
-        # Not buffers, because casting the model would round them.
-        self._inner, self._outer = _switches(config, context.elements)
-        self.cutoff = float(self._outer.max())
+        # Not a buffer, because casting the model would round it.
+        self._switches = torch.stack(_switches(config, context.elements))
+        self.cutoff = float(self._switches[1].max())
         self.distances = dict(config.distances or {})
 
     def forward(self, inputs: HeadInputs) -> Tensor:
@@ -89,9 +89,10 @@ class ZBLHead(Head):
         near = geometry.edge_lengths < self.cutoff
         sender, receiver = geometry.edge_index[:, near]
         kind = inputs.composition.argmax(dim=1)
-        pair = kind[sender], kind[receiver]
         distance = geometry.edge_lengths[near].to(dtype)
-        inner, outer = (ends.to(distance)[pair] for ends in (self._inner, self._outer))
+        if self._switches.device != distance.device:  # once, not in every evaluation
+            self._switches = self._switches.to(distance.device)
+        inner, outer = self._switches.to(dtype)[:, kind[sender], kind[receiver]]
         window = switch_off(distance, inner, outer)
         z_sender, z_receiver = geometry.numbers[sender], geometry.numbers[receiver]
         energy = window * screened_repulsion(distance, z_sender.to(dtype), z_receiver.to(dtype))
