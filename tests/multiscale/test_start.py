@@ -97,7 +97,7 @@ def test_energies_and_forces_start_small_for_many(backbone: str, levels: int) ->
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_parameter_of_the_hierarchy_learns_from_the_start(backbone: str, levels: int) -> None:
-    """Gradients are not smaller than 1e-5 of the median of those of the backbone.
+    """Gradients are not smaller than 1e-3 of the median of those of the backbone.
 
     Those within the interaction modules depend on the initial weights of their kind.
     """
@@ -123,5 +123,5 @@ def test_every_parameter_of_the_hierarchy_learns_from_the_start(backbone: str, l
 
     reference = np.median(list(sizes(model.backbone).values()))
     found = {n: g for n, g in sizes(model.multiscale).items() if "interactions" not in n}
-    small = {n: g / reference for n, g in found.items() if g < 1e-5 * reference}
+    small = {n: g / reference for n, g in found.items() if g < 1e-3 * reference}
     assert not small, small

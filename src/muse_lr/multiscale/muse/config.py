@@ -37,11 +37,11 @@ class MuseConfig(MultiscaleConfig):
         description="Fraction of the radius at which the window of a node starts to decay.",
     )
     cutoff: float = Field(
-        16.0,
+        12.0,
         gt=0,
         le=40,
-        description="Cutoff of the edges between nodes of the first level, Å. Neighboring nodes "
-        "can be two radii apart.",
+        description="Cutoff of the edges between nodes of the first level, Å. Neighboring nodes are "
+        "about one radius apart, at most two.",
     )
     channels: int | None = Field(
         None, ge=1, description="Width of the node features; default: channels of the backbone."

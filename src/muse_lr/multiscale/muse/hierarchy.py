@@ -30,7 +30,6 @@ from muse_lr.multiscale.muse.config import MuseConfig
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
 from muse_lr.multiscale.muse.tensors import (
-    READOUT_INIT_SCALE,
     bounded_scalars,
     dense,
     matrices_to_standard,
@@ -40,6 +39,10 @@ from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.structures.state import NO_GROUP
+
+#: Initial scale of the energies of the atoms. They hardly depend on the nodes at the start, and what
+#: the atoms read of the nodes learns in proportion to this scale.
+ATOM_INIT_SCALE = 0.3
 
 
 class Muse(Multiscale):
@@ -63,7 +66,7 @@ class Muse(Multiscale):
     Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
     config: MuseConfig
     size_consistent = True
-    revision = 2
+    revision = 3
 
     def __init__(self, config: MuseConfig, context: MultiscaleContext) -> None:
         super().__init__()
@@ -103,7 +106,7 @@ class Muse(Multiscale):
             self.levels.append(Level(level_size, _choice(config), modules))
         section = "none" if modules is None else effective_section(modules)
         self.config = config.model_copy(update={"backbone": section})
-        self.readout = dense(size.scalars, 1, size.scalars, READOUT_INIT_SCALE, bias=False)
+        self.readout = dense(size.scalars, 1, size.scalars, ATOM_INIT_SCALE, bias=False)
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:

@@ -34,6 +34,8 @@ from muse_lr.structures.graph import Graph
 
 #: Width of the queries and keys of the affinity between atoms and nodes.
 AFFINITY = 8
+#: Initial scale of their scores.
+AFFINITY_SCALE = 0.5
 #: Default of the mean content M_0 of a node, atoms.
 MEAN_CONTENT = 10.0
 #: Factor of log(1 + n) for numbers of atoms n up to some hundreds.
@@ -209,7 +211,7 @@ class Level(nn.Module):
         """(p,) b = exp(tanh(query . key)), between 1/e and e."""
         queries, keys = self.query(scalars), self.key(scalars).index_select(0, nodes.atoms)
         score = (queries.index_select(0, atom) * keys.index_select(0, node)).sum(1)
-        return torch.exp(torch.tanh(score * (READOUT_INIT_SCALE / math.sqrt(AFFINITY))))
+        return torch.exp(torch.tanh(score * (AFFINITY_SCALE / math.sqrt(AFFINITY))))
 
     def _crowded(self, geometry: Geometry, dtype: torch.dtype) -> Tensor:
         near = geometry.edge_lengths.detach() < self.size.radius

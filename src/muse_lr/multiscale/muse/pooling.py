@@ -60,8 +60,8 @@ class LocalTensors(nn.Module):
     .. math:: v_i = N\Big[g \sum_j A_1(h_j) B_1(r_{ij}) f(r_{ij}) \hat u_{ij}\Big], \qquad
               t_i = N\Big[g \sum_j A_2(h_j) B_2(r_{ij}) f(r_{ij}) Y_2(\hat u_{ij})\Big]
 
-    with :math:`N[x] = x / \sqrt{1 + |x|^2}` in each channel, since the sums over the neighbors are
-    large in dense matter.
+    with :math:`N[x] = x / \sqrt{1 + |x|^2 / 4}` in each channel, since the sums over the neighbors
+    are large in dense matter.
     """
 
     def __init__(self, scalars: int, channels: int, cutoff: float, l_max: int) -> None:

@@ -12,8 +12,11 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-#: Softening of norms, whose curvature would be infinite at zero.
-NORM_EPSILON = 1e-2
+#: Softening of norms, whose curvature at zero is 1 / sqrt(NORM_EPSILON). Tensors vanish at sites of
+#: high symmetry. With a smaller number, force constants would change within 0.01 A of such a site.
+NORM_EPSILON = 1.0
+#: Upper bound of the norm of a tensor in :func:`shortened`.
+LONGEST = 2.0
 #: Largest ratio of all rows to used rows in a padded table.
 PADDED = 3
 R, S = sqrt(1 / 2), sqrt(1 / 6)
@@ -34,10 +37,10 @@ COMPONENTS = torch.tensor(
 )
 #: Upper bound of the root mean square of the features of a node.
 LARGEST = 4.0
-#: Initial scale of the outputs of the hierarchy (energies and updates of the atomic features),
+#: Initial scale of the energies of the nodes and of the features that they return to the atoms,
 #: relative to the messages between nodes. Outputs of random weights would otherwise disturb the
 #: start of training.
-READOUT_INIT_SCALE = 0.05
+READOUT_INIT_SCALE = 0.04
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def bounded_scalars(scalars: Tensor) -> Tensor:
 
 
 def shortened(tensors: Tensor) -> Tensor:
-    """Scale the tensor of each channel to a norm below 1: (n, ..., C) -> (n, ..., C)."""
-    factor = torch.rsqrt(1 + inner(tensors, tensors))
+    """Scale the tensor of each channel to a norm below :data:`LONGEST`: (n, ..., C)."""
+    factor = torch.rsqrt(1 + inner(tensors, tensors) / LONGEST**2)
     return tensors * factor.reshape(len(tensors), *[1] * (tensors.dim() - 2), -1)
 
 

@@ -24,8 +24,10 @@ from muse_lr.multiscale.muse.tensors import (
 
 #: Factor of the fields in the invariants, which are of order 0.1 at the start.
 GAIN = 3.0
+#: Factor of the invariants. A larger GAIN instead would make them nonlinear for small fields.
+OVERLAP_GAIN = 4.0
 #: Initial scale of the update of the atoms. The energy that reads it starts small too.
-UPDATE_INIT_SCALE = 0.2
+UPDATE_INIT_SCALE = 0.4
 
 
 @dataclass(frozen=True)
@@ -103,5 +105,6 @@ class Unpooling(TensorMaps):
             carried = self.carried(2, atoms.tensors)
             if carried is not None:
                 invariants.append(inner(matrices_to_standard(bounded_gradient), carried))
+        invariants = [OVERLAP_GAIN * invariant for invariant in invariants]
         inputs = torch.cat([atoms.scalars, delta, *invariants], dim=-1)
         return Unpooled(delta + self.update(inputs), field, gradient)
