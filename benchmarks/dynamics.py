@@ -16,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ def liquid(ions: tuple[str, ...] = ()) -> Atoms:
     return atoms + solutes
 
 
+def write_start(name: str, directory: Path) -> Path:
+    """Write the structure from which the dynamics of a system start."""
+    start = directory / "start.xyz"
+    with atomic_write(start) as handle:
+        write(handle, liquid(("Na", "Cl") if name == "electrolyte" else ()), format="extxyz")
+    return start
+
+
 def dissociated(trajectory: Path) -> tuple[float, float]:
     """Mean and largest share of oxygen atoms without exactly two hydrogen atoms, second half."""
     shares = []
@@ -72,29 +81,28 @@ def dissociated(trajectory: Path) -> tuple[float, float]:
     return float(np.mean(half)), float(np.max(half))
 
 
-def train(name: str, seed: int, out: Path) -> Path:
-    """Train a model, unless it is there."""
+def train(name: str, seed: int, out: Path, changes: Mapping[str, Any] | None = None) -> Path:
+    """Train the model of a system, unless it is there; ``changes`` are of its configuration."""
     directory = out / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}"
     config = load_yaml(CONFIG)
-    changes = {
+    settings = {
         **SYSTEMS[name],
         "training.epochs": EPOCHS,
         "training.seed": seed,
         "training.directory": str(directory.resolve()),
+        **(changes or {}),
     }
-    for key, value in changes.items():
+    for key, value in settings.items():
         config = apply_override(config, key, value)
     path = directory.with_suffix(".yaml")
     dump_yaml(config, path)
-    _command("train", str(path), "--resume")
+    command("train", str(path), "--resume")
     return directory
 
 
 def simulate(name: str, seed: int, directory: Path) -> Path:
     """Run molecular dynamics of a model, unless it is done."""
-    start = directory.parent / "start.xyz"
-    with atomic_write(start) as handle:
-        write(handle, liquid(("Na", "Cl") if name == "electrolyte" else ()), format="extxyz")
+    start = write_start(name, directory.parent)
     out = directory.parent / f"md-{seed}"
     if (out / "summary.json").exists():
         return out
@@ -102,14 +110,15 @@ def simulate(name: str, seed: int, directory: Path) -> Path:
     options = ["--temperature", *temperatures, "--ps", str(PICOSECONDS), "--seed", str(seed)]
     options.append("--compile")
     resume = ["--resume"] if (out / "settings.json").exists() else []
-    _command("md", str(directory / "model.pt"), str(start), *options, "--out", str(out), *resume)
+    command("md", str(directory / "model.pt"), str(start), *options, "--out", str(out), *resume)
     return out
 
 
-def _command(*arguments: str) -> None:
+def command(*arguments: str) -> None:
+    """Run ``muse-lr``; a copy that failed is a result."""
     print("muse-lr", *arguments, flush=True)
     done = subprocess.run([sys.executable, "-m", "muse_lr", *arguments], check=False)
-    if done.returncode not in (0, 1):  # 1: a copy failed, which is a result
+    if done.returncode not in (0, 1):
         raise SystemExit(done.returncode)
 
 

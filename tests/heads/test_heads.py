@@ -71,6 +71,18 @@ def test_repulsion_ends_at_the_given_distances():
         ({"C-O": 1.0, "O-C": 1.1}, "the pair C-O is listed twice"),
     ],
 )
+def test_the_wall_adds_a_cubic_energy_to_the_pairs_with_distances():
+    energies = []
+    atoms = [Atoms("CO", [[0, 0, 0], [0, 0, r]]) for r in (0.9, 1.0, 1.1, 1.3)]
+    for wall in (None, 500.0):
+        zbl = {"kind": "zbl", "distances": {"O-C": 1.1}, "wall": wall}
+        model = muse_lr.build_model(ZBL_ONLY | {"heads": {"zbl": zbl}}).to(torch.float64)
+        batch = muse_lr.AtomsBatch.from_ase(atoms, cutoff=model.cutoff)
+        energies.append(model(batch).energy_parts["zbl"].tolist())
+    added = [b - a for a, b in zip(*energies, strict=True)]
+    assert added == pytest.approx([500 * (2 / 11) ** 3, 500 / 11**3, 0, 0], abs=1e-9)
+
+
 def test_wrong_distances_are_refused(distances, message):
     with pytest.raises(muse_lr.InputError, match=message):
         muse_lr.build_model(ZBL_ONLY | {"heads": {"zbl": {"distances": distances}}})

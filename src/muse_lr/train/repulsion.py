@@ -13,6 +13,9 @@ NAME = "repulsion"
 #: The repulsion ends at this fraction of the shortest distance. Structures outside the data by a
 #: few percent, as some test sets have, keep the learned energy.
 END = 0.95
+#: Strength of the wall within these distances, eV. The learned energy between contacts may fall by
+#: some tenths of an eV there.
+WALL = 500.0
 #: Largest number of pairs that a note lists.
 LISTED = 8
 #: Decimals of the distances, A.
@@ -54,7 +57,8 @@ def fill_repulsion(
     if incomplete and measure is not None:
         ends = {pair: round(END * found.shortest, DECIMALS) for pair, found in measure().items()}
         for name, head in incomplete.items():
-            filled[name] = head.model_copy(update={"distances": ends})
+            wall = WALL if head.wall is None else head.wall
+            filled[name] = head.model_copy(update={"distances": ends, "wall": wall})
             notes.append(_note(name, ends))
     return filled
 
