@@ -62,15 +62,6 @@ def test_repulsion_ends_at_the_given_distances():
     assert far == 0  # not listed: the sum of the covalent radii
 
 
-@pytest.mark.parametrize(
-    ("distances", "message"),
-    [
-        ({"CO": 1.0}, "'CO' is not a pair of elements such as H-O"),
-        ({"C-Q": 1.0}, "'Q' is no"),
-        ({"C-O": 0.0}, "the distance of C-O is 0.0: it must be positive"),
-        ({"C-O": 1.0, "O-C": 1.1}, "the pair C-O is listed twice"),
-    ],
-)
 def test_the_wall_adds_a_cubic_energy_to_the_pairs_with_distances():
     energies = []
     atoms = [Atoms("CO", [[0, 0, 0], [0, 0, r]]) for r in (0.9, 1.0, 1.1, 1.3)]
@@ -83,6 +74,15 @@ def test_the_wall_adds_a_cubic_energy_to_the_pairs_with_distances():
     assert added == pytest.approx([500 * (2 / 11) ** 3, 500 / 11**3, 0, 0], abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("distances", "message"),
+    [
+        ({"CO": 1.0}, "'CO' is not a pair of elements such as H-O"),
+        ({"C-Q": 1.0}, "'Q' is no"),
+        ({"C-O": 0.0}, "the distance of C-O is 0.0: it must be positive"),
+        ({"C-O": 1.0, "O-C": 1.1}, "the pair C-O is listed twice"),
+    ],
+)
 def test_wrong_distances_are_refused(distances, message):
     with pytest.raises(muse_lr.InputError, match=message):
         muse_lr.build_model(ZBL_ONLY | {"heads": {"zbl": {"distances": distances}}})

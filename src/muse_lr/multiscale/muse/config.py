@@ -40,8 +40,8 @@ class MuseConfig(MultiscaleConfig):
         12.0,
         gt=0,
         le=40,
-        description="Cutoff of the edges between nodes of the first level, Å. Neighboring nodes are "
-        "about one radius apart, at most two.",
+        description="Cutoff of the edges between nodes of the first level, Å. Neighboring nodes "
+        "are about one radius apart, at most two.",
     )
     channels: int | None = Field(
         None, ge=1, description="Width of the node features; default: channels of the backbone."

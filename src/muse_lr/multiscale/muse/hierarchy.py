@@ -40,8 +40,8 @@ from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.structures.state import NO_GROUP
 
-#: Initial scale of the energies of the atoms. They hardly depend on the nodes at the start, and what
-#: the atoms read of the nodes learns in proportion to this scale.
+#: Initial scale of the energies of the atoms. They hardly depend on the nodes at the start, but the
+#: gradients of all that the atoms read of the nodes are in proportion to it.
 ATOM_INIT_SCALE = 0.3
 
 
