@@ -98,10 +98,7 @@ def copper() -> list[Atoms]:
 
 
 def train(name: str, out: Path, changes: Mapping[str, Any]) -> Path:
-    """Train the model of a data set, unless it is there, and return its file.
-
-    ``changes`` are of the configuration.
-    """
+    """Train the model of a data set, unless it is there; ``changes`` are of its configuration."""
     out.mkdir(parents=True, exist_ok=True)
     directory = out / name
     data: dict[str, Any] = {
@@ -115,9 +112,9 @@ def train(name: str, out: Path, changes: Mapping[str, Any]) -> Path:
             with atomic_write(file) as handle:
                 write(handle, copper(), format="extxyz")
         data = {"train": str(file), "valid": 0.1}
-    training = {"directory": str(directory.resolve()), "epochs": EPOCHS[name]}
-    config: dict[str, Any] = {"model": MODEL, "data": data, "training": training}
-    for key, value in changes.items():
+    config: dict[str, Any] = {"model": MODEL, "data": data}
+    settings = {"training.directory": str(directory.resolve()), "training.epochs": EPOCHS[name]}
+    for key, value in {**settings, **changes}.items():
         config = apply_override(config, key, value)
     dump_yaml(config, directory.with_suffix(".yaml"))
     command("train", str(directory.with_suffix(".yaml")), "--resume")
@@ -181,7 +178,7 @@ def rest_row(lattice: Atoms, calculator: Calculator) -> list[str]:
     before = atoms.get_potential_energy()
     atoms.positions += NUDGE * np.random.default_rng(0).standard_normal(atoms.positions.shape)
     optimizer = BFGS(atoms, logfile=None)
-    converged = optimizer.run(fmax=FMAX, steps=300)
+    note = "" if optimizer.run(fmax=FMAX, steps=300) else " (not converged)"
     change = (atoms.get_potential_energy() - before) / len(atoms)
     shift = distances(atoms.positions, lattice.positions)
     start = atoms.positions.copy()
@@ -192,14 +189,8 @@ def rest_row(lattice: Atoms, calculator: Calculator) -> list[str]:
     for _ in dynamics.irun(round(1000 * PICOSECONDS / TIME_STEP)):
         largest = max(largest, float(distances(atoms.positions, start).max()))
     drift = 1000 * (atoms.get_total_energy() - total) / len(atoms)
-    return [
-        f"{optimizer.nsteps}{'' if converged else ' (not converged)'}",
-        f"{change:.1e}",
-        f"{shift.max():.4f}",
-        f"{largest:.4f}",
-        f"{atoms.get_temperature():.2f}",
-        f"{drift:.1e}",
-    ]
+    moves = f"{change:.1e}", f"{shift.max():.4f}", f"{largest:.4f}"
+    return [f"{optimizer.nsteps}{note}", *moves, f"{atoms.get_temperature():.2f}", f"{drift:.1e}"]
 
 
 def distances(one: Array, other: Array) -> Array:
@@ -246,8 +237,9 @@ TABLES = {
 }
 
 
-def measure(name: str, model: EnergyModel, cell: Atoms) -> dict[str, list[list[str]]]:
+def measure(name: str, model: EnergyModel, crystal: Atoms) -> dict[str, list[list[str]]]:
     """Lines of the tables for a crystal."""
+    cell = relaxed(crystal, Calculator(model))
     lattice, near = cell * REPEATS, np.array(DISPLACEMENTS) <= NEAR
     lines: dict[str, list[list[str]]] = {title: [] for title in TABLES}
     for element in dict.fromkeys(cell.symbols):
@@ -271,8 +263,8 @@ def page(lines: Mapping[str, Sequence[Sequence[str]]]) -> str:
         "",
         f"{describe_machine('phonopy')}. Command: `python -m benchmarks.near_lattices`.",
         "",
-        f"PaiNN (two layers of 5 Å, 32 channels) with the default `muse`, about 500 steps "
-        "with the default settings, on rattled_salts and on Cu labeled by EMT. Cells of "
+        "PaiNN (two layers of 5 Å, 32 channels) with the default `muse`, trained for about 500 "
+        "steps with the default settings, on rattled_salts and on Cu labeled by EMT. Cells of "
         f"{'×'.join(map(str, REPEATS))} conventional cells with the lattice constant of the model; "
         "KCl is not in the training data, (Na,K)Cl is. All in float64.",
     ]
@@ -288,16 +280,13 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=Path("runs/near_lattices"))
-    parser.add_argument("--only", choices=CRYSTALS, nargs="+", default=list(CRYSTALS))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     args = parser.parse_args()
     changes = dict(parse_assignment(text) for text in args.changes)
     lines: dict[str, list[list[str]]] = {title: [] for title in TABLES}
-    for name in args.only:
-        data, crystal = CRYSTALS[name]
+    for name, (data, crystal) in CRYSTALS.items():
         model = exact_copy(load_model(train(data, args.out, changes)))
-        found = measure(name, model, relaxed(crystal, Calculator(model)))
-        for title, rows in found.items():
+        for title, rows in measure(name, model, crystal).items():
             lines[title] += rows
         if not changes:
             with atomic_write(RESULTS) as handle:
