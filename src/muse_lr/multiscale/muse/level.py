@@ -252,10 +252,9 @@ class Return(nn.Module):
     def forward(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, TensorFeatures]:
         """Features for the atoms and features of the nodes."""
         assignment, features = state.assignment, state.features
-        value = self.value(atoms.scalars).index_select(0, assignment.atom)
-        mean = gather(
-            value * assignment.mean_weight[:, None], assignment.node, len(state.nodes.atoms)
-        )
+        pairs = assignment.pairs
+        weights = pairs.pad(assignment.mean_weight[:, None])
+        mean = pairs.gather(weights, self.value(atoms.scalars))[:, 0]
         features = bounded(replace(features, scalars=features.scalars + mean))
         features = self.layer(features, state.edges)
         return self.unpooling(atoms, features, assignment), features
