@@ -25,7 +25,6 @@ from muse_lr.multiscale.muse.tensors import (
     matrices_from_standard,
     matrices_to_standard,
     matrix_of,
-    sum_outer,
 )
 from muse_lr.multiscale.muse.thinning import coverage_bound
 from muse_lr.testing import strategies
@@ -292,25 +291,3 @@ def test_an_ion_shared_among_nodes_does_not_repel_itself(head, seed):
 def test_a_level_that_is_not_there_is_refused():
     with pytest.raises(muse_lr.InputError, match="has 1 levels"):
         model_with_coarse_charges(level=2)
-
-
-@pytest.mark.parametrize(
-    "index",
-    [[0, 0, 1, 3, 3, 3], [3, 0, 1], [0] * 9 + [5], []],
-    ids=["sorted", "not", "uneven", "0"],
-)
-def test_sums_of_outer_products(index):
-    """The same whether rows come in order or not, evenly spread or not, with their derivatives."""
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.tensor(index, dtype=torch.int64)
-    first, second = (
-        torch.randn((len(rows), n), generator=generator, dtype=torch.float64, requires_grad=True)
-        for n in (5, 4)
-    )
-    found = sum_outer(first, second, rows, 6)
-    expected = torch.stack(
-        [torch.einsum("na,nb->ab", first[rows == i], second[rows == i]) for i in range(6)]
-    )
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
-    if index:
-        assert torch.autograd.gradcheck(sum_outer, (first, second, rows, 6))

@@ -222,7 +222,8 @@ class EnergyModel(nn.Module):
         features = local_features = None
         levels: tuple[Any, ...] = ()
         if self.backbone is not None:
-            graph = self._graph(batch, geometry, composition)
+            # Other parts of the model can need edges that are longer than those of the backbone.
+            graph = self._graph(batch, geometry, composition).within(self.backbone.cutoff)
             local_features, local = self.backbone.by_name(graph)
             features = local_features
             for name, energies in local.items():

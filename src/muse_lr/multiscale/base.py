@@ -11,6 +11,7 @@ from torch import Tensor
 from muse_lr.backbones.base import BackboneConfig
 from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
+from muse_lr.math.pair_sums import PairSums
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
@@ -78,6 +79,8 @@ class Assignment:
         (p,) weights of the sum of vectors and matrices over the atoms around a node.
     content : Tensor
         (n_nodes,) M_K = sum_i S_iK, the number of atoms for which a node stands.
+    pairs : PairSums
+        Sums over the pairs, with atoms as sources and nodes as targets.
     """
 
     atom: Tensor
@@ -88,6 +91,7 @@ class Assignment:
     mean_weight: Tensor
     tensor_weight: Tensor
     content: Tensor
+    pairs: PairSums
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from muse_lr.math.pair_sums import pair_sums
 from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.geometry import Geometry
@@ -52,28 +53,28 @@ def pairs_with_nodes(
     """Atom, node, vector and length of all pairs within ``radius``.
 
     The pairs of each node with its own atom come first. The others are the edges of the geometry
-    whose sender is a node, restricted to ``allowed`` edges, (n_edges,) of bool.
+    whose receiver is a node, restricted to ``allowed`` edges, (n_edges,) of bool.
     """
     row = torch.full_like(geometry.numbers, -1)
     row[nodes.atoms] = torch.arange(len(nodes.atoms), device=row.device)
     sender, receiver = geometry.edge_index
-    near = (row[sender] >= 0) & (geometry.edge_lengths < radius)
+    near = (row[receiver] >= 0) & (geometry.edge_lengths < radius)
     if allowed is not None:
         near = near & allowed
     edges = near.nonzero()[:, 0]
     own = torch.arange(len(nodes.atoms), device=row.device)
     nothing = geometry.edge_vectors.new_zeros((len(own), 3))
     return (
-        torch.cat([nodes.atoms, receiver[edges]]),
-        torch.cat([own, row[sender[edges]]]),
-        torch.cat([nothing, -geometry.edge_vectors.index_select(0, edges)]),
+        torch.cat([nodes.atoms, sender[edges]]),
+        torch.cat([own, row[receiver[edges]]]),
+        torch.cat([nothing, geometry.edge_vectors.index_select(0, edges)]),
         torch.cat([nothing[:, 0], geometry.edge_lengths.index_select(0, edges)]),
     )
 
 
 def assign(
     nodes: CoarseNodes,
-    pairs: tuple[Tensor, Tensor, Tensor, Tensor],
+    found: tuple[Tensor, Tensor, Tensor, Tensor],
     affinity: Tensor | None,
     inner: float,
     radius: float,
@@ -84,7 +85,7 @@ def assign(
     Parameters
     ----------
     nodes : CoarseNodes
-    pairs : tuple
+    found : tuple
         Atom, node, vector, length.
     affinity : Tensor or None
         (p,) affinity b, positive and bounded; None for 1.
@@ -95,7 +96,7 @@ def assign(
         decay to 0 instead of summing to 1. With thinning this does not occur, with other choices of
         nodes it can.
     """
-    atom, node, vectors, lengths = pairs
+    atom, node, vectors, lengths = found
     reach = switch_off(lengths, inner, radius)
     if affinity is not None:
         reach = reach * affinity
@@ -106,9 +107,9 @@ def assign(
     near = none.index_add(0, node, reach)  # positive, since each node is at an atom
     near = near.index_select(0, node)
     content = none.index_add(0, node, share)
-    return Assignment(
-        atom, node, vectors, lengths, share, reach / near, reach * near.rsqrt(), content
-    )
+    pairs = pair_sums(atom, node, n_atoms, len(nodes.atoms))
+    mean, tensor = reach / near, reach * near.rsqrt()
+    return Assignment(atom, node, vectors, lengths, share, mean, tensor, content, pairs)
 
 
 def _bounded(total: Tensor) -> Tensor:

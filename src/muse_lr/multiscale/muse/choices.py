@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from ase.data import atomic_numbers
@@ -12,6 +13,25 @@ from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.muse.thinning import CROWDING, coverage_bound, crowding, masses
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.state import NO_GROUP
+
+
+@dataclass(frozen=True)
+class WindowedEdges:
+    """Edges of the atoms within the radius of a level.
+
+    Attributes
+    ----------
+    index : Tensor
+        (2, n) sender and receiver.
+    lengths : Tensor
+        (n,) distance in A.
+    window : Tensor
+        (n,) window of the distance.
+    """
+
+    index: Tensor
+    lengths: Tensor
+    window: Tensor
 
 
 class NodeChoice(nn.Module, ABC):
@@ -33,9 +53,8 @@ class NodeChoice(nn.Module, ABC):
         """
         return None
 
-    @abstractmethod
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """(n_atoms,) masses in [0, 1], float64.
+    def edges(self, geometry: Geometry, inner: float, radius: float) -> WindowedEdges:
+        """Edges within ``radius`` whose receiver may belong to a node at the sender.
 
         Parameters
         ----------
@@ -44,6 +63,22 @@ class NodeChoice(nn.Module, ABC):
         inner, radius : float
             Distances at which the window starts to decay and ends, A.
         """
+        index, lengths = geometry.edge_index, geometry.edge_lengths
+        near, allowed = lengths < radius, self.allowed(geometry)
+        if allowed is not None:
+            near = near & allowed
+        if not bool(near.all()):
+            kept = near.nonzero()[:, 0]
+            index, lengths = index.index_select(1, kept), lengths.index_select(0, kept)
+        return WindowedEdges(index, lengths, switch_off(lengths, inner, radius))
+
+    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
+        """(n_atoms,) masses in [0, 1], float64, for the arguments of :meth:`edges`."""
+        return self.masses(geometry, self.edges(geometry, inner, radius), radius)
+
+    @abstractmethod
+    def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
+        """(n_atoms,) masses in [0, 1], float64."""
 
 
 class ThinnedNodes(NodeChoice):
@@ -67,19 +102,12 @@ class ThinnedNodes(NodeChoice):
         self.softening, self.crowding = softening, crowding
         self.coverage = coverage_bound(kappa)
 
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        near = geometry.edge_lengths.detach() < radius
-        allowed = self.allowed(geometry)
-        if allowed is not None:
-            near = near & allowed
-        edges = near.nonzero()[:, 0]
-        index = geometry.edge_index.index_select(1, edges)
-        lengths = geometry.edge_lengths.index_select(0, edges)
-        priority, rate = crowding(geometry.numbers, index, lengths, self.crowding * radius)
+    def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
+        """See :meth:`NodeChoice.masses`."""
+        crowded = self.crowding * radius
+        priority, rate = crowding(geometry.numbers, edges.index, edges.lengths, crowded)
         spread = self.softening**2 * rate if self.softening else None
-        window = switch_off(lengths, inner, radius)
-        return masses(priority, index, window, self.delta, self.kappa, spread)
+        return masses(priority, edges.index, edges.window, self.delta, self.kappa, spread)
 
 
 class GivenNodes(ThinnedNodes):
@@ -107,9 +135,9 @@ class GivenNodes(ThinnedNodes):
         sender, receiver = geometry.coarse_index[geometry.edge_index]
         return sender == receiver
 
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
-        mass = super().forward(geometry, inner, radius)
+    def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
+        """See :meth:`NodeChoice.masses`."""
+        mass = super().masses(geometry, edges, radius)
         return mass * (geometry.coarse_index != NO_GROUP)
 
 
@@ -124,8 +152,8 @@ class SpeciesNodes(NodeChoice):
         super().__init__()
         self.numbers = tuple(atomic_numbers[symbol] for symbol in species)
 
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
+    def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
+        """See :meth:`NodeChoice.masses`."""
         chosen = torch.isin(geometry.numbers, geometry.numbers.new_tensor(self.numbers))
         return chosen.to(geometry.positions.dtype)
 
@@ -133,6 +161,6 @@ class SpeciesNodes(NodeChoice):
 class EveryAtom(NodeChoice):
     """Every atom is a node, a control without coarse-graining."""
 
-    def forward(self, geometry: Geometry, inner: float, radius: float) -> Tensor:
-        """See :meth:`NodeChoice.forward`."""
+    def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
+        """See :meth:`NodeChoice.masses`."""
         return torch.ones_like(geometry.positions[:, 0])

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.math.pair_sums import PairSums
 from muse_lr.multiscale.muse.tensors import (
     RadialGaussians,
     TensorFeatures,
     bounded,
     dense,
-    gather,
+    gather_directed,
+    gather_filtered,
     inner,
     matrices_from_standard,
     matrices_to_standard,
     matrix_of,
-    message,
     soft_norm,
     unit_linear,
 )
@@ -41,12 +41,15 @@ class CoarseEdges:
         (n_edges,) distance in A.
     weights : Tensor
         (n_edges,) quadrature weights; their sum over the edges of a node is below 1.
+    pairs : PairSums
+        Sums over the edges, with senders as sources and receivers as targets.
     """
 
     edge_index: Tensor
     vectors: Tensor
     lengths: Tensor
     weights: Tensor
+    pairs: PairSums
 
 
 class CoarseLayer(nn.Module):
@@ -81,27 +84,25 @@ class CoarseLayer(nn.Module):
         return self._update(bounded(self._exchange(nodes, edges)))
 
     def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
-        sender, receiver = edges.edge_index
-        count, channels = nodes.scalars.shape
-        radial = self.radial(edges.lengths) * edges.weights[:, None]
-        widths = [channels, *[self.tensor_channels] * 2 * self.l_max]
+        pairs, width = edges.pairs, self.tensor_channels
+        widths = [nodes.scalars.shape[1], *[width] * 2 * self.l_max]
         contents = self.content(nodes.scalars).split(widths, dim=-1)
-        # One part at a time, since slices of one array of all parts are strided, which is slow.
-        parts = [
-            content.index_select(0, sender) * (radial @ weight.T)
-            for content, weight in zip(contents, self.filter.weight.split(widths), strict=True)
-        ]
-        scalars = nodes.scalars.index_add(0, receiver, parts[0])
-        vectors, matrices = nodes.vectors, nodes.matrices
-        direction = edges.vectors / edges.lengths[:, None]
+        filters = self.filter.weight.T.split(widths, dim=-1)
+        radial = pairs.pad(self.radial(edges.lengths) * edges.weights[:, None])
+        # The products of contents and tensors are formed on the nodes, not on the edges.
+        sent = [contents[0]]
         if self.l_max > 0:
-            moved = message(parts[1], direction, parts[2], vectors.index_select(0, sender))
-            vectors = vectors.index_add(0, receiver, moved)
+            sent.append(contents[2][:, None] * nodes.vectors)
+        if self.l_max > 1:  # with five components instead of nine
+            sent.append(contents[4][:, None] * matrices_to_standard(nodes.matrices))
+        received = gather_filtered(pairs, radial, sent, filters[::2])
+        scalars, vectors, matrices = nodes.scalars + received[0], nodes.vectors, nodes.matrices
+        if self.l_max > 0:
+            direction = edges.vectors / edges.lengths[:, None]
+            along = gather_directed(pairs, radial, contents[1::2], filters[1::2], direction)
+            vectors = vectors + received[1] + along[0]
         if self.l_max > 1:
-            # With five components instead of nine.
-            sent = matrices_to_standard(matrices).index_select(0, sender)
-            turned = message(parts[3], solid_harmonics(2, direction), parts[4], sent)
-            matrices = matrices + matrices_from_standard(gather(turned, receiver, count))
+            matrices = matrices + matrices_from_standard(received[2] + along[1])
         return TensorFeatures(scalars, vectors, matrices)
 
     def _update(self, nodes: TensorFeatures) -> TensorFeatures:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muse_lr.math.pair_sums import pair_sums
 from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.coarse import CoarseEdges
@@ -72,7 +73,9 @@ def coarse_edges(
     weights = window(lengths) * content.index_select(0, sender)
     total = torch.zeros_like(content).index_add(0, receiver, weights) + mean_content
     weights = weights / total.index_select(0, receiver)
-    return CoarseEdges(coarse.edge_index, coarse.edge_vectors.to(content.dtype), lengths, weights)
+    vectors = coarse.edge_vectors.to(content.dtype)
+    pairs = pair_sums(sender, receiver, len(content), len(content))
+    return CoarseEdges(coarse.edge_index, vectors, lengths, weights, pairs)
 
 
 def coarse_geometry(nodes: CoarseNodes, geometry: Geometry, cutoff: float) -> Geometry:
@@ -139,11 +142,13 @@ def _brute_force(
     offset = torch.cumsum(candidates, 0) - candidates
     flat = torch.arange(len(graph), device=graph.device) - offset[graph]
     count, start = counts[graph], (torch.cumsum(counts, 0) - counts)[graph]
-    receiver, flat = flat % count, flat // count
-    sender, flat = flat % count, flat // count
     span = 2 * reach[graph] + 1
-    digits = [flat % span[:, 0], flat // span[:, 0] % span[:, 1], flat // (span[:, 0] * span[:, 1])]
+    digits = []
+    for axis in range(3):
+        digits.append(flat % span[:, axis])
+        flat = flat // span[:, axis]
     shift = torch.stack(digits, dim=1) - reach[graph]
+    sender, receiver = flat % count, flat // count  # sorted by receiver, as in a cell list
     sender, receiver = sender + start, receiver + start
     image = torch.einsum("ea,eab->eb", shift.to(cell.dtype), cell[graph])
     vectors = positions[sender] - positions[receiver] + image

@@ -14,7 +14,7 @@ from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.multiscale.muse.assignment import assign, kept_nodes, pairs_with_nodes
 from muse_lr.multiscale.muse.bridge import Bridge
-from muse_lr.multiscale.muse.choices import NodeChoice
+from muse_lr.multiscale.muse.choices import NodeChoice, WindowedEdges
 from muse_lr.multiscale.muse.coarse import CoarseEdges, CoarseLayer
 from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
@@ -157,8 +157,9 @@ class Level(nn.Module):
         self, atoms: AtomTensors, graph: Graph, geometry: Geometry
     ) -> tuple[Unpooled, LevelState]:
         """Features for the atoms, and the state of the level."""
-        nodes, assignment = self.place(geometry, atoms.scalars)
-        crowded = self._crowded(geometry, atoms.scalars.dtype)
+        near = self.choice.edges(geometry, self.size.inner, self.size.radius)
+        nodes, assignment = self.place(geometry, atoms.scalars, near)
+        crowded = _crowded(near, len(atoms.scalars)).to(atoms.scalars.dtype)
         features = self.pooling(atoms, assignment, len(nodes.atoms))
         counted = self._counts(graph, assignment, len(nodes.atoms))
         features = bounded(replace(features, scalars=features.scalars + counted))
@@ -181,14 +182,18 @@ class Level(nn.Module):
         return self._returned(unpooled, state), state
 
     def place(
-        self, geometry: Geometry, scalars: Tensor | None = None
+        self,
+        geometry: Geometry,
+        scalars: Tensor | None = None,
+        near: WindowedEdges | None = None,
     ) -> tuple[CoarseNodes, Assignment]:
         """Nodes and assignment, without ``scalars`` (n, F) those of equal affinities.
 
-        They are in the precision of the level.
+        They are in the precision of the level. ``near`` has the edges of its choice, if known.
         """
         size, dtype = self.size, self.mean_content.dtype
-        mass = self.choice(geometry, size.inner, size.radius).to(dtype)
+        near = near or self.choice.edges(geometry, size.inner, size.radius)
+        mass = self.choice.masses(geometry, near, size.radius).to(dtype)
         nodes = kept_nodes(mass, geometry)
         allowed = self.choice.allowed(geometry)
         atom, node, vectors, lengths = pairs_with_nodes(nodes, geometry, size.radius, allowed)
@@ -212,16 +217,6 @@ class Level(nn.Module):
         queries, keys = self.query(scalars), self.key(scalars).index_select(0, nodes.atoms)
         score = (queries.index_select(0, atom) * keys.index_select(0, node)).sum(1)
         return torch.exp(torch.tanh(score * (AFFINITY_SCALE / math.sqrt(AFFINITY))))
-
-    def _crowded(self, geometry: Geometry, dtype: torch.dtype) -> Tensor:
-        near = geometry.edge_lengths.detach() < self.size.radius
-        allowed = self.choice.allowed(geometry)
-        kept = (near if allowed is None else near & allowed).nonzero()[:, 0]
-        lengths = geometry.edge_lengths.index_select(0, kept)
-        window = switch_off(lengths, self.size.inner, self.size.radius)
-        receiver = geometry.edge_index[1].index_select(0, kept)
-        others = window.new_zeros(len(geometry.numbers)).index_add(0, receiver, window).to(dtype)
-        return others / (1 + others)
 
     def _counts(self, graph: Graph, assignment: Assignment, n_nodes: int) -> Tensor:
         """Linear function of log(1 + n) with the windowed number n of atoms of each element."""
@@ -252,10 +247,15 @@ class Return(nn.Module):
     def forward(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, TensorFeatures]:
         """Features for the atoms and features of the nodes."""
         assignment, features = state.assignment, state.features
-        value = self.value(atoms.scalars).index_select(0, assignment.atom)
-        mean = gather(
-            value * assignment.mean_weight[:, None], assignment.node, len(state.nodes.atoms)
-        )
+        pairs = assignment.pairs
+        weights = pairs.pad(assignment.mean_weight[:, None])
+        mean = pairs.gather(weights, self.value(atoms.scalars))[:, 0]
         features = bounded(replace(features, scalars=features.scalars + mean))
         features = self.layer(features, state.edges)
         return self.unpooling(atoms, features, assignment), features
+
+
+def _crowded(near: WindowedEdges, n_atoms: int) -> Tensor:
+    """(n_atoms,) n / (1 + n) with the windowed number n of the other atoms."""
+    others = near.window.new_zeros(n_atoms).index_add(0, near.index[1], near.window)
+    return others / (1 + others)

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.math.pair_sums import pair_sums
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.tensors import (
     RadialGaussians,
     TensorFeatures,
-    gather,
+    gather_directed,
+    gather_filtered,
     matrices_from_standard,
     matrices_to_standard,
     shortened,
-    sum_outer,
     unit_linear,
 )
 
@@ -75,13 +75,10 @@ class LocalTensors(nn.Module):
         """Compute vectors (n, 3, C) and, for l_max 2, matrices (n, 3, 3, C)."""
         envelope = GAIN * switch_off(edges.lengths, 0.0, self.cutoff)
         radial = self.radial(edges.lengths) * envelope[:, None]
-        contents = self.content(scalars).chunk(self.l_max, dim=-1)
-        filters = self.filter.weight.chunk(self.l_max)
-        sums = []
-        for order, (content, weight) in enumerate(zip(contents, filters, strict=True), start=1):
-            weights = content.index_select(0, edges.sender) * (radial @ weight.T)
-            harmonics = edges.directions if order == 1 else solid_harmonics(2, edges.directions)
-            sums.append(sum_outer(harmonics, weights, edges.receiver, len(scalars)))
+        pairs = pair_sums(edges.sender, edges.receiver, len(scalars), len(scalars))
+        contents = self.content(scalars).chunk(self.l_max, dim=1)
+        filters = self.filter.weight.T.chunk(self.l_max, dim=1)
+        sums = gather_directed(pairs, pairs.pad(radial), contents, filters, edges.directions)
         vectors = shortened(sums[0])
         return vectors, matrices_from_standard(shortened(sums[1])) if self.l_max > 1 else None
 
@@ -160,16 +157,16 @@ class TensorMaps(nn.Module):
                 linear = nn.Linear(size.tensors[order], width, bias=False)
                 self.carries[str(order)] = linear
 
+    def tensor_filters(self) -> tuple[Tensor, ...]:
+        """(K, C) coefficients of the radial functions for each order."""
+        return self.filters.weight.T.chunk(self.l_max, dim=1)
+
     def carried(self, order: int, tensors: Tensor | None) -> Tensor | None:
         """Features of the backbone of one order in the channels of the nodes; None without any."""
         if tensors is None or str(order) not in self.carries:
             return None
         mapped: Tensor = self.carries[str(order)](tensors)
         return shortened(CARRY_GAIN * mapped)
-
-    def weights(self, radial: Tensor) -> list[Tensor]:
-        """(p, C) weights of each order from the radial functions of the pairs, (p, K)."""
-        return [radial @ weight.T for weight in self.filters.weight.chunk(self.l_max)]
 
 
 class Pooling(TensorMaps):
@@ -195,30 +192,27 @@ class Pooling(TensorMaps):
 
     def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
         """Compute the features of the nodes; orders above l_max are empty."""
-        atom, node = assignment.atom, assignment.node
-        pull = assignment.mean_weight[:, None]
-        radial = self.radial(assignment.lengths)
-        value = self.value(atoms.scalars).index_select(0, atom)
-        scalars = gather(value * pull * (1 + self.scalar_filter(radial)), node, n_nodes)
+        pairs, radial = assignment.pairs, self.radial(assignment.lengths)
+        weights = pairs.pad(radial * assignment.mean_weight[:, None])
+        sums = pairs.gather(weights, self.value(atoms.scalars))
+        # The first radial function is 1, so that its sum is the mean.
+        scalars = sums[:, 0] + (sums * self.scalar_filter.weight.T).sum(1)
+        vectors = scalars.new_zeros((n_nodes, 3, 0))
+        matrices = vectors.new_zeros((n_nodes, 3, 3, 0))
         if self.l_max == 0:
-            empty = scalars.new_zeros((n_nodes, 3, 0))
-            return TensorFeatures(scalars, empty, empty[:, None])
-        gates = (1 + self.gates(atoms.scalars)).chunk(self.l_max, dim=-1)
-        pull = assignment.tensor_weight[:, None]
-        filters = self.weights(radial * pull)
-        local = self.mixes[0](gates[0][:, None] * atoms.local_vectors)
-        moved = filters[0][:, None] * local.index_select(0, atom)
-        carried = self.carried(1, atoms.vectors)
-        if carried is not None:
-            moved = moved + pull[:, None] * carried.index_select(0, atom)
-        vectors = gather(moved, node, n_nodes)
-        if self.l_max == 1 or atoms.local_matrices is None:
-            return TensorFeatures(scalars, vectors, vectors.new_zeros((n_nodes, 3, 3, 0)))
-        # With five components instead of nine.
-        local = self.mixes[1](gates[1][:, None] * matrices_to_standard(atoms.local_matrices))
-        moved = filters[1][:, None] * local.index_select(0, atom)
-        carried = self.carried(2, atoms.tensors)
-        if carried is not None:
-            moved = moved + pull[:, None] * carried.index_select(0, atom)
-        matrices = matrices_from_standard(gather(moved, node, n_nodes))
-        return TensorFeatures(scalars, vectors, matrices)
+            return TensorFeatures(scalars, vectors, matrices)
+        weights = pairs.pad(radial * assignment.tensor_weight[:, None])
+        gates = (1 + self.gates(atoms.scalars))[:, None].chunk(self.l_max, dim=-1)
+        local = [self.mixes[0](gates[0] * atoms.local_vectors)]
+        if atoms.local_matrices is not None:
+            standard = matrices_to_standard(atoms.local_matrices)  # five components, not nine
+            local.append(self.mixes[1](gates[1] * standard))
+        moved = gather_filtered(pairs, weights, local, self.tensor_filters())
+        for order, tensors in ((1, atoms.vectors), (2, atoms.tensors)):
+            carried = self.carried(order, tensors)
+            if carried is not None:
+                mean = pairs.gather(weights[..., :1], carried.flatten(1))
+                moved[order - 1] = moved[order - 1] + mean.reshape(moved[order - 1].shape)
+        if self.l_max > 1:
+            matrices = matrices_from_standard(moved[1])
+        return TensorFeatures(scalars, moved[0], matrices)

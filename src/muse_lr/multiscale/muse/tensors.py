@@ -6,19 +6,21 @@ Y2(u) = sqrt(3/2) (u u - |u|^2 / 3), has the norm |u|^2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
+from muse_lr.math.harmonics import solid_harmonics
+from muse_lr.math.pair_sums import PairSums
+
 #: Softening of norms, whose curvature at zero is 1 / sqrt(NORM_EPSILON). Tensors vanish at sites of
 #: high symmetry. With a smaller number, force constants would change within 0.01 A of such a site.
 NORM_EPSILON = 1.0
 #: Upper bound of the norm of a tensor in :func:`shortened`.
 LONGEST = 2.0
-#: Largest ratio of all rows to used rows in a padded table.
-PADDED = 3
 R, S = sqrt(1 / 2), sqrt(1 / 6)
 #: Matrices (xx, xy, .. zz) of the components m = -2..2 of l = 2, as orthonormal columns.
 COMPONENTS = torch.tensor(
@@ -171,52 +173,83 @@ def unit_linear(inputs: int, outputs: int, power: float | None = None) -> nn.Lin
     return layer
 
 
-def message(along: Tensor, harmonics: Tensor, carried: Tensor, tensors: Tensor) -> Tensor:
-    """Tensor messages of the edges: gated harmonics plus gated tensors of the senders.
-
-    Parameters
-    ----------
-    along, carried : Tensor
-        (n_edges, C) gates of the harmonics and of the tensors.
-    harmonics : Tensor
-        (n_edges, 2l + 1) spherical harmonics of the direction.
-    tensors : Tensor
-        (n_edges, 2l + 1, C) tensors of the sender.
-    """
-    return along[:, None] * harmonics[:, :, None] + carried[:, None] * tensors
-
-
 def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
     """Sum rows of ``values`` into ``size`` rows."""
     return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)
 
 
-def sum_outer(first: Tensor, second: Tensor, index: Tensor, size: int) -> Tensor:
-    """Sum outer products of rows into ``size`` rows: (size, a, b) from (n, a) and (n, b).
+def gather_filtered(
+    pairs: PairSums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
+) -> list[Tensor]:
+    r"""Sums at the targets, with a linear combination of the weights for each channel.
 
-    If ``index`` is sorted and no sum has many more terms than the others, as for edges sorted by
-    receiver, this is one matrix product for each sum, and the (n, a, b) products are not stored.
+    .. math:: y_{kac} = \sum_{e \to k} \sum_r w_{er} f_{rc} x_{s(e)ac}
+
+    Parameters
+    ----------
+    pairs : PairSums
+    weights : Tensor
+        (n_blocks, width, r) padded weights.
+    values, filters : sequence of Tensor
+        (n_sources, ..., C) and (r, C) of each part.
     """
-    slots = None if index.is_cuda else _slots(index, size)
-    if slots is None:
-        return gather(first[:, :, None] * second[:, None], index, size)
-    place, widest = slots
-    padded = (
-        values.new_zeros((size * widest, values.shape[1])).index_copy(0, place, values)
-        for values in (first, second)
-    )
-    a, b = (values.unflatten(0, (size, widest)) for values in padded)
-    return a.mT @ b
+    shapes = [part.shape[1:] for part in values]
+    flat = torch.cat([part.flatten(1) for part in values], dim=1)
+    factors = torch.cat([_repeated(f, s) for f, s in zip(filters, shapes, strict=True)], dim=1)
+    sums = (pairs.gather(weights, flat) * factors).sum(1)
+    return _parts(sums, shapes)
 
 
-def _slots(index: Tensor, size: int) -> tuple[Tensor, int] | None:
-    """Position of each row in a padded table and its width; None if padding is inefficient."""
-    if len(index) == 0 or bool((index[1:] < index[:-1]).any()):
-        return None
-    counts = torch.bincount(index, minlength=size)
-    widest = int(counts.max())
-    if widest * size > PADDED * len(index):
-        return None
-    starts = torch.cumsum(counts, 0) - counts
-    offset = torch.arange(len(index), device=index.device) - starts.index_select(0, index)
-    return index * widest + offset, widest
+def spread_filtered(
+    pairs: PairSums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
+) -> list[Tensor]:
+    """The same from the targets to the sources: values are (n_targets, ..., C)."""
+    shapes = [part.shape[1:] for part in values]
+    flat = torch.cat([part.flatten(1) for part in values], dim=1)
+    factors = torch.cat([_repeated(f, s) for f, s in zip(filters, shapes, strict=True)], dim=1)
+    return _parts(pairs.spread(weights, flat[:, None] * factors), shapes)
+
+
+def _repeated(filters: Tensor, shape: torch.Size) -> Tensor:
+    """(r, C) for all components of (..., C) tensors."""
+    return filters.repeat(1, shape.numel() // max(shape[-1], 1))
+
+
+def _parts(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    parts = flat.split([shape.numel() for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def gather_directed(
+    pairs: PairSums,
+    weights: Tensor,
+    values: Sequence[Tensor],
+    filters: Sequence[Tensor],
+    directions: Tensor,
+) -> list[Tensor]:
+    r"""Sums of scalars times harmonics of the directions of the pairs, for l = 1 and 2.
+
+    .. math:: y_{kac} = \sum_{e \to k} \sum_r w_{er} f_{rc} x_{s(e)c} Y_a(\hat u_e)
+
+    Parameters
+    ----------
+    pairs, weights :
+        As in :func:`gather_filtered`.
+    values, filters : sequence of Tensor
+        (n_sources, C) and (r, C) for each l.
+    directions : Tensor
+        (p, 3) unit vectors.
+
+    Returns
+    -------
+    list of Tensor
+        (n_targets, 3, C) vectors and (n_targets, 5, C) components m = -2..2.
+    """
+    # Other than in gather_filtered, the (p, r, 2l + 1) weights would be larger than (p, C).
+    strengths = pairs.take(torch.cat(list(values), dim=1)) * (weights @ torch.cat(list(filters), 1))
+    orders = strengths.split([part.shape[1] for part in values], dim=2)
+    harmonics = [directions, solid_harmonics(2, directions)][: len(orders)]
+    return [
+        pairs.blocks.sum_outer(pairs.pad(directed), strength)
+        for directed, strength in zip(harmonics, orders, strict=True)
+    ]

@@ -51,6 +51,7 @@ from ase import units
 from ase.data import atomic_masses
 from torch import Tensor
 
+from muse_lr.math.pair_sums import pair_sums
 from muse_lr.math.switching import smoothstep
 
 #: Number of iterations of the masses.
@@ -97,15 +98,18 @@ def crowding(
     squared_rate : Tensor
         (n_atoms,) squared rates in fs^-2.
     """
-    near = (edge_lengths < radius).nonzero()[:, 0]
-    sender, receiver = edge_index.index_select(1, near)
-    x = edge_lengths.index_select(0, near) / radius
+    near = edge_lengths < radius
+    if not bool(near.all()):
+        edges = near.nonzero()[:, 0]
+        edge_index, edge_lengths = edge_index.index_select(1, edges), edge_lengths[edges]
+    sender, receiver = edge_index
+    x = edge_lengths / radius
     slope = 30 * (x * (1 - x)).square() / radius
     mobility = mobilities(x.device, x.dtype).index_select(0, numbers.index_select(0, sender))
-    squared = slope.square() * mobility
-    sums = torch.stack((1 - smoothstep(x), squared), dim=1)
-    total = x.new_zeros((len(numbers), 2)).index_add(0, receiver, sums)
-    return total[:, 0] + ELEMENT_WEIGHT * numbers.to(x.dtype).log2(), total[:, 1]
+    nothing = x.new_zeros(len(numbers))
+    count = nothing.index_add(0, receiver, 1 - smoothstep(x))
+    squared_rate = nothing.index_add(0, receiver, slope.square() * mobility)
+    return count + ELEMENT_WEIGHT * numbers.to(x.dtype).log2(), squared_rate
 
 
 @cache
@@ -156,14 +160,15 @@ def masses(
     kept = (difference.detach() > -1).nonzero()[:, 0]
     sender, receiver = sender.index_select(0, kept), receiver.index_select(0, kept)
     difference, window = difference.index_select(0, kept), window.index_select(0, kept)
-    pressure = torch.stack(
-        (window * smoothstep(difference), window * (1 - smoothstep(difference.abs()))), dim=1
-    )
+    pairs = pair_sums(sender, receiver, len(priority), len(priority))
+    suppression = pairs.pad(window * smoothstep(difference))
+    rivalry = pairs.pad(window * (1 - smoothstep(difference.abs())))
     before = mass = torch.ones_like(priority)
     for _ in range(ITERATIONS):
-        weighted = mass.index_select(0, sender)[:, None] * pressure
-        total = mass.new_zeros((len(mass), 2)).index_add(0, receiver, weighted)
-        before, mass = mass, smoothstep(1 - kappa * total[:, 0] / (1 + total[:, 1]))
+        others = pairs.take(mass)
+        suppressed = pairs.blocks.sum_blocks((others * suppression).sum(1))
+        rivals = pairs.blocks.sum_blocks((others * rivalry).sum(1))
+        before, mass = mass, smoothstep(1 - kappa * suppressed / (1 + rivals))
     # As 1 - (1 - mass) (1 - before), which would round small masses to 0 where they still curve.
     return mass + before * (1 - mass)
 

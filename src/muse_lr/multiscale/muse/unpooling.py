@@ -14,12 +14,12 @@ from muse_lr.multiscale.muse.tensors import (
     TensorFeatures,
     act,
     dense,
-    gather,
     inner,
     matrices_from_standard,
     matrices_to_standard,
     matrix_of,
     shortened,
+    spread_filtered,
 )
 
 #: Factor of the fields in the invariants, which are of order 0.1 at the start.
@@ -75,31 +75,29 @@ class Unpooling(TensorMaps):
         self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
     ) -> Unpooled:
         """Compute the features of the atoms after unpooling."""
-        atom, node = assignment.atom, assignment.node
-        share = assignment.share[:, None]
-        count = len(atoms.scalars)
-        value = self.value(nodes.scalars).index_select(0, node)
-        delta = gather(value * share, atom, count)
+        pairs = assignment.pairs
+        weights = self.radial(assignment.lengths) * assignment.share[:, None]
+        weights = pairs.pad(weights)
+        # The first radial function is 1.
+        delta = pairs.spread(weights[..., :1], self.value(nodes.scalars)[:, None])
         invariants: list[Tensor] = []
-        field = bounded_field = gradient = None
+        field = gradient = None
         if self.l_max > 0:
-            radial = self.radial(assignment.lengths) * share
-            filters = self.weights(radial)
-            vectors = self.mixes[0](nodes.vectors).index_select(0, node)
-            field = gather(filters[0][:, None] * vectors, atom, count)
+            sent = [self.mixes[0](nodes.vectors)]
+            if self.l_max > 1:
+                sent.append(self.mixes[1](matrices_to_standard(nodes.matrices)))
+            fields = spread_filtered(pairs, weights, sent, self.tensor_filters())
+            field = fields[0]
             bounded_field = shortened(GAIN * field)
             invariants.append(inner(bounded_field, atoms.local_vectors))
             carried = self.carried(1, atoms.vectors)
             if carried is not None:
                 invariants.append(inner(bounded_field, carried))
         if self.l_max > 1 and atoms.local_matrices is not None:
-            matrices = self.mixes[1](matrices_to_standard(nodes.matrices)).index_select(0, node)
-            standard = gather(filters[1][:, None] * matrices, atom, count)
-            gradient = matrices_from_standard(standard)
+            gradient = matrices_from_standard(fields[1])
             bounded_gradient = shortened(GAIN * gradient)
             invariants.append(inner(bounded_gradient, atoms.local_matrices))
             invariants.append(inner(bounded_gradient, matrix_of(atoms.local_vectors)))
-            assert bounded_field is not None
             pushed = act(bounded_gradient, atoms.local_vectors)
             invariants.append(inner(pushed, bounded_field))
             carried = self.carried(2, atoms.tensors)
