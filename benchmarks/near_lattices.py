@@ -112,9 +112,9 @@ def train(name: str, out: Path, changes: Mapping[str, Any]) -> Path:
             with atomic_write(file) as handle:
                 write(handle, copper(), format="extxyz")
         data = {"train": str(file), "valid": 0.1}
-    config: dict[str, Any] = {"model": MODEL, "data": data}
-    settings = {"training.directory": str(directory.resolve()), "training.epochs": EPOCHS[name]}
-    for key, value in {**settings, **changes}.items():
+    training = {"directory": str(directory.resolve()), "epochs": EPOCHS[name]}
+    config: dict[str, Any] = {"model": MODEL, "data": data, "training": training}
+    for key, value in changes.items():
         config = apply_override(config, key, value)
     dump_yaml(config, directory.with_suffix(".yaml"))
     command("train", str(directory.with_suffix(".yaml")), "--resume")
