@@ -42,7 +42,7 @@ from muse_lr.structures.state import NO_GROUP
 
 #: Initial scale of the energies of the atoms. They hardly depend on the nodes at the start, but the
 #: gradients of all that the atoms read of the nodes are in proportion to it.
-ATOM_INIT_SCALE = 0.3
+ATOM_INIT_SCALE = 0.2
 
 
 class Muse(Multiscale):
