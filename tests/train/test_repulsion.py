@@ -60,6 +60,7 @@ def test_the_repulsion_is_zero_for_the_data_and_strong_below(tmp_path):
         )
         for pair in ("H-H", "H-O")
     }
+    assert model.config.heads["repulsion"].wall == 500
     recorded = model.config.heads["repulsion"].distances
     assert recorded == pytest.approx({p: 0.95 * d for p, d in shortest.items()}, abs=1e-4)
     closed = frames[0].copy()

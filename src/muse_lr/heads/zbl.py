@@ -91,7 +91,7 @@ class ZBLHead(Head):
         # Not a buffer, because casting the model would round it.
         self._switches = torch.stack(_switches(config, context.elements))
         self.cutoff = float(self._switches[1].max())
-        self.distances = dict(config.distances or {})
+        self.distances, self.wall = dict(config.distances or {}), config.wall
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
@@ -116,7 +116,8 @@ class ZBLHead(Head):
             return super().describe()
         ordered = sorted(self.distances.items(), key=lambda item: item[1])
         ends = ", ".join(f"{pair} {distance:.2f}" for pair, distance in ordered)
-        return [*super().describe(), f"  ends at (A)          {ends}"]
+        lines = [*super().describe(), f"  ends at (A)          {ends}"]
+        return [*lines, f"  wall (eV)            {self.wall:g}"] if self.wall else lines
 
 
 def _switches(config: ZBLConfig, elements: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor]:

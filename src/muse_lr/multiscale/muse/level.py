@@ -34,7 +34,7 @@ from muse_lr.structures.graph import Graph
 
 #: Width of the queries and keys of the affinity between atoms and nodes.
 AFFINITY = 8
-#: Initial scale of their scores.
+#: Factor of their scores, which are small at the start.
 AFFINITY_SCALE = 0.5
 #: Default of the mean content M_0 of a node, atoms.
 MEAN_CONTENT = 10.0

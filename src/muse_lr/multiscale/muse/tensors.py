@@ -193,26 +193,29 @@ def gather_filtered(
     values, filters : sequence of Tensor
         (n_sources, ..., C) and (r, C) of each part.
     """
-    shapes = [part.shape[1:] for part in values]
-    flat = torch.cat([part.flatten(1) for part in values], dim=1)
-    factors = torch.cat([_repeated(f, s) for f, s in zip(filters, shapes, strict=True)], dim=1)
-    sums = (pairs.gather(weights, flat) * factors).sum(1)
-    return _parts(sums, shapes)
+    flat, factors, shapes = _flattened(values, filters)
+    return _parts((pairs.gather(weights, flat) * factors).sum(1), shapes)
 
 
 def spread_filtered(
     pairs: PairSums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
 ) -> list[Tensor]:
     """The same from the targets to the sources: values are (n_targets, ..., C)."""
-    shapes = [part.shape[1:] for part in values]
-    flat = torch.cat([part.flatten(1) for part in values], dim=1)
-    factors = torch.cat([_repeated(f, s) for f, s in zip(filters, shapes, strict=True)], dim=1)
+    flat, factors, shapes = _flattened(values, filters)
     return _parts(pairs.spread(weights, flat[:, None] * factors), shapes)
 
 
-def _repeated(filters: Tensor, shape: torch.Size) -> Tensor:
-    """(r, C) for all components of (..., C) tensors."""
-    return filters.repeat(1, shape.numel() // max(shape[-1], 1))
+def _flattened(
+    values: Sequence[Tensor], filters: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, list[torch.Size]]:
+    """All components side by side, (n, c), their filters, (r, c), and the shapes of the parts."""
+    shapes = [part.shape[1:] for part in values]
+    repeated = [
+        part.repeat(1, shape.numel() // max(shape[-1], 1))
+        for part, shape in zip(filters, shapes, strict=True)
+    ]
+    flat = torch.cat([part.flatten(1) for part in values], dim=1)
+    return flat, torch.cat(repeated, dim=1), shapes
 
 
 def _parts(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
