@@ -104,14 +104,18 @@ def simulate(name: str, seed: int, directory: Path) -> Path:
     """Run molecular dynamics of a model, unless it is done."""
     start = write_start(name, directory.parent)
     out = directory.parent / f"md-{seed}"
-    if (out / "summary.json").exists():
-        return out
     temperatures = [str(value) for value in TEMPERATURES]
     options = ["--temperature", *temperatures, "--ps", str(PICOSECONDS), "--seed", str(seed)]
-    options.append("--compile")
-    resume = ["--resume"] if (out / "settings.json").exists() else []
-    command("md", str(directory / "model.pt"), str(start), *options, "--out", str(out), *resume)
+    run_md(directory / "model.pt", start, out, *options)
     return out
+
+
+def run_md(model: Path, start: Path, out: Path, *options: str) -> None:
+    """Run ``muse-lr md`` with a compiled backbone, unless it is done; continue if it is not."""
+    if (out / "summary.json").exists():
+        return
+    resume = ["--resume"] if (out / "settings.json").exists() else []
+    command("md", str(model), str(start), "--out", str(out), "--compile", *options, *resume)
 
 
 def command(*arguments: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ase.io import read, write
 
-from benchmarks.dynamics import EPOCHS, RESULTS, command, train, write_start
+from benchmarks.dynamics import EPOCHS, RESULTS, run_md, train, write_start
 from benchmarks.peers.machine import describe_machine
 from muse_lr.utils.files import atomic_write
 
@@ -40,28 +40,20 @@ COLUMNS = (
 )
 
 
-def dynamics(model: Path, start: Path, out: Path, *options: str) -> dict[str, Any]:
-    """Run ``muse-lr md``, unless it is done, and read its summary."""
-    if not (out / "summary.json").exists():
-        resume = ["--resume"] if (out / "settings.json").exists() else []
-        command("md", str(model), str(start), "--out", str(out), "--compile", *options, *resume)
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return summary
-
-
 def run(system: str, variant: str, out: Path) -> list[str]:
     """Train, equilibrate and measure; the line of the table."""
     folder = out / variant
     directory = train(system, 0, folder, VARIANTS[variant])
-    first = write_start(system, directory.parent)
+    model, first = directory / "model.pt", write_start(system, directory.parent)
     options = ["--temperature", "300", "--seed", "0", "--ps"]
-    warm = directory.parent / "equilibration"
-    dynamics(directory / "model.pt", first, warm, *options, str(EQUILIBRATION))
+    warm, nve = directory.parent / "equilibration", directory.parent / "nve"
+    run_md(model, first, warm, *options, str(EQUILIBRATION))
     start = warm / "last.xyz"
     with atomic_write(start) as handle:
         write(handle, read(warm / "copy-0.extxyz", -1, format="extxyz"), format="extxyz")
     options = [*options, str(PICOSECONDS), "--ensemble", "nve", "--copies", str(COPIES)]
-    copies = dynamics(directory / "model.pt", start, directory.parent / "nve", *options)["copies"]
+    run_md(model, start, nve, *options)
+    copies = json.loads((nve / "summary.json").read_text(encoding="utf-8"))["copies"]
     drifts = np.array([copy["drift_meV_per_atom_ps"] for copy in copies])
     return [
         system,

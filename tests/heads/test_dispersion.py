@@ -175,14 +175,19 @@ def test_far_molecules_fall_off_as_the_sixth_power():
         assert np.abs(slopes + 6).max() < 0.01, kind
 
 
-def d3_of_package(atoms: Atoms, functional: str, reach: float = 60.0, count: float = 40.0) -> float:
+def d3_of_package(
+    atoms: Atoms, functional: str | dict[str, float], reach: float = 60.0, count: float = 40.0
+) -> float:
     """Two-body D3(BJ) by the package dftd3, eV; cutoffs in Bohr."""
     interface = pytest.importorskip("dftd3.interface")
     cell = atoms.cell.array / BOHR if atoms.pbc.any() else None
     pbc = atoms.pbc if atoms.pbc.any() else None
     model = interface.DispersionModel(atoms.numbers, atoms.positions / BOHR, cell, pbc)
     model.set_realspace_cutoff(reach, 20.0, count)
-    damping = interface.RationalDampingParam(method=functional, atm=False)
+    if isinstance(functional, str):
+        damping = interface.RationalDampingParam(method=functional, atm=False)
+    else:
+        damping = interface.RationalDampingParam(**functional, s9=0.0)
     return model.get_dispersion(damping, grad=False)["energy"] * HARTREE
 
 
@@ -204,6 +209,15 @@ def test_d3_of_a_crystal_is_that_of_dftd3_extrapolated():
     near, far = (d3_of_package(atoms, "pbe", reach) for reach in (60.0, 120.0))
     expected = far + (far - near) / (2**3 - 1)
     assert found == pytest.approx(expected, abs=2e-7 * HARTREE)
+
+
+def test_d3_with_damping_parameters_of_its_own():
+    """Those of GFN2-xTB, as they are published."""
+    atoms, damping = molecule("C6H6"), {"s6": 1.0, "s8": 2.7, "a1": 0.52, "a2": 5.0}
+    found = energies_of(head_model("d3", ["C", "H"], damping=damping), [atoms])[0]
+    assert found == pytest.approx(d3_of_package(atoms, damping), abs=1e-7 * HARTREE)
+    with pytest.raises(muse_lr.InputError, match="a2"):
+        head_model("d3", ["C"], damping={"s8": 2.7, "a1": 0.52})
 
 
 def test_d3_says_what_is_missing(monkeypatch):

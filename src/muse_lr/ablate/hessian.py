@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from muse_lr.ablate.stability import interval_cell
+from muse_lr.ablate.stability import measured_cell
 from muse_lr.analysis.hessian.references import References, check_elements, read_references
 from muse_lr.analysis.hessian.settings import HessianConfig
 from muse_lr.data.selection import expand_source
@@ -107,8 +107,8 @@ def hessian_blocks(values: Values, out: Path) -> list[Block]:
     for prefix, name in sets.items():
         for variant, seeds in values.items():
             cells = [Cell(variant), Cell(name), Cell(str(len(seeds)))]
-            cells += [_cell(seeds, key) for key in ("reach_A", "beyond_A")]
-            cells += [_cell(seeds, prefix + key) for key in COLUMNS]
+            cells += [measured_cell(seeds, key) for key in ("reach_A", "beyond_A")]
+            cells += [measured_cell(seeds, prefix + key) for key in COLUMNS]
             rows.append(cells)
     panels = {name: _panel(values, prefix) for prefix, name in sets.items()}
     image = save(block_curves(panels), out / "plots" / "hessian.png")
@@ -125,11 +125,6 @@ def _sets(values: Values) -> dict[str, str]:
     names = next(iter(values.values()))[0]
     found = dict.fromkeys(name.partition("/")[0] for name in names if "/" in name)
     return {f"{name}/": name for name in found} or {"": "all"}
-
-
-def _cell(seeds: Sequence[Mapping[str, float]], key: str) -> Cell:
-    found = [seed[key] for seed in seeds if key in seed]
-    return interval_cell(found) if found else Cell("–")
 
 
 def _panel(values: Values, prefix: str) -> CurvePanel:

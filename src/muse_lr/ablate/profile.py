@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muse_lr.ablate.stability import interval_cell
+from muse_lr.ablate.stability import measured_cell
 from muse_lr.analysis.profile.energies import TOTAL, profile
 from muse_lr.analysis.profile.paths import coordinate_label, read_paths
 from muse_lr.analysis.profile.settings import ProfileConfig
@@ -97,7 +97,7 @@ def profile_blocks(values: Values, out: Path) -> list[Block]:
     for path in ["", *paths] if len(paths) > 1 else paths:
         for variant, seeds in values.items():
             cells = [Cell(path or "all paths"), Cell(variant), Cell(str(len(seeds)))]
-            cells += [_cell(seeds, f"{path}/{key}" if path else key) for key in COLUMNS]
+            cells += [measured_cell(seeds, f"{path}/{key}" if path else key) for key in COLUMNS]
             rows.append(cells)
     caption = (
         f"{MEASURES} Errors of wells and barriers are differences to the reference. Means over "
@@ -113,11 +113,6 @@ def profile_blocks(values: Values, out: Path) -> list[Block]:
         text = "Relative energies along each path; mean over seeds, with their range as a band."
         blocks.append(Image(image, text))
     return [*blocks, Paragraph("Each run has its own page in the folder profile, with all terms.")]
-
-
-def _cell(seeds: Sequence[Mapping[str, float]], key: str) -> Cell:
-    found = [seed[key] for seed in seeds if key in seed]
-    return interval_cell(found) if found else Cell("–")
 
 
 def _panels(values: Values, out: Path) -> list[ProfilePanel]:

@@ -92,3 +92,9 @@ def interval_cell(values: Sequence[float]) -> Cell:
     mean = mean_interval(list(values))
     half = "" if mean.half_width is None else f" ± {number(mean.half_width, 2)}"
     return Cell(f"{number(mean.value)}{half}")
+
+
+def measured_cell(seeds: Sequence[Mapping[str, float]], key: str) -> Cell:
+    """The same for one value of each seed, or a dash if no seed has it."""
+    found = [seed[key] for seed in seeds if key in seed]
+    return interval_cell(found) if found else Cell("–")

@@ -8,11 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from muse_lr.config.schema import Strict
 from muse_lr.electrostatics.base import REAL_TAPER
 from muse_lr.electrostatics.edge_sums import sum_over_edges
 from muse_lr.electrostatics.pair_sums import sum_over_pairs
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.heads.dispersion.d3_data import load_data, load_parameters
+from muse_lr.heads.dispersion.d3_data import D3Parameters, load_data, load_parameters
 from muse_lr.heads.dispersion.lattice_sum import PowerSplit, smooth_energy
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
@@ -23,12 +24,26 @@ from muse_lr.structures.sparse import rungs_of, with_pairs
 COUNTING, WEIGHTING = 16.0, 4.0
 
 
+class D3Damping(Strict):
+    """Parameters of the Becke-Johnson damping, as they are published."""
+
+    s6: float = Field(1.0, ge=0, description="Scale of the term in r^-6.")
+    s8: float = Field(ge=0, description="Scale of the term in r^-8.")
+    a1: float = Field(ge=0, description="Damping radius in units of that of the pair.")
+    a2: float = Field(ge=0, description="Constant part of the damping radius, Bohr.")
+
+
 class D3Config(HeadConfig):
     """Keys of the D3 head."""
 
     kind: Literal["d3"] = "d3"
     functional: str = Field(
         "pbe", description="Density functional whose damping parameters are used."
+    )
+    damping: D3Damping | None = Field(
+        None,
+        description="Damping parameters in place of those of the functional, for example "
+        "{s8: 2.7, a1: 0.52, a2: 5.0}, with a2 in Bohr as published.",
     )
     cutoff: float = Field(
         12.0,
@@ -68,7 +83,10 @@ class D3Head(Head):
             PowerSplit.within(config.cutoff, config.accuracy, 8),
         )
         self.data = load_data(context.elements)
-        self.damping = load_parameters(config.functional)
+        if config.damping is None:
+            self.damping = load_parameters(config.functional)
+        else:
+            self.damping = D3Parameters.from_published(**config.damping.model_dump())
 
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""

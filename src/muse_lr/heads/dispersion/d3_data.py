@@ -49,6 +49,11 @@ class D3Parameters:
     a1: float
     a2: float
 
+    @classmethod
+    def from_published(cls, s6: float, s8: float, a1: float, a2: float) -> D3Parameters:
+        """Parameters from values as they are published, with a2 in Bohr."""
+        return cls(s6=s6, s8=s8, a1=a1, a2=a2 * BOHR)
+
 
 def load_data(elements: Sequence[str]) -> D3Data:
     """Load the reference data of ``elements``.
@@ -98,8 +103,7 @@ def load_parameters(functional: str) -> D3Parameters:
         raise InputError(
             f"no D3(BJ) parameters are known for the functional {functional!r}"
         ) from error
-    named = {name: float(values[name]) for name in ("s6", "s8", "a1", "a2")}
-    return D3Parameters(**{**named, "a2": named["a2"] * BOHR})
+    return D3Parameters.from_published(**{n: float(values[n]) for n in ("s6", "s8", "a1", "a2")})
 
 
 def _package() -> Any:
