@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from muse_lr.analysis.averages import Estimate
 from muse_lr.simulate.failures import Failure
 from muse_lr.simulate.results import CopyResult
-from muse_lr.simulate.sentences import drift_text, first_sentence, temperature_warnings
+from muse_lr.simulate.sentences import (
+    drift_text,
+    first_sentence,
+    temperature_warnings,
+    unsampled_warnings,
+)
 from muse_lr.simulate.settings import Settings
 
 NOTHING = Estimate(math.nan)
 
 
-def result(temperature: Estimate, drift=NOTHING, target=300.0, failed=False) -> CopyResult:
+def result(
+    temperature: Estimate, drift=NOTHING, target=300.0, failed=False, log=None
+) -> CopyResult:
     failure = Failure(0, 10, 0.005, "hot") if failed else None
     return CopyResult(
-        0, 3, target, 1.0, failure, {}, temperature, pressure=NOTHING, volume=NOTHING, drift=drift
+        0,
+        3,
+        target,
+        1.0,
+        failure,
+        log or {},
+        temperature,
+        pressure=NOTHING,
+        volume=NOTHING,
+        drift=drift,
     )
 
 
@@ -60,3 +77,15 @@ def test_nothing_holds_the_temperature_at_constant_energy():
         "The mean temperature is 150 ± 1.0 K. The velocities were drawn at 300 K, and nothing "
         "holds the temperature at constant energy."
     )
+
+
+def test_dynamics_that_leans_on_the_repulsion_is_told():
+    settings = Settings(steps=100, discard=0.5)
+    step = np.arange(0.0, 101.0, 10.0)
+    start = np.where(step < 50, 1.0, 0.0)  # only the discarded start is outside the data
+    log = {"step": step, "part_repulsion_eV": start, "part_bond_barrier_eV": start + 0.01}
+    (text,) = unsampled_warnings([result(NOTHING, log=log)], settings)
+    assert text.startswith("At 300 K the mean energy of `bond_barrier` is 0.0100 eV")
+    # It is not much at a high temperature, and other models have neither head.
+    hot = result(NOTHING, target=1500.0, log=log)
+    assert unsampled_warnings([hot, result(NOTHING)], settings) == []

@@ -43,7 +43,11 @@ from muse_lr.simulate.results import (
 )
 from muse_lr.simulate.run import Finished
 from muse_lr.simulate.selected import describe_start
-from muse_lr.simulate.sentences import first_sentence, temperature_warnings
+from muse_lr.simulate.sentences import (
+    first_sentence,
+    temperature_warnings,
+    unsampled_warnings,
+)
 from muse_lr.simulate.settings import Settings
 from muse_lr.utils.files import atomic_write, write_json
 
@@ -75,7 +79,8 @@ def write_results(finished: Finished, directory: Path, model: str, file: str) ->
     if distributions:
         _write_rdf(distributions, directory / "rdf.csv")
     costs = _costs(finished, results)
-    sentence, warnings = first_sentence(results, settings), temperature_warnings(results, settings)
+    sentence = first_sentence(results, settings)
+    warnings = temperature_warnings(results, settings) + unsampled_warnings(results, settings)
     content = summary(results, settings, costs, sentence, warnings)
     write_json(directory / "summary.json", content)
     report = Report(

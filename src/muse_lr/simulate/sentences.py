@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from ase.units import kB
+
 from muse_lr.analysis.averages import Estimate, combine
 from muse_lr.reporting.wording import listed, number
 from muse_lr.simulate.results import CopyResult, group, with_error
@@ -15,6 +18,13 @@ CONSISTENT = 2.0
 #: Differences above this number of standard errors are announced. Blocks of a run of 1 ps are as
 #: short as the correlation time of the temperature, so that their errors are too small.
 UNEXPECTED = 4.0
+#: Heads that trainings fill in from the data and that are zero at the distances of the data.
+UNSAMPLED = {
+    "repulsion": "atoms come closer than in any training structure",
+    "bond_barrier": "distances fall between the bonds and the contacts of the training structures",
+}
+#: Mean energies of these heads above this many k_B T are announced.
+OFTEN = 0.1
 
 
 def first_sentence(results: Sequence[CopyResult], settings: Settings) -> str:
@@ -70,6 +80,36 @@ def temperature_warnings(results: Sequence[CopyResult], settings: Settings) -> l
                 "the start (--discard), or take a shorter --time-step."
             )
     return sentences
+
+
+def unsampled_warnings(results: Sequence[CopyResult], settings: Settings) -> list[str]:
+    """Say where the dynamics is kept together by heads that act only outside the training data.
+
+    There is a sentence for each target temperature and head with a mean energy above
+    :data:`OFTEN` k_B T without the discarded start. Few visits of such distances are harmless.
+    """
+    sentences = []
+    for found in group(results):
+        for name, what in UNSAMPLED.items():
+            energies = [_counted(copy, f"part_{name}_eV", settings) for copy in found.copies]
+            sampled = np.concatenate(energies)
+            if not len(sampled) or not sampled.mean() > OFTEN * kB * found.target:
+                continue
+            sentences.append(
+                f"At {found.target:g} K the mean energy of `{name}` is {number(sampled.mean())} eV "
+                f"in each copy, where k_B T is {number(kB * found.target)} eV: {what}. Only this "
+                "head keeps the dynamics from going further, and results of it are not those of "
+                "the reference. Add such structures to the training data."
+            )
+    return sentences
+
+
+def _counted(copy: CopyResult, column: str, settings: Settings) -> np.ndarray:
+    """Values of a column without the discarded start; none if the log does not have it."""
+    values = copy.log.get(column, np.empty(0))
+    if not len(values):
+        return values
+    return values[(copy.log["step"] >= settings.first_counted) & np.isfinite(values)]
 
 
 def _range(times: list[float]) -> str:
