@@ -46,8 +46,8 @@ LARGEST = 4.0
 FITTED = 2.5
 #: Width of the bins in |k|, in units of the smallest one. It separates the first shells of a cube.
 WIDTH = 0.2
-#: Coefficients of a fit are at most the number of bins minus this one, and at most so many.
-SPARE, MOST_COEFFICIENTS = 2, 3
+#: Fewest bins of a fit beyond its coefficients, and most coefficients of a polynomial in k^2.
+SPARE, PARABOLA, CUBIC = 2, 3, 4
 #: 1 / eps0 in V A / e.
 PER_PERMITTIVITY = 4 * np.pi * COULOMB_CONSTANT
 
@@ -88,12 +88,12 @@ class ChargeStructureFactor:
 def charge_structure_factor(
     sites: ChargedSites, temperature: float, k_max: float | None = None
 ) -> ChargeStructureFactor:
-    """Charge structure factor with errors from block averages, and its limits for k -> 0.
+    r"""Charge structure factor with errors from block averages, and its limits for k -> 0.
 
     The wave vectors are those of the cell of each frame, with the same integers in all frames.
-    Limits are extrapolated by parabolas in k^2 over the bins up to 2.5 times the smallest wave
-    vector. The screening function is extrapolated by its inverse, which is smoother: that of the
-    random-phase approximation is linear in k^2. The fits are linear in the data of each frame, so
+    Limits are extrapolated over the bins up to 2.5 times the smallest wave vector, by a cubic in
+    k^2 for :math:`S_{ZZ}` and by a parabola in k^2 for the inverse of the screening function. The
+    inverse is smooth: in the random-phase approximation it is linear in k^2. The fits are linear in the data of each frame, so
     that their errors are those of block averages too, with all correlations between bins.
 
     Parameters
@@ -133,7 +133,7 @@ def charge_structure_factor(
     kept = k_bins <= FITTED * k_bins[0] * (1 + 1e-6)
     # The variance of |rho_k|^2 is the square of its mean, which grows as k^2.
     weights = vectors[kept] / k_bins[kept] ** 4
-    zeroth = _intercept(k_bins[kept], s_series[:, kept], weights)
+    zeroth = _intercept(k_bins[kept], s_series[:, kept], weights, CUBIC)
     limit = _inverse_intercept(k_bins[kept], series[:, kept], vectors[kept])
     return ChargeStructureFactor(
         k_bins, vectors, s, s_error, screening, error, zeroth, limit, int(kept.sum())
@@ -206,9 +206,9 @@ def _columns(series: Array) -> tuple[Array, Array]:
     return np.array([e.value for e in found]), np.array([e.error for e in found])
 
 
-def _intercept(k: Array, series: Array, weights: Array) -> Estimate:
+def _intercept(k: Array, series: Array, weights: Array, most: int) -> Estimate:
     """Value at k = 0 of a weighted least-squares fit to each frame, averaged over the frames."""
-    coefficients = int(np.clip(len(k) - SPARE, 1, MOST_COEFFICIENTS))
+    coefficients = int(np.clip(len(k) - SPARE, 1, most))
     design = k[:, None] ** (2.0 * np.arange(coefficients))
     root = np.sqrt(weights)
     linear = np.linalg.pinv(design * root[:, None])[0] * root
@@ -219,8 +219,8 @@ def _inverse_intercept(k: Array, series: Array, vectors: NDArray[np.int64]) -> E
     """Value at k = 0 of a series of positive means, by a fit to the inverse of its means."""
     means = series.mean(0)
     if not (means > 0).all():
-        return _intercept(k, series, vectors.astype(np.float64))
+        return _intercept(k, series, vectors.astype(np.float64), PARABOLA)
     # To first order in the deviation of a frame from the mean.
     inverse = 1 / means - (series - means) / means**2
-    found = _intercept(k, inverse, vectors * means**2)
+    found = _intercept(k, inverse, vectors * means**2, PARABOLA)
     return Estimate(1 / found.value, found.error / found.value**2)
