@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from muse_lr.analysis.averages import Estimate
 from muse_lr.reporting.metric_units import METRIC_UNITS
 
 MINUS = "−"
@@ -37,6 +38,14 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     if value < 0 and float(text.replace(",", "")):
         return MINUS + text
     return f"+{text}" if sign and value > 0 else text
+
+
+def with_error(estimate: Estimate) -> str:
+    """``1.23 ± 0.04``, without an error that is not known."""
+    text = number(estimate.value)
+    if math.isfinite(estimate.error):
+        text += f" ± {number(estimate.error, 2)}"
+    return text
 
 
 def times(ratio: float) -> str:

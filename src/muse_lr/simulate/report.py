@@ -26,7 +26,7 @@ from muse_lr.reporting.html import (
     write_html,
 )
 from muse_lr.reporting.style import save
-from muse_lr.reporting.wording import duration, number
+from muse_lr.reporting.wording import duration, number, with_error
 from muse_lr.simulate.plots import (
     energies,
     energy_parts,
@@ -39,7 +39,6 @@ from muse_lr.simulate.results import (
     group,
     simulation_results,
     summary,
-    with_error,
 )
 from muse_lr.simulate.run import Finished
 from muse_lr.simulate.selected import describe_start

@@ -196,14 +196,6 @@ def summary(
     }
 
 
-def with_error(estimate: Estimate) -> str:
-    """``1.23 ± 0.04``, without an error that is not known."""
-    text = number(estimate.value)
-    if math.isfinite(estimate.error):
-        text += f" ± {number(estimate.error, 2)}"
-    return text
-
-
 def _plain(name: str, estimate: Estimate) -> dict[str, float | None]:
     return {name: _finite(estimate.value), f"{name}_error": _finite(estimate.error)}
 

@@ -26,12 +26,13 @@ from muse_lr.analysis.charge_statistics.potential_profile import (
     planar_potential,
     potential_profile,
 )
+from muse_lr.analysis.charge_statistics.results import Profile, Statistic
 from muse_lr.analysis.charge_statistics.sites import ChargedSites, charged_sites
 from muse_lr.analysis.charge_statistics.structure_factor import (
     ChargeStructureFactor,
     charge_structure_factor,
 )
-from muse_lr.analysis.charge_statistics.summary import Profile, Statistic, long_range_statistics
+from muse_lr.analysis.charge_statistics.summary import long_range_statistics
 
 __all__ = [
     "ChargeStructureFactor",

@@ -36,8 +36,8 @@ Array = NDArray[np.float64]
 
 #: Width of the bins of the distance, A.
 WIDTH = 0.5
-#: Accuracy of the Ewald sums of two charges, and how many frames are summed at once.
-ACCURACY, AT_ONCE = 1e-8, 256
+#: Accuracy and cutoff of the Ewald sums of two charges, A, and how many frames are summed at once.
+ACCURACY, CUTOFF, AT_ONCE = 1e-8, 8.0, 256
 #: Number of blocks of frames from which the error of a potential of mean force follows.
 BLOCKS = 5
 
@@ -144,9 +144,7 @@ def pair_mean_force(
     )
 
 
-def coulomb_forces(
-    frames: Sequence[Atoms], vectors: Array, charges: tuple[float, float]
-) -> Array:
+def coulomb_forces(frames: Sequence[Atoms], vectors: Array, charges: tuple[float, float]) -> Array:
     """Coulomb force of two charges in vacuum along their axis, (frames,) in eV/A.
 
     In a periodic cell it is that of the Ewald sum with a conducting boundary, and a background if
@@ -169,7 +167,7 @@ def coulomb_forces(
         Atoms("H2", [np.zeros(3), vector], cell=atoms.cell, pbc=atoms.pbc)
         for atoms, vector in zip(frames, vectors, strict=True)
     ]
-    solver = Electrostatics((0.0,), 0, ACCURACY, 0.0)
+    solver = Electrostatics((0.0,), 0, ACCURACY, CUTOFF)
     parts = [
         _pair_forces(solver, pairs[start : start + AT_ONCE], charges)
         for start in range(0, len(pairs), AT_ONCE)
@@ -267,7 +265,7 @@ def _pair_forces(
     solver: Electrostatics, pairs: Sequence[Atoms], charges: tuple[float, float]
 ) -> Array:
     """(frames, 3) forces on the second charge of each pair, eV/A."""
-    batch = AtomsBatch.from_ase(list(pairs), cutoff=max(solver.cutoff, 1.0))
+    batch = AtomsBatch.from_ase(list(pairs), cutoff=solver.cutoff)
     positions = batch.positions.clone().requires_grad_()
     strain = torch.zeros((len(pairs), 3, 3), dtype=torch.float64)
     geometry = strained_geometry(batch, positions, strain)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 #: Arrays of a frame that are looked for, in this order, if no charges are named. ``muse-lr
 #: evaluate`` writes the first one.
 CHARGE_KEYS = ("muse_charges", "initial_charges")
+#: Time between two lines of progress, s.
+REPORT_SECONDS = 5.0
 #: What a caller may give as charges.
 Charges = str | Mapping[str, float] | ArrayLike | EnergyModel | None
 
@@ -66,7 +69,11 @@ class ChargedSites:
         return bool(self.pbc.all())
 
 
-def charged_sites(frames: Sequence[Atoms], charges: Charges = None) -> ChargedSites:
+def charged_sites(
+    frames: Sequence[Atoms],
+    charges: Charges = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> ChargedSites:
     """Collect the charges of a trajectory.
 
     Parameters
@@ -77,6 +84,8 @@ def charged_sites(frames: Sequence[Atoms], charges: Charges = None) -> ChargedSi
         Name of an array of the frames; charge of each element, e; (n,) or (frames, n) charges, e;
         or a model, whose charges, dipoles and Gaussian widths are computed. With None, the first
         array of :data:`CHARGE_KEYS` that the frames have, or the charges of their calculators.
+    report : callable
+        Receives lines with the time to go while a model computes charges.
 
     Returns
     -------
@@ -93,7 +102,7 @@ def charged_sites(frames: Sequence[Atoms], charges: Charges = None) -> ChargedSi
     cells = np.array([_cell(atoms) for atoms in frames])
     dipoles = widths = None
     if isinstance(charges, EnergyModel):
-        values, dipoles, widths = _of_model(charges, frames)
+        values, dipoles, widths = _of_model(charges, frames, report)
     elif charges is None or isinstance(charges, str):
         key = _found_key(first) if charges is None else charges
         values = np.array([_stored(atoms, key, i) for i, atoms in enumerate(frames)])
@@ -164,14 +173,19 @@ def _by_element(atoms: Atoms, charges: Mapping[str, float]) -> Array:
 
 
 def _of_model(
-    model: EnergyModel, frames: Sequence[Atoms]
+    model: EnergyModel, frames: Sequence[Atoms], report: Callable[[str], None]
 ) -> tuple[Array, Array | None, Array | None]:
     """Charges, dipoles and widths of a model, one frame at a time."""
     if model.charges is None:
         raise InputError("the model has no charges: give one with a part model.charges")
     charges, dipoles = [], []
     widths = None
-    for atoms in frames:
+    start = last = time.perf_counter()
+    for index, atoms in enumerate(frames):
+        now = time.perf_counter()
+        if index and now - last > REPORT_SECONDS:
+            left, last = (now - start) / index * (len(frames) - index), now
+            report(f"charges of frame {index} of {len(frames)}, {left:.0f} s to go")
         batch = AtomsBatch.from_ase([atoms], cutoff=model.cutoff).to(model.device)
         with torch.no_grad():
             density = model(batch).density

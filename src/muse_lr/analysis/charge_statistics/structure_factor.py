@@ -48,6 +48,8 @@ FITTED = 2.5
 WIDTH = 0.2
 #: Fewest bins of a fit beyond its coefficients, and most coefficients of a polynomial in k^2.
 SPARE, PARABOLA, CUBIC = 2, 3, 4
+#: An inverse must exceed zero by so many standard errors to be inverted.
+SIGNIFICANT = 3.0
 #: 1 / eps0 in V A / e.
 PER_PERMITTIVITY = 4 * np.pi * COULOMB_CONSTANT
 
@@ -93,8 +95,9 @@ def charge_structure_factor(
     The wave vectors are those of the cell of each frame, with the same integers in all frames.
     Limits are extrapolated over the bins up to 2.5 times the smallest wave vector, by a cubic in
     k^2 for :math:`S_{ZZ}` and by a parabola in k^2 for the inverse of the screening function. The
-    inverse is smooth: in the random-phase approximation it is linear in k^2. The fits are linear in the data of each frame, so
-    that their errors are those of block averages too, with all correlations between bins.
+    inverse is smooth: in the random-phase approximation it is linear in k^2. The fits are linear in
+    the data of each frame, so that their errors are those of block averages too, with all
+    correlations between bins.
 
     Parameters
     ----------
@@ -216,11 +219,15 @@ def _intercept(k: Array, series: Array, weights: Array, most: int) -> Estimate:
 
 
 def _inverse_intercept(k: Array, series: Array, vectors: NDArray[np.int64]) -> Estimate:
-    """Value at k = 0 of a series of positive means, by a fit to the inverse of its means."""
+    """Value at k = 0 of a series of positive means, by a fit to the inverse of its means.
+
+    Where the inverse is zero within its error, the fit is to the series itself.
+    """
     means = series.mean(0)
-    if not (means > 0).all():
-        return _intercept(k, series, vectors.astype(np.float64), PARABOLA)
-    # To first order in the deviation of a frame from the mean.
-    inverse = 1 / means - (series - means) / means**2
-    found = _intercept(k, inverse, vectors * means**2, PARABOLA)
-    return Estimate(1 / found.value, found.error / found.value**2)
+    if (means > 0).all():
+        # To first order in the deviation of a frame from the mean.
+        inverse = 1 / means - (series - means) / means**2
+        found = _intercept(k, inverse, vectors * means**2, PARABOLA)
+        if found.value > 0 and not found.value < SIGNIFICANT * found.error:
+            return Estimate(1 / found.value, found.error / found.value**2)
+    return _intercept(k, series, vectors.astype(np.float64), PARABOLA)
