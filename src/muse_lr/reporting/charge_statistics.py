@@ -13,6 +13,9 @@ from muse_lr.reporting.html import Cell, Items, Table
 from muse_lr.reporting.style import REFERENCE, color, grid, legend_below, shortened, styled
 from muse_lr.reporting.wording import number, with_error
 
+#: Curves of fewer points have markers.
+MANY = 60
+
 CAPTION = (
     "Values with their standard errors from block averages. The last column is the difference from "
     "the reference in standard errors, those of the reference included."
@@ -56,9 +59,8 @@ def _reference(found: Statistic) -> str:
     return with_error(Estimate(found.reference, error))
 
 
-@styled
 def statistics_figure(found: Sequence[Statistic]) -> Figure | None:
-    """Curves of the statistics with bands of one standard error and their references.
+    """Curves of the statistics with bands of one standard error, and their references.
 
     Returns
     -------
@@ -70,18 +72,24 @@ def statistics_figure(found: Sequence[Statistic]) -> Figure | None:
     for each in found:
         if each.profile is not None:
             panels.setdefault(id(each.profile), (each.name, each.profile))
-    figure, axes = grid(max(len(panels), 1), 2, 4.2, 2.8)
-    for ax, (name, profile) in zip(axes, panels.values(), strict=False):
+    return _figure(list(panels.values())) if panels else None
+
+
+@styled
+def _figure(panels: Sequence[tuple[str, Profile]]) -> Figure:
+    figure, axes = grid(len(panels), 2, 4.2, 2.8)
+    for ax, (name, profile) in zip(axes, panels, strict=True):
         ax.set_title(shortened(name, 44), loc="left")
         ax.set_xlabel(profile.x_label)
         ax.set_ylabel(profile.y_label)
         x, y = profile.x, profile.y
-        ax.plot(x, y, color=color(0), marker="o" if len(x) < 60 else "", gid="trajectory")
+        ax.plot(x, y, color=color(0), marker="o" if len(x) < MANY else "", gid="trajectory")
         if profile.error is not None and np.isfinite(profile.error).all():
             low, high = y - profile.error, y + profile.error
             ax.fill_between(x, low, high, color=color(0), alpha=0.25, linewidth=0)
         if profile.reference is not None:
-            style = {"color": REFERENCE, "linestyle": "--", "linewidth": 1.0}
-            ax.plot(x, profile.reference, gid="reference", **style)
+            ax.plot(
+                x, profile.reference, color=REFERENCE, linestyle="--", linewidth=1, gid="reference"
+            )
     legend_below(figure, axes)
-    return figure if panels else None
+    return figure

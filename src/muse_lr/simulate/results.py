@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from muse_lr.analysis.averages import Estimate, mean, slope
 from muse_lr.analysis.survival import Survival
 from muse_lr.errors import InputError
-from muse_lr.reporting.wording import number
 from muse_lr.simulate.failures import Failure
 from muse_lr.simulate.files import LOG
 from muse_lr.simulate.settings import Settings

@@ -9,8 +9,8 @@ import numpy as np
 from ase.units import kB
 
 from muse_lr.analysis.averages import Estimate, combine
-from muse_lr.reporting.wording import listed, number
-from muse_lr.simulate.results import CopyResult, group, with_error
+from muse_lr.reporting.wording import listed, number, with_error
+from muse_lr.simulate.results import CopyResult, group
 from muse_lr.simulate.settings import Settings
 
 #: A value is consistent with another one up to this number of standard errors.

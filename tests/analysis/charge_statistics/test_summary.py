@@ -152,7 +152,7 @@ def test_a_liquid_of_molecules():
     assert second.reference == pytest.approx(1 - 1 / 80)
     assert constant.value < 5  # two molecules that do not know of each other
     assert constant.deviation < -10
-    assert second.profile is not None and second.profile.reference is not None
+    assert second.profile.reference is not None
     assert "needs a slab" in by_name["potential inside the slab"].skipped
     own = long_range_statistics(waters(), charges, 300.0)[2]
     assert own.reference == pytest.approx(1 - 1 / constant.value)
@@ -188,7 +188,7 @@ def test_a_slab():
     ]
     step = found["potential step across the slab"]
     assert abs(step.value) < 5 * step.error
-    assert step.profile is not None and len(step.profile.x) == len(step.profile.error)
+    assert len(step.profile.x) == len(step.profile.error)
 
 
 def test_a_pair_of_ions_has_the_charges_of_its_molecules():

@@ -58,8 +58,8 @@ def long_range_statistics(
     ----------
     frames : sequence of ase.Atoms
         Equilibrated frames at equal intervals of time, all with the same atoms.
-    charges : str, mapping, array, EnergyModel or None
-        See :func:`~muse_lr.analysis.charge_statistics.sites.charged_sites`.
+    charges, report :
+        As in :func:`~muse_lr.analysis.charge_statistics.sites.charged_sites`.
     temperature : float
         K.
     groups : sequence of ndarray, optional
@@ -72,12 +72,6 @@ def long_range_statistics(
         Indices of two ions whose mean force is analyzed.
     tail : float
         Distance from which it is compared with Coulomb's law, A.
-    report : callable
-        Receives lines with the time to go while a model computes charges.
-
-    Returns
-    -------
-    list of Statistic
 
     Raises
     ------
