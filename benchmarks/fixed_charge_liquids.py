@@ -53,8 +53,8 @@ class Liquid:
         Returns the system, start positions in A, and the edge of the cubic cell in A.
     charges : ndarray
         (n,) in e.
-    per_molecule : int
-        Atoms of a molecule; consecutive atoms belong together.
+    symbols : str
+        Elements of a molecule, or of a pair of ions, which repeat.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Liquid:
     equilibration: float
     build: Callable[[], tuple[Any, Array, float]]
     charges: Array
-    per_molecule: int
+    symbols: str
 
 
 def simulate(liquid: Liquid, picoseconds: float, path: Path, seed: int = 0) -> None:
@@ -121,7 +121,10 @@ def _salt() -> tuple[Any, Array, float]:
     for charge in SALT.charges:
         system.addParticle(MASS_ION)
         force.addParticle(charge, SIGMA_ION * NM, EPSILON_ION)
-    return system, _grid(EDGE_SALT, edge), edge
+    # The lattice of rock salt: neighbors along the axes are of the other kind.
+    grid = _grid(EDGE_SALT, edge)
+    odd = np.rint(grid * EDGE_SALT / edge - 0.5).sum(1) % 2 == 1
+    return system, np.stack([grid[~odd], grid[odd]], axis=1).reshape(-1, 3), edge
 
 
 def _system(edge: float, cutoff: float) -> tuple[Any, Any]:
@@ -140,11 +143,6 @@ def _grid(edge_sites: int, edge: float) -> Array:
     return (grid + 0.5) * edge / edge_sites
 
 
-def _alternating(edge_sites: int) -> Array:
-    parity = np.rint(_grid(edge_sites, edge_sites) - 0.5).sum(1) % 2
-    return 1.0 - 2.0 * parity
-
-
 WATER = Liquid(
     "water",
     300.0,
@@ -153,6 +151,8 @@ WATER = Liquid(
     40.0,
     _water,
     np.tile([-2 * CHARGE_H, CHARGE_H, CHARGE_H], EDGE_WATER**3),
-    3,
+    "OHH",
 )
-SALT = Liquid("molten salt", 1500.0, 2.0, 25, 10.0, _salt, _alternating(EDGE_SALT), 1)
+SALT = Liquid(
+    "molten salt", 1500.0, 2.0, 25, 10.0, _salt, np.tile([1.0, -1.0], EDGE_SALT**3 // 2), "NaCl"
+)

@@ -22,7 +22,7 @@ FEWEST_INDEPENDENT = 20.0
 LARGEST_FLUCTUATION = 0.01
 #: Names and units of the statistics of each analysis.
 DIELECTRIC = (("dielectric constant", ""),)
-MOMENTS = (("zeroth moment of charges", "e^2"), ("second moment of charges", ""))
+MOMENTS = (("zeroth moment of charges", "e²"), ("second moment of charges", ""))
 INTERFACE = (("potential step across the slab", "V"), ("potential inside the slab", "V"))
 TAILS = (("tail of the mean force of the pair", ""),)
 
@@ -97,7 +97,7 @@ def skipped(name: str, unit: str, reason: str) -> Statistic:
     return Statistic(name, math.nan, math.nan, unit, "", skipped=reason)
 
 
-def of_dipoles(found: DielectricConstant, known: float | None) -> list[Statistic]:
+def of_dipoles(found: DielectricConstant, known: Estimate | None) -> list[Statistic]:
     cautions = []
     if not found.independent >= FEWEST_INDEPENDENT:
         cautions.append(
@@ -120,7 +120,8 @@ def of_dipoles(found: DielectricConstant, known: float | None) -> list[Statistic
             unit,
             "Fluctuation of the total dipole. Its error is large in short runs. Kirkwood factor of "
             f"the correlation of dipoles: {found.kirkwood:.2f}.",
-            known,
+            None if known is None else known.value,
+            0.0 if known is None else known.error,
             cautions=tuple(cautions),
             profile=profile,
         )

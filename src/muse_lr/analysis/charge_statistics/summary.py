@@ -41,7 +41,7 @@ def long_range_statistics(
     temperature: float,
     *,
     groups: Groups | None = None,
-    dielectric: float | None = None,
+    dielectric: Estimate | float | None = None,
     optical: float = 1.0,
     pair: tuple[int, int] | None = None,
     tail: float = TAIL,
@@ -64,7 +64,7 @@ def long_range_statistics(
         K.
     groups : sequence of ndarray, optional
         Indices of the atoms of each molecule; from bonds in the first frame by default.
-    dielectric : float, optional
+    dielectric : Estimate or float, optional
         Known dielectric constant, as the reference.
     optical : float
         Electronic dielectric constant, for charges or dipoles that respond to fields at once.
@@ -82,13 +82,13 @@ def long_range_statistics(
     if groups is None:
         groups = find_groups(sites)
     constant = _try(lambda: dielectric_constant(sites, temperature, groups, optical))
-    known = None if isinstance(constant, str) else constant.value
-    known = known if dielectric is None else Estimate(dielectric, 0.0)
+    given = Estimate(dielectric, 0.0) if isinstance(dielectric, (int, float)) else dielectric
+    known = given or (None if isinstance(constant, str) else constant.value)
     factor = _try(lambda: charge_structure_factor(sites, temperature))
     profile = _try(lambda: potential_profile(sites))
     conducting = bool(ions(sites, groups))
     found = [
-        *_listed(constant, DIELECTRIC, lambda x: of_dipoles(x, dielectric)),
+        *_listed(constant, DIELECTRIC, lambda x: of_dipoles(x, given)),
         *_listed(factor, MOMENTS, lambda x: of_waves(x, conducting, known, optical)),
         *_listed(profile, INTERFACE, of_slab),
     ]
