@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from ase.units import kB
 
 from muse_lr import Calculator, InputError, build_model
 from muse_lr.analysis.charge_statistics import (
@@ -18,6 +19,7 @@ from muse_lr.analysis.charge_statistics import (
     coulomb_forces,
     long_range_statistics,
 )
+from muse_lr.analysis.charge_statistics.structure_factor import PER_PERMITTIVITY
 
 CHARGES = {"Na": 1.0, "Cl": -1.0}
 BACKBONE = {"kind": "painn", "channels": 8, "layers": 1}
@@ -174,6 +176,23 @@ def test_a_liquid_of_ions():
     assert second.deviation is not None
     optical = long_range_statistics(salt(40), CHARGES, 1000.0, optical=2.0)
     assert optical[2].reference == 0.5
+
+
+def test_a_crystal_of_ions_is_a_dielectric():
+    """Ions that vibrate on their own: the screening is eps - 1, with eps from the dipole."""
+    crystal = bulk("NaCl", "rocksalt", a=5.6, cubic=True) * 2
+    rng = np.random.default_rng(5)
+    frames = [crystal.copy() for _ in range(300)]
+    for atoms in frames:
+        atoms.positions += 0.1 * rng.normal(size=(64, 3)) + rng.normal(size=3)
+        atoms.wrap()
+    found = long_range_statistics(frames, CHARGES, 300.0)
+    constant, _, second = found[:3]
+    assert "those of a crystal" in constant.cautions[0]
+    expected = PER_PERMITTIVITY * 64 * 0.1**2 / (11.2**3 * kB * 300.0)
+    assert constant.value == pytest.approx(1 + expected, abs=4 * constant.error)
+    assert second.value == pytest.approx(expected, abs=4 * second.error)
+    assert second.reference == pytest.approx(1 - 1 / constant.value)
 
 
 def test_a_slab():

@@ -19,6 +19,8 @@ Groups = Sequence[NDArray[np.int64]]
 #: A molecule with a larger mean charge is an ion, e. Charges of a model that are transferred
 #: between molecules are smaller on average.
 ION = 0.1
+#: Ions that move farther than this from where they were in the first frame diffuse, A (rms).
+DIFFUSES = 1.0
 
 
 def whole_molecules(sites: ChargedSites, groups: Groups) -> Array:
@@ -97,6 +99,22 @@ def ions(sites: ChargedSites, groups: Groups) -> list[int]:
     """Indices of the groups whose mean charge is above :data:`ION`."""
     means = sites.charges.mean(0)
     return [i for i, group in enumerate(groups) if abs(means[group].sum()) > ION]
+
+
+def diffuse(sites: ChargedSites, groups: Groups) -> bool:
+    """Whether molecules leave their sites by more than :data:`DIFFUSES` in the later frames.
+
+    The displacements are those from the first frame to the nearest image, without their mean over
+    the molecules. Atoms of a crystal stay below half of this up to its melting point.
+    """
+    first = [int(group[0]) for group in groups]
+    fractional = sites.positions[:, first] @ np.linalg.inv(sites.cells)
+    moves = fractional - fractional[0]
+    moves[:, :, sites.pbc] -= np.round(moves[:, :, sites.pbc])
+    later = (moves @ sites.cells)[len(moves) // 2 :]
+    if len(groups) > 1:
+        later = later - later.mean(1, keepdims=True)
+    return float(np.sqrt((later**2).sum(2).mean())) > DIFFUSES
 
 
 def describe_group(sites: ChargedSites, group: NDArray[np.int64]) -> str:

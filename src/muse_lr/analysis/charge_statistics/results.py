@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +98,11 @@ def skipped(name: str, unit: str, reason: str) -> Statistic:
     return Statistic(name, math.nan, math.nan, unit, "", skipped=reason)
 
 
-def of_dipoles(found: DielectricConstant, known: Estimate | None) -> list[Statistic]:
-    cautions = []
+def of_dipoles(
+    found: DielectricConstant, known: Estimate | None, cautions: Sequence[str] = ()
+) -> list[Statistic]:
+    """The dielectric constant, with a known one as its reference."""
+    cautions = list(cautions)
     if not found.independent >= FEWEST_INDEPENDENT:
         cautions.append(
             f"the frames hold about {found.independent:.0f} independent values of the dipole: run "

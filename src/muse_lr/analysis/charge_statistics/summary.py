@@ -11,7 +11,13 @@ from ase import Atoms
 from muse_lr.analysis.averages import Estimate
 from muse_lr.analysis.charge_statistics.dielectric import dielectric_constant
 from muse_lr.analysis.charge_statistics.mean_force import PairMeanForce, pair_mean_force
-from muse_lr.analysis.charge_statistics.molecules import Groups, find_groups, ions
+from muse_lr.analysis.charge_statistics.molecules import (
+    DIFFUSES,
+    Groups,
+    diffuse,
+    find_groups,
+    ions,
+)
 from muse_lr.analysis.charge_statistics.potential_profile import potential_profile
 from muse_lr.analysis.charge_statistics.results import (
     DIELECTRIC,
@@ -33,6 +39,10 @@ T = TypeVar("T")
 
 #: Distance from which the mean force of a pair is compared with Coulomb's law, A.
 TAIL = 7.0
+SOLID = (
+    f"ions move by less than {DIFFUSES:g} Å: they are those of a crystal, or the frames span too "
+    "little time for a liquid"
+)
 
 
 def long_range_statistics(
@@ -50,9 +60,8 @@ def long_range_statistics(
     """Compute the statistics of long range that apply to a trajectory.
 
     Crystals and liquids have the moments of the charge structure factor and, unless they have ions
-    that diffuse, the dielectric constant. Slabs have potential drops. A pair of ions whose distance
-    varies, in frames with forces, has the tail of its mean force. What does not apply is listed as
-    skipped, with the reason.
+    that diffuse, the dielectric constant. Slabs have potential drops. Two ions in frames with
+    forces have the tail of their mean force. What does not apply is skipped, with the reason.
 
     Parameters
     ----------
@@ -62,12 +71,10 @@ def long_range_statistics(
         As in :func:`~muse_lr.analysis.charge_statistics.sites.charged_sites`.
     temperature : float
         K.
-    groups : sequence of ndarray, optional
-        Indices of the atoms of each molecule; from bonds in the first frame by default.
+    groups, optical :
+        As in :func:`~muse_lr.analysis.charge_statistics.dielectric.dielectric_constant`.
     dielectric : Estimate or float, optional
         Known dielectric constant, as the reference.
-    optical : float
-        Electronic dielectric constant, for charges or dipoles that respond to fields at once.
     pair : tuple of int, optional
         Indices of two ions whose mean force is analyzed.
     tail : float
@@ -79,16 +86,18 @@ def long_range_statistics(
         If the frames or their charges cannot be used at all.
     """
     sites = charged_sites(frames, charges, report)
-    if groups is None:
-        groups = find_groups(sites)
-    constant = _try(lambda: dielectric_constant(sites, temperature, groups, optical))
+    groups = find_groups(sites) if groups is None else groups
+    charged = [groups[i] for i in ions(sites, groups)]
+    conducting = bool(charged) and diffuse(sites, charged)
+    solid = bool(charged) and not conducting
+    parts = [np.arange(len(sites.numbers))] if solid else groups
+    constant = _try(lambda: dielectric_constant(sites, temperature, parts, optical))
     given = Estimate(dielectric, 0.0) if isinstance(dielectric, (int, float)) else dielectric
     known = given or (None if isinstance(constant, str) else constant.value)
     factor = _try(lambda: charge_structure_factor(sites, temperature))
     profile = _try(lambda: potential_profile(sites))
-    conducting = bool(ions(sites, groups))
     found = [
-        *_listed(constant, DIELECTRIC, lambda x: of_dipoles(x, given)),
+        *_listed(constant, DIELECTRIC, lambda x: of_dipoles(x, given, (SOLID,) * solid)),
         *_listed(factor, MOMENTS, lambda x: of_waves(x, conducting, known, optical)),
         *_listed(profile, INTERFACE, of_slab),
     ]
