@@ -160,7 +160,7 @@ def test_a_liquid_of_molecules():
     assert own.reference == pytest.approx(1 - 1 / constant.value)
     assert own.reference_error > 0
     # Without an interaction the screening is eps - 1, more than the 1 - 1 / eps of a dielectric.
-    assert own.profile.y[0] == pytest.approx(constant.value - 1, rel=0.4)
+    assert own.profile.y[1] == pytest.approx(constant.value - 1, rel=0.4)
     assert own.deviation > 3
 
 
@@ -172,8 +172,14 @@ def test_a_liquid_of_ions():
     assert second.reference == 1.0
     factor = charge_structure_factor(charged_sites(salt(40), CHARGES), 1000.0)
     assert (second.value, second.error) == (factor.limit.value, factor.limit.error)
-    np.testing.assert_array_equal(second.profile.y, factor.screening)
+    np.testing.assert_array_equal(second.profile.y, [factor.limit.value, *factor.screening])
     assert second.deviation is not None
+    # The law of Stillinger and Lovett: <q^2> k^2 / kD^2.
+    k, law = (
+        found["zeroth moment of charges"].profile.x,
+        1000.0 * kB * 1000.0 / PER_PERMITTIVITY / 8,
+    )
+    np.testing.assert_allclose(found["zeroth moment of charges"].profile.reference, law * k**2)
     optical = long_range_statistics(salt(40), CHARGES, 1000.0, optical=2.0)
     assert optical[2].reference == 0.5
 

@@ -114,7 +114,8 @@ def of_dipoles(
             f"{found.charge_fluctuation:.2g} e), which the dipoles of molecules do not contain"
         )
     steps = np.arange(1.0, len(found.running) + 1)
-    profile = Profile(steps, found.running, "frames", "dielectric constant")
+    line = None if known is None else np.full(len(steps), known.value)
+    profile = Profile(steps, found.running, "frames", "dielectric constant", reference=line)
     ((name, unit),) = DIELECTRIC
     return [
         Statistic(
@@ -142,8 +143,8 @@ def of_waves(
         source = "A conducting liquid screens charges completely (Stillinger and Lovett)"
     elif known is not None:
         reference, uncertainty = 1 / optical - 1 / known.value, known.error / known.value**2
-    shape = np.full(len(found.k), np.nan if reference is None else reference)
     (zeroth, unit), (second, _) = MOMENTS
+    structure, screening = _wave_profiles(found, reference)
     return [
         Statistic(
             zeroth,
@@ -153,9 +154,7 @@ def of_waves(
             "Limit of the charge structure factor at long wavelengths. Large volumes are neutral "
             "if it vanishes.",
             0.0,
-            profile=Profile(
-                found.k, found.s, "k (1/Å)", "S_ZZ (e²)", found.s_error, np.zeros(len(found.k))
-            ),
+            profile=structure,
         ),
         Statistic(
             second,
@@ -165,16 +164,34 @@ def of_waves(
             f"Screening of long waves, S_ZZ / k² in units of perfect screening. {source}.",
             reference,
             uncertainty if math.isfinite(uncertainty) else 0.0,
-            profile=Profile(
-                found.k,
-                found.screening,
-                "k (1/Å)",
-                "screening",
-                found.screening_error,
-                None if reference is None else shape,
-            ),
+            profile=screening,
         ),
     ]
+
+
+def _wave_profiles(
+    found: ChargeStructureFactor, reference: float | None
+) -> tuple[Profile, Profile]:
+    """Curves that begin with the limits at k = 0, and the law of long waves that is expected."""
+    k = np.append(0.0, found.k)
+    s, s_error, screening, error = (
+        np.append(limit, values)
+        for limit, values in (
+            (found.zeroth.value, found.s),
+            (found.zeroth.error, found.s_error),
+            (found.limit.value, found.screening),
+            (found.limit.error, found.screening_error),
+        )
+    )
+    flat = parabola = None
+    if reference is not None:
+        flat = np.full(len(k), reference)
+        if found.screening[0] > 0:
+            parabola = reference * found.s[0] / found.screening[0] * (k / found.k[0]) ** 2
+    return (
+        Profile(k, s, "k (1/Å)", "S_ZZ (e²)", s_error, parabola),
+        Profile(k, screening, "k (1/Å)", "screening", error, flat),
+    )
 
 
 def of_slab(found: PotentialProfile) -> list[Statistic]:
