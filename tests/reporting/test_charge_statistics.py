@@ -38,7 +38,7 @@ def test_the_table_has_what_applies():
 
 def test_the_notes_have_reasons_and_cautions():
     lines = statistics_notes(found()).lines
-    assert "inside: does not apply. no slab" in lines
+    assert "inside: does not apply: no slab" in lines
     assert "dielectric constant: b" in lines
     assert len(lines) == 5
 

@@ -46,7 +46,7 @@ def statistics_notes(found: Sequence[Statistic]) -> Items:
     lines = []
     for each in found:
         if each.skipped:
-            lines.append(f"{each.name}: does not apply. {each.skipped}")
+            lines.append(f"{each.name}: does not apply: {each.skipped}")
         else:
             lines += [f"{each.name}: {each.meaning}", *(f"{each.name}: {c}" for c in each.cautions)]
     return Items(lines)

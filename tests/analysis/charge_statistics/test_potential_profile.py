@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import fcc111, molecule
+from scipy.integrate import trapezoid
 
 from muse_lr import InputError
 from muse_lr.analysis.charge_statistics import (
@@ -37,8 +38,8 @@ def test_the_drop_across_two_charged_sheets():
     inside = np.abs(found.z) < d / 2 - 0.2
     line = expected * (found.z[inside] + d / 2) / d
     np.testing.assert_allclose(found.potential[inside], line, rtol=1e-10)
-    np.testing.assert_allclose(np.trapezoid(found.density, found.z) * area, 0.0, atol=1e-12)
-    assert np.trapezoid(found.density * found.z, found.z) * area == pytest.approx(q * d, rel=1e-6)
+    np.testing.assert_allclose(trapezoid(found.density, found.z) * area, 0.0, atol=1e-12)
+    assert trapezoid(found.density * found.z, found.z) * area == pytest.approx(q * d, rel=1e-6)
 
 
 def test_a_layer_of_dipoles_is_a_step():
