@@ -30,6 +30,7 @@ from muse_lr.multiscale.muse.config import MuseConfig
 from muse_lr.multiscale.muse.level import Level, LevelSize
 from muse_lr.multiscale.muse.pooling import AtomTensors, Edges, LocalTensors
 from muse_lr.multiscale.muse.tensors import (
+    OUTPUT_FACTOR,
     bounded_scalars,
     dense,
     matrices_to_standard,
@@ -39,10 +40,6 @@ from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures, sum_nodes
 from muse_lr.structures.state import NO_GROUP
-
-#: Initial scale of the energies of the atoms. They hardly depend on the nodes at the start, but the
-#: gradients of all that the atoms read of the nodes are in proportion to it.
-ATOM_INIT_SCALE = 0.2
 
 
 class Muse(Multiscale):
@@ -66,7 +63,7 @@ class Muse(Multiscale):
     Config: ClassVar[type[MultiscaleConfig]] = MuseConfig
     config: MuseConfig
     size_consistent = True
-    revision = 3
+    revision = 4
 
     def __init__(self, config: MuseConfig, context: MultiscaleContext) -> None:
         super().__init__()
@@ -106,7 +103,7 @@ class Muse(Multiscale):
             self.levels.append(Level(level_size, _choice(config), modules))
         section = "none" if modules is None else effective_section(modules)
         self.config = config.model_copy(update={"backbone": section})
-        self.readout = dense(size.scalars, 1, size.scalars, ATOM_INIT_SCALE, bias=False)
+        self.readout = dense(size.scalars, 1, size.scalars, bias=False)
         self.features = FeatureSize(size.scalars, self._output_tensors(size.tensors))
 
     def _output_tensors(self, known: dict[int, int]) -> dict[int, int]:
@@ -160,7 +157,7 @@ class Muse(Multiscale):
             unpooled[index], states[index] = levels[index].revisit(atoms, states[index])
             change = change + unpooled[index].scalars
             atoms = replace(atoms, scalars=bounded_scalars(features.scalars + change))
-        local = self.readout(atoms.scalars)[:, 0] * states[-1].crowded
+        local = OUTPUT_FACTOR * self.readout(atoms.scalars)[:, 0] * states[-1].crowded
         energy = sum_nodes(local, geometry.graph_index, geometry.num_graphs)
         for level, state in zip(levels, states, strict=True):
             energy = energy + level.energy(state, geometry.num_graphs)

@@ -20,6 +20,7 @@ from muse_lr.multiscale.muse.edges import MessageWindow, coarse_edges
 from muse_lr.multiscale.muse.moments import MomentPooling
 from muse_lr.multiscale.muse.pooling import AtomTensors, MapSize, Pooling
 from muse_lr.multiscale.muse.tensors import (
+    OUTPUT_FACTOR,
     READOUT_INIT_SCALE,
     TensorFeatures,
     bounded,
@@ -204,7 +205,7 @@ class Level(nn.Module):
     def energy(self, state: LevelState, num_graphs: int) -> Tensor:
         """(n_graphs,) sum over the nodes of M_K times the energy of an atom, eV, float64."""
         nodes = state.nodes
-        each = self._energies(state.features) + state.energies
+        each = OUTPUT_FACTOR * (self._energies(state.features) + state.energies)
         weight = state.assignment.content * state.crowded.index_select(0, nodes.atoms)
         return gather((weight * each).double(), nodes.graph_index, num_graphs)
 

@@ -39,10 +39,13 @@ COMPONENTS = torch.tensor(
 )
 #: Upper bound of the root mean square of the features of a node.
 LARGEST = 4.0
-#: Initial scale of the energies of the nodes and of the features that they return to the atoms,
-#: relative to the messages between nodes. Outputs of random weights would otherwise disturb the
-#: start of training.
-READOUT_INIT_SCALE = 0.04
+#: Factor of the energies of nodes and atoms and of the features that the atoms read. It makes the
+#: start quiet. Small initial weights would do so too, but an optimizer such as Adam changes every
+#: weight by about the learning rate in a step: relative to small weights these are large changes,
+#: which disturb the start and the moving average of the weights.
+OUTPUT_FACTOR = 0.2
+#: Initial scale of the weights of the energies of nodes and of the features that the atoms read.
+READOUT_INIT_SCALE = 0.2
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.pooling import AtomTensors, MapSize, TensorMaps
 from muse_lr.multiscale.muse.tensors import (
+    OUTPUT_FACTOR,
     READOUT_INIT_SCALE,
     TensorFeatures,
     act,
@@ -79,7 +80,7 @@ class Unpooling(TensorMaps):
         weights = self.radial(assignment.lengths) * assignment.share[:, None]
         weights = pairs.pad(weights)
         # The first radial function is 1.
-        delta = pairs.spread(weights[..., :1], self.value(nodes.scalars)[:, None])
+        delta = pairs.spread(weights[..., :1], OUTPUT_FACTOR * self.value(nodes.scalars)[:, None])
         invariants: list[Tensor] = []
         field = gradient = None
         if self.l_max > 0:
