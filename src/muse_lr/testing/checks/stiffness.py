@@ -126,6 +126,6 @@ def check_curvature(
         found = int(np.argmax(sizes))
         if not sizes[found] <= largest:
             largest, where = float(sizes[found]), float(grid[found + 1])
-        points, low, high = 24, where - 3 * h, where + 3 * h
+        points, low, high = 24, max(where - 3 * h, span[0]), min(where + 3 * h, span[1])
     what = f"largest second derivative, at coordinate {where:.4f} of a path"
     return judge("curvature", largest, tolerance, "eV/A^2", what)

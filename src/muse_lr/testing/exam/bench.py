@@ -95,6 +95,12 @@ class Bench:
         """Elements of the exam."""
         return self.structures.elements
 
+    @property
+    def inconsistent(self) -> str:
+        """What explains an effect of far fragments on each other; empty if nothing does."""
+        declared = not self.potential.size_consistent
+        return "the potential declares size_consistent: false" if declared else ""
+
     def named(self, *kinds: str) -> list[Named]:
         """Structures of these kinds that the potential supports.
 
@@ -109,6 +115,16 @@ class Bench:
             reasons = [self.refusal(atoms) for _, atoms in found]
             raise NotApplicable(next(filter(None, reasons), f"there are no {kinds[0]}"))
         return supported
+
+    def sample(self, *kinds: str) -> list[Named]:
+        """As :meth:`named`; one structure of each kind if the exam is quick."""
+        found = self.named(*kinds)
+        if not self.quick:
+            return found
+        chosen: dict[int, Named] = {}
+        for named in found:
+            chosen.setdefault(int(named[1].pbc.sum()), named)
+        return list(chosen.values())
 
     def refusal(self, atoms: Atoms) -> str | None:
         """Why the potential refuses the boundaries of a structure; None if it does not."""

@@ -15,11 +15,11 @@ from muse_lr.testing.potentials import Potential
 
 Array = NDArray[np.float64]
 #: Temperature of the velocities (K), and steps of the descent before the dynamics.
-TEMPERATURE, DESCENT = 300.0, 15
+TEMPERATURE, DESCENT = 300.0, 40
 #: Largest move of an atom in a step of the descent, A.
-LONGEST_MOVE = 0.05
+LONGEST_MOVE = 0.1
 #: Time step of an atom of mass 1 u, fs; it grows with the square root of the lightest mass.
-TIME_STEP = 0.25
+TIME_STEP = 0.2
 
 
 class EnergyDrift(Check):
@@ -84,13 +84,27 @@ def drift(potential: Potential, tolerance: float, steps: int, atoms: Atoms) -> F
 
 
 def descended(potential: Potential, atoms: Atoms, steps: int = DESCENT) -> Atoms:
-    """Copy after a few steps of steepest descent of limited length."""
-    found = atoms.copy()
+    """Copy after steepest descent in steps of limited length, while no atoms collide."""
+    found, length, before = atoms.copy(), 0.02, np.inf
+    closest = 0.9 * _closest(atoms)
     for _ in range(steps):
-        forces = potential.evaluate([found], ("forces",)).get("forces")
+        out = potential.evaluate([found], ("forces",))
+        energy, forces = float(out.energy[0]), out.get("forces")
+        length *= 1.2 if energy < before else 0.5
+        before = energy
         largest = max(float(np.linalg.norm(forces, axis=1).max()), 1e-9)
-        found.positions += forces * min(0.02, LONGEST_MOVE / largest)
+        moved = found.copy()
+        moved.positions += forces * min(length, LONGEST_MOVE / largest)
+        if not _closest(moved) > closest:
+            break
+        found = moved
     return found
+
+
+def _closest(atoms: Atoms) -> float:
+    """Smallest distance of two atoms, A."""
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    return float(distances[np.triu_indices(len(atoms), 1)].min(initial=np.inf))
 
 
 def _total_energies(potential: Potential, atoms: Atoms, time_step: float, steps: int) -> Array:

@@ -86,7 +86,7 @@ class DipolarSlab(Check):
         energies = bench.potential.energies(structures)
         value = abs(float(energies[1] - energies[0]) / (2 * dipole))
         what = f"field {HEIGHT:g} A above a film of {len(film)} atoms"
-        return Measurement(self.name, value, self.tolerance, "V/A", what)
+        return Measurement(self.name, value, self.tolerance, "V/A", what, bench.inconsistent)
 
 
 class Capacitor(Check):
@@ -155,14 +155,17 @@ class MetalSlab(Check):
             above = layer.copy()
             above.positions[:, 2] += index * d
             slab += above
-        slab.info[FIELD_KEY] = [0.0, 0.0, FIELD]
         yield Case(f"{LAYERS} layers of {symbol}", slab, partial(self._measure, bench, slab, d))
 
     def _measure(self, bench: Bench, slab: Atoms, d: float) -> Measurement:
-        out = bench.potential.evaluate([slab], ("charges",))
-        charges, moments = out.get("charges"), out.moments
-        along = moments[:, 2] if moments is not None and moments.shape[1] > 1 else 0 * charges
-        fields = mean_fields(charges, along, d)
+        charges, dipoles = np.zeros(len(slab)), np.zeros(len(slab))
+        for sign in (1, -1):
+            slab.info[FIELD_KEY] = [0.0, 0.0, sign * FIELD]
+            out = bench.potential.evaluate([slab], ("charges",))
+            charges += sign / 2 * out.get("charges")
+            if out.moments is not None and out.moments.shape[1] > 1:
+                dipoles += sign / 2 * out.moments[:, 2]
+        fields = mean_fields(charges, dipoles, d)
         value = float(np.abs(fields[2:-2]).mean() / FIELD)
         kind = ""
         if isinstance(bench.subject, ModelPotential) and bench.subject.model.charges is not None:

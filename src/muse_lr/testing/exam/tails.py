@@ -73,10 +73,8 @@ class Tail(Check):
             ratio = interaction(bench.potential, a, b, [DISTANCES[1]])[0] / expected
             what = f"{what}; {ratio:.4f} of the Coulomb energy of the charges"
         value = max(abs(slope / self.exponent - 1), abs(ratio - 1))
-        known = ""
-        if not bench.potential.size_consistent:
-            known = "the potential declares size_consistent: false"
-        return Finding(self.name, value, self.tolerance, "", f"relative error: {what}", known, plot)
+        what = f"relative error: {what}"
+        return Finding(self.name, value, self.tolerance, "", what, bench.inconsistent, plot)
 
 
 class IonIon(Tail):
