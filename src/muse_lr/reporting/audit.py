@@ -50,10 +50,20 @@ def failure_lines(
         if result.name in saved:
             texts.append(f"Structure: {saved[result.name]}")
         yield fill(" ".join(texts), width, break_long_words=False) + "\n"
-    for status in ("known", "skipped"):
-        for result in results:
-            if result.status == status:
-                yield fill(f"{result.name} {status}: {result.why}", width, subsequent_indent="  ")
+    for result in results:
+        if result.status == "known":
+            yield fill(f"{result.name} is known: {result.why}.", width, subsequent_indent="  ")
+    for reason, names in skips(results).items():
+        yield fill(f"skipped: {listed(names)}: {reason}.", width, subsequent_indent="  ")
+
+
+def skips(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Reasons of skips, each with the names of its checks."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if result.status == "skipped":
+            found.setdefault(result.why, []).append(result.name)
+    return found
 
 
 def summary(results: Sequence[Result]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from muse_lr import __version__
-from muse_lr.reporting.audit import printed, result_table, summary, tolerance_text
+from muse_lr.reporting.audit import printed, result_table, skips, summary, tolerance_text
 from muse_lr.reporting.html import (
     Block,
     Cell,
     Image,
+    Items,
     Lead,
     Paragraph,
     Report,
@@ -23,7 +25,8 @@ from muse_lr.reporting.html import (
     write_html,
 )
 from muse_lr.reporting.style import MUTED, color, dash, grid, legend_below, save, styled
-from muse_lr.testing.exam.check import STATUSES, Plot, Result
+from muse_lr.reporting.wording import listed
+from muse_lr.testing.exam.check import Plot, Result
 from muse_lr.testing.exam.registry import check_class
 
 #: Colors of the verdicts.
@@ -54,11 +57,14 @@ def write_page(
             file = save(verdicts(measured), figures / "verdicts.png")
             image = Image(file, "Largest value of each check over its tolerance.")
         sections = [Section("Results", [result_table(results)])]
-        for status in STATUSES:
+        for status in _HEADINGS:
             chosen = [result for result in results if result.status == status]
             blocks = [block for result in chosen for block in _blocks(result, figures, saved)]
             if blocks:
                 sections.append(Section(_HEADINGS[status], blocks))
+        lines = [f"{listed(names)}: {reason}" for reason, names in skips(results).items()]
+        if lines:
+            sections.append(Section("Skipped", [Items(lines)]))
         rows = [[Cell(name), Cell(value)] for name, value in about.items()]
         sections.append(Section("About", [Table(["", "value"], rows)]))
         report = Report(
@@ -74,7 +80,6 @@ _HEADINGS = {
     "fail": "Failed",
     "known": "Known",
     "pass": "Passed",
-    "skipped": "Skipped",
 }
 
 
@@ -107,7 +112,7 @@ def curves(plot: Plot) -> Figure:
     ax = axes[0]
     for index, (name, (x, y)) in enumerate(plot.curves.items()):
         values = np.abs(y) if plot.log else y
-        style = {"color": color(index), "linestyle": dash(index), "gid": name}
+        style: dict[str, Any] = {"color": color(index), "linestyle": dash(index), "gid": name}
         ax.plot(x, values, marker="o" if len(x) < 30 else "", markersize=3, **style)
     if plot.log:
         ax.set_xscale("log")
@@ -123,8 +128,6 @@ def curves(plot: Plot) -> Figure:
 def _blocks(result: Result, figures: Path, saved: Mapping[str, Path]) -> list[Block]:
     """Texts and the figure of one check."""
     check = check_class(result.name)
-    if result.status == "skipped":
-        return [Paragraph(f"`{result.name}`: {result.why}.")]
     value = printed(result.value, result.unit)
     limit = printed(result.tolerance, result.unit)
     blocks: list[Block] = [

@@ -71,7 +71,7 @@ def drift(potential: Potential, tolerance: float, steps: int, atoms: Atoms) -> F
     fine = _total_energies(potential, start, time_step / 2, 2 * steps)[::2]
     changes = [(energies - energies[0]) / len(atoms) for energies in (coarse, fine)]
     extrapolated = (4 * changes[1] - changes[0]) / 3
-    times = time_step * np.arange(steps + 1)
+    times: Array = time_step * np.arange(steps + 1, dtype=np.float64)
     curves = {
         f"{time_step:.2g} fs": (times, changes[0]),
         f"{time_step / 2:.2g} fs": (times, changes[1]),

@@ -51,8 +51,8 @@ class Vacuum(Check):
         cell[axis] *= 1 + 25.0 / max(float(np.linalg.norm(cell[axis])), 1.0)
         longer.set_cell(cell, scale_atoms=False)
         compute = bench.potential.offered(atoms, ("forces", "charges"))
-        both = [bench.potential.evaluate([a], compute) for a in (atoms, longer)]
-        return compare(self.name, *both, self.tolerance, "with 25 A more vacuum")
+        before, after = (bench.potential.evaluate([a], compute) for a in (atoms, longer))
+        return compare(self.name, before, after, self.tolerance, "with 25 A more vacuum")
 
 
 class DipolarSlab(Check):
@@ -167,12 +167,13 @@ class MetalSlab(Check):
                 dipoles += sign / 2 * out.moments[:, 2]
         fields = mean_fields(charges, dipoles, d)
         value = float(np.abs(fields[2:-2]).mean() / FIELD)
-        kind = ""
-        if isinstance(bench.subject, ModelPotential) and bench.subject.model.charges is not None:
-            kind = str(bench.subject.model.config.charges.kind)
-        metallic = kind in ("qeq", "scf")
-        known = "" if metallic else f"charges {kind!r} do not move through a slab as in a metal"
-        curves = {"mean field": (d * (np.arange(len(fields)) + 0.5), fields)}
+        subject, metallic = bench.subject, False
+        if isinstance(subject, ModelPotential):
+            charges_config = subject.model.config.charges
+            metallic = charges_config is not None and charges_config.kind in ("qeq", "scf")
+        known = "" if metallic else "only charges qeq and scf move through a slab as in a metal"
+        heights: Array = d * (np.arange(len(fields), dtype=np.float64) + 0.5)
+        curves = {"mean field": (heights, fields)}
         plot = Plot("height (Å)", "field (V/Å)", curves)
         what = "mean field deeper than two layers over the applied one"
         return Finding(self.name, value, self.tolerance, "", what, known, plot)

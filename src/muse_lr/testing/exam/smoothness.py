@@ -15,8 +15,8 @@ from muse_lr.testing.checks.smoothness import Path
 from muse_lr.testing.checks.stiffness import check_curvature
 from muse_lr.testing.exam.bench import Bench
 from muse_lr.testing.exam.check import Case, Check, Finding, Plot, each
-from muse_lr.testing.exam.structures import Named, bond_length
-from muse_lr.testing.measurement import CheckFailed, Measurement
+from muse_lr.testing.exam.structures import bond_length
+from muse_lr.testing.measurement import CheckFailed, Measurement, NotApplicable
 
 Array = NDArray[np.float64]
 #: Distances up to which pairs are separated if the cutoff is not known, and the length of a piece.
@@ -158,13 +158,14 @@ class Harmonicity(Check):
 
 def pairs(bench: Bench) -> list[tuple[str, float, Path]]:
     """Pairs of elements with the distance at 1.05 bond lengths, and the path by distance."""
-    symbols = combinations_with_replacement(bench.elements[: 2 if bench.quick else 4], 2)
-    named: list[Named] = [(f"pair {a}{b}", Atoms([a, b], np.zeros((2, 3)))) for a, b in symbols]
-    found = []
-    for where, atoms in named:
-        if bench.refusal(atoms) is None:
-            start = 1.05 * bond_length(*atoms.get_chemical_symbols())
-            found.append((where, start, partial(separated, atoms)))
+    found = list[tuple[str, float, Path]]()
+    for symbols in combinations_with_replacement(bench.elements[: 2 if bench.quick else 4], 2):
+        start = 1.05 * bond_length(*symbols)
+        path = partial(separated, Atoms(symbols, np.zeros((2, 3))))
+        reason = bench.refusal(path(start))
+        if reason is not None:
+            raise NotApplicable(reason)
+        found.append((f"pair {''.join(symbols)}", start, path))
     return found
 
 
