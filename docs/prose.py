@@ -17,7 +17,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 GUIDES = re.compile(
-    "architecture|backbones|charges|charges_response|choosing_charges|dispersion|dynamics"
+    "architecture|audit|backbones|charges|charges_response|choosing_charges|dispersion|dynamics"
     "|electrostatics|faq|first_study|heads|hessians|mace_files|own_loop|own_parts|phonons"
     "|sizes_and_memory|testing|training"
 )

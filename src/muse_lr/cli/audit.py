@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the exam; print the table and write files; 1 if a check failed."""
-    from muse_lr.reporting.audit import failure_lines, list_lines, result_table, summary
-    from muse_lr.reporting.audit_page import write_page
+    from muse_lr.reporting.audit.page import write_page
+    from muse_lr.reporting.audit.tables import failure_lines, list_lines, result_table, summary
     from muse_lr.reporting.html import text_table
     from muse_lr.testing.exam import chosen_checks, examine
     from muse_lr.utils.files import write_json

@@ -133,6 +133,11 @@ def lost_virial(atoms, row):
     return {"stress": row["short_stress"]} if "short_stress" in row else {}
 
 
+def shared_composition(atoms, row):
+    """A term of the mean composition: the same for copies, not for unlike fragments."""
+    return row["energy"] + 1e-4 * len(atoms) * np.var(atoms.numbers)
+
+
 def energy(change):
     """Replace the energy by ``change(atoms, row)``."""
     return lambda atoms, row: {"energy": change(atoms, row)}
@@ -153,9 +158,7 @@ FAULTS = {
     "left_handed_cell": Ions(energy(handed)),
     "supercell": Ions(energy(lambda a, row: row["energy"] / len(a))),
     "far_copies": Ions(energy(lambda a, row: row["energy"] + 1e-3 * len(a) ** 0.5)),
-    "unlike_fragments": Ions(
-        energy(lambda a, row: row["energy"] + 1e-4 * len(a) * np.var(a.numbers))
-    ),
+    "unlike_fragments": Ions(energy(shared_composition)),
     "leaving_ion": Ions(energy(lambda a, row: row["energy"] + 0.05 * row["charges"].sum() ** 2)),
     "forces": Ions(lambda a, row: {"forces": -row["forces"]} if "forces" in row else {}),
     "stress": Ions(lost_virial),

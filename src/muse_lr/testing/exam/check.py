@@ -122,7 +122,7 @@ class Check(ABC):
     tolerance : float
         Largest value that passes, set before any potential was measured.
     unit : str
-        Of value and tolerance; a share where it is empty.
+        Unit of the tolerance, or what multiplies it; empty for a plain number.
     reason : str
         Why the tolerance is what it is.
     meaning : str

@@ -34,7 +34,7 @@ class Forces(Derivative):
 
     name = "forces"
     equation = "-F·u = dE(r + h u)/dh"
-    unit = "eV/Å, share of max(1, largest force)"
+    unit = "× max(1 eV/Å, largest force)"
     meaning = "Dynamics does not conserve energy, and relaxations end beside the minimum."
     remedy = (
         "Derive the forces from the energy; look for signs, detached terms and lists that a "
@@ -52,7 +52,7 @@ class Stress(Derivative):
 
     name = "stress"
     equation = "V σ = dE/dε, r → r (1 + ε), C → C (1 + ε)"
-    unit = "eV, share of max(1, largest V σ)"
+    unit = "× max(1 eV, largest V σ)"
     meaning = "Lattice constants, elastic constants and constant-pressure dynamics are wrong."
     remedy = (
         "Strain positions and cell together, reciprocal vectors and volume included; look for "
@@ -71,7 +71,7 @@ class HessianSymmetry(Derivative):
 
     name = "hessian_symmetry"
     equation = "u·H·v = v·H·u"
-    unit = "eV/Å², share of max(1, largest product)"
+    unit = "× max(1 eV/Å², largest product)"
     meaning = "The forces are no gradient of any energy: they can do work along a closed path."
     remedy = "Derive the forces from one energy instead of predicting them."
 
@@ -86,7 +86,7 @@ class AcousticSumRule(Derivative):
 
     name = "acoustic_sum_rule"
     equation = "Σⱼ Φᵢⱼ = 0, Σᵢ Φᵢⱼ = 0"
-    unit = "eV/Å², share of max(1, largest force constant)"
+    unit = "× max(1 eV/Å², largest force constant)"
     meaning = "Acoustic branches do not start at zero; the center of mass is accelerated."
     remedy = "As for translation and forces."
 

@@ -70,7 +70,7 @@ def _judge(check: type[Check], bench: Bench) -> Result:
     missing = [name for name in check.needs if name not in bench.potential.provides]
     if missing:
         reason = f"the potential does not compute {' or '.join(missing)}"
-        return Result(check.name, "skipped", unit=check.unit, why=reason)
+        return Result(check.name, "skipped", why=reason)
     found, skips = list[tuple[Case, Measurement]](), list[str]()
     last: Atoms | None = None
     bench.recorder.last = None
@@ -87,10 +87,10 @@ def _judge(check: type[Check], bench: Bench) -> Result:
     except (Exception, SystemExit) as error:  # a calculator may raise anything
         crashed = bench.recorder.last or last
         why = f"the calculation crashed: {_line(error, with_type=True)}"
-        return Result(check.name, "fail", unit=check.unit, why=why, structure=crashed)
+        return Result(check.name, "fail", why=why, structure=crashed)
     if not found:
         why = skips[0] if skips else "no structure to measure"
-        return Result(check.name, "skipped", unit=check.unit, why=why)
+        return Result(check.name, "skipped", why=why)
     return _worst(check, found)
 
 

@@ -19,7 +19,7 @@ class Supercell(Check):
 
     name = "supercell"
     equation = "E(n A) = n E(A)"
-    tolerance, unit = 1e-6, "share of max(1, largest value)"
+    tolerance, unit = 1e-6, "× max(1, largest value)"
     reason = (
         "1e-6 eV per cell is far below thermal energies, and above what sums of waves leave out"
     )
@@ -44,7 +44,7 @@ class Supercell(Check):
 class FarFragments(Check):
     """What the checks of far fragments have in common."""
 
-    tolerance, unit = 1e-6, "eV, share of max(1, energy)"
+    tolerance, unit = 1e-6, "× max(1 eV, energy)"
     reason = (
         "at 200 Å the Coulomb energy between the reported charges is subtracted; without charges "
         "the terms in 1/R and 1/R² are extrapolated, and 5e-6 eV remain for dipoles"

@@ -28,7 +28,7 @@ class Batch(Check):
 
     name = "batch"
     equation = "E({A, B, ...}) = {E(A), E(B), ...}"
-    tolerance, unit = 1e-8, "share of max(1, largest value)"
+    tolerance, unit = 1e-8, "× max(1, largest value)"
     reason = "sums in another order differ by rounding errors, 1e-12 of the values"
     meaning = "The result for a structure depends on what was computed with it or before it."
     remedy = "Look for sums over the whole batch, and for lists or charges that are kept."
@@ -46,7 +46,7 @@ class Determinism(Check):
 
     name = "determinism"
     equation = "E(A), F(A) again = E(A), F(A)"
-    tolerance, unit = 1e-10, "share of max(1, largest value)"
+    tolerance, unit = 1e-10, "× max(1, largest value)"
     reason = "parallel sums may change the last digits; 1e-10 leaves them room, noise exceeds it"
     meaning = "Energies are noisy: derivatives, relaxations and restarts are not reproducible."
     remedy = (
@@ -74,7 +74,7 @@ class SinglePrecision(Check):
 
     name = "single_precision"
     equation = "F(float32) = F(float64)"
-    tolerance, unit = 1e-3, "eV/Å, share of max(1, largest force)"
+    tolerance, unit = 1e-3, "× max(1 eV/Å, largest force)"
     reason = "a tenth of the force errors of a good model; rounding errors are 1e-5 eV/Å"
     meaning = "Fast dynamics in float32 follows other forces than those that were tested."
     remedy = "Sum charges and energies in float64; avoid differences of large numbers."

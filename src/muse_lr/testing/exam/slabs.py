@@ -33,7 +33,7 @@ class Vacuum(Check):
 
     name = "slab_vacuum"
     equation = "E(L + 25 Å) = E(L), F' = F, for neutral and charged slabs"
-    tolerance, unit = 1e-6, "share of max(1, largest value)"
+    tolerance, unit = 1e-6, "× max(1, largest value)"
     reason = "the open vector has no meaning for two periodic directions: only rounding may remain"
     meaning = "Adsorption and surface energies depend on the vacuum, those of charged slabs most."
     remedy = "Sum slabs in two dimensions, or correct the sum for dipole and charge."
@@ -94,7 +94,7 @@ class Capacitor(Check):
 
     name = "capacitor"
     equation = "dE/dh = 2 π k q² / S"
-    tolerance, unit = 1e-4, "share of the force"
+    tolerance, unit = 1e-4, "× force"
     reason = "lateral structure decays as exp(-2 π h / a) and is below 1e-9 here"
     meaning = "Charged surfaces, double layers and electrodes have wrong voltages."
     remedy = "Keep the term with k = 0 of the sum in two dimensions, -2 π |z| / S."
@@ -134,7 +134,7 @@ class MetalSlab(Check):
 
     name = "metal_slab"
     equation = "|mean field deeper than two layers| ≤ 5 % of the applied field"
-    tolerance, unit = 0.05, "share of the applied field"
+    tolerance, unit = 0.05, "× applied field"
     reason = "metals screen within a layer; 5 % leave room for models with a hardness"
     meaning = "Electrodes have no image charges, and capacitances are wrong."
     remedy = "Use charges that minimize the energy (qeq, scf); others cannot do this."

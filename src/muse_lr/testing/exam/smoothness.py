@@ -31,7 +31,7 @@ class Smooth(Check):
     """What the checks of smoothness have in common."""
 
     tolerance = 5e-3
-    unit = "eV/Å², share of the second derivative nearby"
+    unit = "× max(0.01 eV/Å², second derivative nearby)"
     reason = (
         "half a percent of the second derivative, or 5e-5 eV/Å² where it is small: a jump below it "
         "changes no frequency, and the differences of float64 energies resolve it"
@@ -85,7 +85,7 @@ class SmoothStrain(Smooth):
 
     name = "smooth_strain"
     equation = "E, dE/dε and d²E/dε² are continuous in the strain ε"
-    unit = "eV, share of the second derivative nearby"
+    unit = "× max(0.01 eV, second derivative nearby)"
     remedy = "Let the sum of waves end with a smooth weight of |k|; keep a fixed splitting."
 
     def cases(self, bench: Bench) -> Iterator[Case]:

@@ -20,7 +20,7 @@ MANY_CELLS = 50
 class Symmetry(Check):
     """A symmetry that a function of :mod:`muse_lr.testing.checks` measures."""
 
-    tolerance, unit = 1e-6, "share of max(1, largest value)"
+    tolerance, unit = 1e-6, "× max(1, largest value)"
     reason = (
         "1e-6 eV and eV/Å are a thousandth of what dynamics and relaxations resolve, and far above "
         "the rounding errors of float64"

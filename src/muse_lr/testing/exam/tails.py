@@ -154,7 +154,7 @@ class Madelung(Check):
 
     name = "madelung"
     equation = "E - Σ E(ion) = -k M q² / d per pair; M = 1.74756, 1.76267, 1.63806"
-    tolerance, unit = 1e-4, "share of the Madelung energy"
+    tolerance, unit = 1e-4, "× Madelung energy"
     reason = "sums of waves converge far below it; a missing image or background is 1 % and more"
     meaning = "Energies of ionic crystals, and all that follows from them, are wrong."
     remedy = (

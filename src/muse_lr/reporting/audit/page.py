@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from muse_lr import __version__
-from muse_lr.reporting.audit import printed, result_table, skips, summary, tolerance_text
+from muse_lr.reporting.audit.tables import printed, result_table, skips, summary, tolerance_text
 from muse_lr.reporting.html import (
     Block,
     Cell,

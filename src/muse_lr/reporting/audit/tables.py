@@ -89,4 +89,4 @@ def list_lines(checks: Sequence[type[Check]], width: int) -> Iterator[str]:
 
 def tolerance_text(check: type[Check]) -> str:
     """The tolerance of a check with its unit."""
-    return f"{check.tolerance:g} {check.unit}".strip()
+    return f"{check.tolerance:g} {check.unit}".replace("e-0", "e-").strip()
