@@ -98,6 +98,7 @@ def verdicts(results: Sequence[Result]) -> Figure:
         ax.plot(drawn, index, color=style, marker="o", gid=result.status, linestyle="")
     ax.axvline(1.0, color=MUTED, linewidth=0.8)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("value / tolerance")
     ax.set_yticks(range(len(results)), [result.name for result in reversed(results)])
     ax.set_ylim(-0.7, len(results) - 0.3)
@@ -118,6 +119,9 @@ def curves(plot: Plot) -> Figure:
         ax.set_xscale("log")
         if any((np.abs(y) > 0).any() for _, y in plot.curves.values()):
             ax.set_yscale("log")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
     ax.set_xlabel(plot.x_label)
     ax.set_ylabel(plot.y_label)
     if len(plot.curves) > 1:

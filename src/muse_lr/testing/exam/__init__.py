@@ -79,8 +79,9 @@ def examine(
     Raises
     ------
     InputError
-        For an unknown check or element.
+        For an unknown check or element, and if the potential supports no structure.
     """
     made = structures if isinstance(structures, Structures) else from_elements(structures, quick)
     bench = Bench(as_potential(subject), made, quick, single)
+    bench.require_support()
     return run_exam(chosen_checks(only), bench, report)

@@ -15,6 +15,7 @@ from muse_lr.errors import InputError
 from muse_lr.structures.state import CHARGE_KEYS, FIELD_KEY
 from muse_lr.testing.exam.check import require
 from muse_lr.testing.exam.structures import Named, Structures, bond_length
+from muse_lr.testing.exam.subject import ConstantCharges, with_constant_charges
 from muse_lr.testing.measurement import NotApplicable
 from muse_lr.testing.potentials import Outputs, Potential
 
@@ -83,7 +84,32 @@ class Bench:
     recorder: Recorder = field(init=False)
 
     def __post_init__(self) -> None:
+        self.subject = with_constant_charges(self.subject)
         self.recorder = Recorder(self.subject)
+
+    def prepared(self, atoms: Atoms) -> Atoms:
+        """The structure as it is evaluated, with the total charge that the model accepts."""
+        subject = self.subject
+        return subject.prepared(atoms) if isinstance(subject, ConstantCharges) else atoms
+
+    def in_single_precision(self) -> Potential:
+        """The potential in float32; NotApplicable if it has one precision only."""
+        if self.single is None:
+            raise NotApplicable("the potential has one precision: its factory takes no dtype")
+        return with_constant_charges(self.single())
+
+    def require_support(self) -> None:
+        """Refuse a potential that supports none of the structures.
+
+        Raises
+        ------
+        InputError
+            With its reason for the first one.
+        """
+        kinds = (self.structures.molecules, self.structures.crystals, self.structures.slabs)
+        reasons = [self.refusal(kind[0][1]) for kind in kinds]
+        if None not in reasons:
+            raise InputError(f"the potential supports no structure of the exam: {reasons[0]}")
 
     @property
     def potential(self) -> Potential:

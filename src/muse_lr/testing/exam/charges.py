@@ -43,6 +43,7 @@ class TotalCharge(Check):
         return each(found, partial(self._measure, bench))
 
     def _measure(self, bench: Bench, atoms: Atoms) -> Measurement:
+        atoms = bench.prepared(atoms)
         try:
             return checks.check_total_charge(bench.potential, atoms, tolerance=self.tolerance)
         except CheckFailed as failure:
@@ -112,7 +113,7 @@ class BornSumRule(Check):
         return each(bench.named("molecules", "crystals"), partial(self._measure, bench))
 
     def _measure(self, bench: Bench, atoms: Atoms) -> Measurement:
-        model = bench.subject.model
+        model, atoms = bench.subject.model, bench.prepared(atoms)
         batch = AtomsBatch.from_ase([atoms], cutoff=model.cutoff)
         out = model(batch, ("bec", "charges"), create_graph=False)
         assert out.bec is not None

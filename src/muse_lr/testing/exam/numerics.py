@@ -13,7 +13,7 @@ from ase import Atoms
 from muse_lr.testing import checks
 from muse_lr.testing.checks.comparison import compare
 from muse_lr.testing.exam.bench import Bench
-from muse_lr.testing.exam.check import Case, Check, Finding, Plot, each, require
+from muse_lr.testing.exam.check import Case, Check, Finding, Plot, each
 from muse_lr.testing.exam.symmetry import ALL
 from muse_lr.testing.measurement import Measurement
 from muse_lr.testing.potentials import ModelPotential, Potential
@@ -82,10 +82,7 @@ class SinglePrecision(Check):
 
     def cases(self, bench: Bench) -> Iterator[Case]:
         """All structures in both precisions."""
-        maker = bench.single
-        require(maker is not None, "the potential has one precision: its factory takes no dtype")
-        assert maker is not None
-        single = maker()
+        single = bench.in_single_precision()
         return each(bench.named(*ALL), partial(self._measure, bench, single))
 
     def _measure(self, bench: Bench, single: Potential, atoms: Atoms) -> Measurement:

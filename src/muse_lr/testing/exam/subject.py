@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from muse_lr.config.plugins import load_attribute
 from muse_lr.errors import InputError, described
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.serialization import load_model
-from muse_lr.testing.potentials import CalculatorPotential, ModelPotential, Potential, as_potential
+from muse_lr.structures.state import CHARGE_KEYS
+from muse_lr.testing.potentials import (
+    CalculatorPotential,
+    ModelPotential,
+    Outputs,
+    Potential,
+    as_potential,
+)
 
 #: Attributes of a calculator by which it declares what the checks cannot know.
 DECLARED = ("cutoff", "size_consistent", "coulomb")
@@ -30,6 +38,40 @@ def from_model(model: EnergyModel) -> tuple[Potential, Maker]:
         return ModelPotential(own)
 
     return cast(torch.float64), lambda: cast(torch.float32)
+
+
+class ConstantCharges(ModelPotential):
+    """A model that accepts no total charge but the sum of its constant charges of the elements.
+
+    Every structure is evaluated with this total charge.
+    """
+
+    def __init__(self, model: EnergyModel, constants: Mapping[str, float]) -> None:
+        super().__init__(model)
+        self.constants = dict(constants)
+
+    def prepared(self, atoms: Atoms) -> Atoms:
+        """Copy with the total charge that the model accepts."""
+        copy_ = atoms.copy()
+        for key in CHARGE_KEYS:
+            copy_.info.pop(key, None)
+        total = sum(self.constants.get(symbol, 0.0) for symbol in atoms.symbols)
+        copy_.info[CHARGE_KEYS[0]] = float(total)
+        return copy_
+
+    def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
+        """See :meth:`Potential.evaluate`."""
+        return super().evaluate([self.prepared(atoms) for atoms in structures], compute)
+
+
+def with_constant_charges(potential: Potential) -> Potential:
+    """:class:`ConstantCharges` for a model with ``net_charge: refuse``; others unchanged."""
+    if type(potential) is not ModelPotential:
+        return potential
+    charges = potential.model.config.charges
+    if getattr(charges, "net_charge", None) != "refuse":
+        return potential
+    return ConstantCharges(potential.model, getattr(charges, "by_element", {}))
 
 
 def from_model_file(
