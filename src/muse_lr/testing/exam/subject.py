@@ -16,7 +16,7 @@ from muse_lr.config.plugins import load_attribute
 from muse_lr.errors import InputError, described
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.model.serialization import load_model
-from muse_lr.structures.state import CHARGE_KEYS
+from muse_lr.structures.state import CHARGE_KEYS, SPIN_KEYS
 from muse_lr.testing.potentials import (
     CalculatorPotential,
     ModelPotential,
@@ -51,13 +51,13 @@ class ConstantCharges(ModelPotential):
         self.constants = dict(constants)
 
     def prepared(self, atoms: Atoms) -> Atoms:
-        """Copy with the total charge that the model accepts."""
-        copy_ = atoms.copy()
-        for key in CHARGE_KEYS:
-            copy_.info.pop(key, None)
+        """Copy with the total charge that the model accepts, and the lowest spin of it."""
+        prepared = atoms.copy()
+        for key in (*CHARGE_KEYS, *SPIN_KEYS):
+            prepared.info.pop(key, None)
         total = sum(self.constants.get(symbol, 0.0) for symbol in atoms.symbols)
-        copy_.info[CHARGE_KEYS[0]] = float(total)
-        return copy_
+        prepared.info[CHARGE_KEYS[0]] = float(total)
+        return prepared
 
     def evaluate(self, structures: Sequence[Atoms], compute: Sequence[str] = ()) -> Outputs:
         """See :meth:`Potential.evaluate`."""
