@@ -144,8 +144,12 @@ def test_the_list(capsys):
         (("--calculator", "{}:broken", "--elements", "Ar"), "failed: ValueError: no weights"),
         (("--calculator", "{}:nothing", "--elements", "Ar"), "returns 3: it must return an ASE"),
         (("missing.pt",), "missing.pt"),
+        (("--calculator", "{}:sound", "--structures", "no.xyz"), "no.xyz"),
+        (("--calculator", "{}:elements", "--structures", "nacl.xyz"), "the potential has no Cl"),
+        (("--calculator", "{}:sound", "--structures", "a", "--elements", "Ar"), "leave out"),
     ],
 )
 def test_bad_input(here, capsys, arguments, message):
+    write("nacl.xyz", Atoms("NaCl", [[0, 0, 0], [0, 0, 2.6]]))
     given = [argument.format(here) for argument in arguments]
     assert message in refused(capsys, "audit", *given)

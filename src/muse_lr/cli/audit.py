@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print all checks, and end")
     parser.add_argument("--json", metavar="FILE", help="write the results")
     parser.add_argument("--html", metavar="FILE", help="write a page with a plot for each check")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... of a MODEL (default: cpu)")
     add_trust_argument(parser)
 
 
@@ -99,7 +98,7 @@ def _subject(
     if (args.model is None) == (args.calculator is None):
         raise InputError("audit: give either a MODEL or --calculator module:factory")
     if args.model is not None:
-        potential, single, elements = from_model_file(args.model, args.device, args.trust)
+        potential, single, elements = from_model_file(args.model, args.trust)
         return potential, single, elements, str(args.model)
     potential, maker = from_factory(args.calculator)
     return potential, maker, elements_of(potential), str(args.calculator)
@@ -111,20 +110,23 @@ def _structures(args: argparse.Namespace, known: Sequence[str]) -> Structures:
     from muse_lr.errors import InputError
     from muse_lr.testing.exam import from_elements, from_frames
 
+    if args.elements and args.structures:
+        raise InputError("audit: --structures FILE has its own elements: leave out --elements")
     elements = [word for word in (args.elements or "").split(",") if word] or list(known)
-    if args.elements and known:
-        for symbol in elements:
-            if symbol not in known:
-                supported = ", ".join(known)
-                raise InputError(f"--elements: the potential has no {symbol}: it has {supported}")
     if args.structures:
         frames = [atoms for _, atoms in read_indexed(args.structures)[1]]
-        return from_frames(frames, args.quick)
-    if not elements:
+        made = from_frames(frames, args.quick)
+    elif elements:
+        made = from_elements(elements, args.quick)
+    else:
         raise InputError(
             "--elements is needed, e.g. --elements H,O: the calculator has no list `elements`"
         )
-    return from_elements(elements, args.quick)
+    unknown = [symbol for symbol in made.elements if known and symbol not in known]
+    if unknown:
+        where = "--structures" if args.structures else "--elements"
+        raise InputError(f"{where}: the potential has no {unknown[0]}: it has {', '.join(known)}")
+    return made
 
 
 def _report(result: Result, progress: Progress) -> None:

@@ -75,7 +75,7 @@ def with_constant_charges(potential: Potential) -> Potential:
 
 
 def from_model_file(
-    path: str | Path, device: str = "cpu", trust: bool = False
+    path: str | Path, trust: bool = False
 ) -> tuple[Potential, Maker, tuple[str, ...]]:
     """Both precisions of a model file (:func:`from_model`), and its elements.
 
@@ -84,7 +84,7 @@ def from_model_file(
     InputError
         If the file is no model.
     """
-    model = load_model(path, device=device, trust=trust)
+    model = load_model(path, trust=trust)
     return *from_model(model), tuple(model.elements)
 
 
