@@ -119,7 +119,9 @@ class Cubic(Potential):
     provides = frozenset()
 
     def evaluate(self, structures, compute=()):
-        time.sleep(sum(2e-8 * len(atoms) ** 3 for atoms in structures))
+        end = time.process_time() + sum(2e-8 * len(atoms) ** 3 for atoms in structures)
+        while time.process_time() < end:
+            pass
         return Outputs(energy=np.zeros(len(structures)))
 
 
@@ -271,6 +273,15 @@ def test_the_field_in_a_metal_vanishes():
     # A solid of point dipoles screens by -4 pi k p / d^3.
     dipole = field * d**3 / (4 * np.pi * COULOMB_CONSTANT)
     np.testing.assert_allclose(mean_fields(nothing, nothing + dipole, d), 0, atol=1e-12)
+
+
+def test_a_hole_behind_a_high_barrier_is_not_reached():
+    def walled(atoms, row):
+        near = len(atoms) == 2 and atoms.get_distance(0, 1)
+        wall = 30.0 * (0.9 < near < 1.3)
+        return {"energy": row["energy"] - 1e5 * (0 < near <= 0.9) + wall}
+
+    assert verdict("dimer_holes", Ions(walled)).status == "pass"
 
 
 def test_a_crash_is_a_failure_and_the_exam_goes_on():

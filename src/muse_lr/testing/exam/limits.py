@@ -18,6 +18,8 @@ from muse_lr.testing.measurement import Measurement
 Array = NDArray[np.float64]
 #: Shortest and longest distances of pairs that must give numbers, A.
 CONTACT, FAR = 0.5, 100.0
+#: A hole behind a barrier of this height is not reached, eV (per atom for crystals).
+BARRIER = 20.0
 #: Share of the bond length within which no energy may be below those outside.
 CORE = 0.7
 
@@ -53,7 +55,10 @@ class Holes(Check):
     """What the checks of the repulsive core have in common."""
 
     tolerance, unit = 0.5, "eV"
-    reason = "0.5 eV is 20 kT at room temperature: a hole of this depth is not left again"
+    reason = (
+        "0.5 eV is 20 kT at room temperature: a hole of this depth is not left again; holes behind "
+        "a barrier of 20 eV are not reached"
+    )
     meaning = (
         "Atoms that come too close fuse and never part: dynamics collapses, and searches for "
         "structures find nonsense."
@@ -69,9 +74,9 @@ class DimerHoles(Holes):
 
     def cases(self, bench: Bench) -> Iterator[Case]:
         """All pairs of elements from 0.25 bond lengths to 8 A."""
-        for where, start, path in pairs(bench):
-            distances = np.geomspace(0.25 * start, 8.0, 60 if bench.quick else 120)
-            core = distances < CORE * start / 1.05
+        for where, bond, path in pairs(bench):
+            distances = np.geomspace(0.25 * bond, 8.0, 60 if bench.quick else 120)
+            core = distances < CORE * bond
             structures = [path(float(d)) for d in distances]
             measure = partial(hole, bench, self.name, distances, core, structures, "distance (Å)")
             yield Case(where, structures[0], measure)
@@ -111,13 +116,15 @@ def hole(
 ) -> Measurement:
     """Depth of the lowest energy of the core below the lowest one outside, per structure or atom.
 
+    The core is followed inward until the energy exceeds :data:`BARRIER`.
+
     Parameters
     ----------
     bench : Bench
     name : str
         Name of the check.
     at : ndarray
-        (n,) coordinate of the structures.
+        (n,) coordinate of the structures, ascending.
     core : ndarray of bool
         (n,) which of them belong to the core.
     structures : list of ase.Atoms
@@ -128,11 +135,13 @@ def hole(
     unit = "eV"
     if structures[0].pbc.all():
         energies, unit = energies / len(structures[0]), "eV/atom"
-    depth = float(energies[~core].min() - energies[core].min())
+    energies = energies - energies[~core].min()
+    high = np.flatnonzero(core & (energies > BARRIER))
+    reached = core & (np.arange(len(at)) > (high[-1] if len(high) else -1))
+    depth = -float(energies[reached].min(initial=0.0))
     value = depth if np.isnan(depth) else max(depth, 0.0)
     # The repulsive wall is cut off, so that the region around the minimum is seen.
-    shown = np.minimum(energies, energies[~core].min() + 20.0)
-    plot = Plot(label, f"energy ({unit})", {"energy": (at, shown - energies[~core].min())})
-    lowest = at[core][int(np.argmin(energies[core]))]
+    plot = Plot(label, f"energy ({unit})", {"energy": (at, np.minimum(energies, BARRIER))})
+    lowest = at[reached | ~core][int(np.argmin(energies[reached | ~core]))]
     what = f"depth of the hole, lowest at {label} = {lowest:.3g}"
     return Finding(name, value, Holes.tolerance, unit, what, plot=plot)

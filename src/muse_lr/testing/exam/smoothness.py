@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 FARTHEST, PIECE = 13.0, 2.0
 #: Names of the coordinates of paths.
 DISPLACEMENT, STRAIN = "coordinate (Å)", "strain"
+#: Distance of pairs, in bond lengths, from which on no repulsive wall is expected.
+OUTSIDE = 1.3
 #: Points of the curves.
 POINTS = 121
 
@@ -53,8 +55,8 @@ class SmoothSeparation(Smooth):
     def cases(self, bench: Bench) -> Iterator[Case]:
         """Pairs of atoms around the known cutoffs, else at all distances in pieces."""
         potential = bench.potential
-        for where, start, path in pairs(bench):
-            for low, high in _pieces(bench, start):
+        for where, bond, path in pairs(bench):
+            for low, high in _pieces(bench, 1.05 * bond):
                 yield Case(
                     f"{where} from {low:.1f} to {high:.1f} Å",
                     path(low),
@@ -102,7 +104,7 @@ class Curvature(Check):
     """No force constant is larger than that of the stiffest bond."""
 
     name = "curvature"
-    equation = "|d²E/dt²| ≤ 300 eV/Å² from 1.05 bond lengths on"
+    equation = "|d²E/dt²| ≤ 300 eV/Å² from 1.3 bond lengths on"
     tolerance, unit = 300.0, "eV/Å²"
     reason = "twice the stiffest bond (N₂, 143 eV/Å²); a hydrogen atom then moves with 170 THz"
     meaning = (
@@ -117,7 +119,8 @@ class Curvature(Check):
 
     def cases(self, bench: Bench) -> Iterator[Case]:
         """Pairs from contact outward, and atoms of all structures along random directions."""
-        for where, start, path in pairs(bench):
+        for where, bond, path in pairs(bench):
+            start = OUTSIDE * bond
             measure = partial(self._measure, bench, path, (start, FARTHEST))
             yield Case(where, path(start), measure)
         for where, atoms in bench.sample("molecules", "crystals", "slabs"):
@@ -157,15 +160,15 @@ class Harmonicity(Check):
 
 
 def pairs(bench: Bench) -> list[tuple[str, float, Path]]:
-    """Pairs of elements with the distance at 1.05 bond lengths, and the path by distance."""
+    """Pairs of elements with their bond length (A), and the path by distance."""
     found = list[tuple[str, float, Path]]()
     for symbols in combinations_with_replacement(bench.elements[: 2 if bench.quick else 4], 2):
-        start = 1.05 * bond_length(*symbols)
+        bond = bond_length(*symbols)
         path = partial(separated, Atoms(symbols, np.zeros((2, 3))))
-        reason = bench.refusal(path(start))
+        reason = bench.refusal(path(1.05 * bond))
         if reason is not None:
             raise NotApplicable(reason)
-        found.append((f"pair {''.join(symbols)}", start, path))
+        found.append((f"pair {''.join(symbols)}", bond, path))
     return found
 
 
