@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 FARTHEST, PIECE = 13.0, 2.0
 #: Names of the coordinates of paths.
 DISPLACEMENT, STRAIN = "coordinate (Å)", "strain"
-#: Distance of pairs, in bond lengths, from which on no repulsive wall is expected.
-OUTSIDE = 1.3
+#: Distance (bond lengths) and energy (eV) of pairs outside of their repulsive wall.
+OUTSIDE, WALL = 1.3, 3.0
 #: Points of the curves.
 POINTS = 121
 
@@ -104,7 +104,7 @@ class Curvature(Check):
     """No force constant is larger than that of the stiffest bond."""
 
     name = "curvature"
-    equation = "|d²E/dt²| ≤ 300 eV/Å² from 1.3 bond lengths on"
+    equation = "|d²E/dt²| ≤ 300 eV/Å² from 1.3 bond lengths on, below 3 eV"
     tolerance, unit = 300.0, "eV/Å²"
     reason = "twice the stiffest bond (N₂, 143 eV/Å²); a hydrogen atom then moves with 170 THz"
     meaning = (
@@ -120,7 +120,7 @@ class Curvature(Check):
     def cases(self, bench: Bench) -> Iterator[Case]:
         """Pairs from contact outward, and atoms of all structures along random directions."""
         for where, bond, path in pairs(bench):
-            start = OUTSIDE * bond
+            start = _outside(bench, path, OUTSIDE * bond)
             measure = partial(self._measure, bench, path, (start, FARTHEST))
             yield Case(where, path(start), measure)
         for where, atoms in bench.sample("molecules", "crystals", "slabs"):
@@ -177,6 +177,14 @@ def separated(atoms: Atoms, distance: float) -> Atoms:
     copy = atoms.copy()
     copy.positions[1] = copy.positions[0] + distance * np.array([2, 1, 2]) / 3
     return copy
+
+
+def _outside(bench: Bench, path: Path, start: float) -> float:
+    """Distance from which on the energy of a pair stays below the wall, at least ``start`` A."""
+    grid = np.linspace(start, FARTHEST, POINTS)
+    energies = bench.potential.energies([path(float(d)) for d in grid])
+    high = np.flatnonzero(energies - energies[-1] > WALL)
+    return float(grid[min(high[-1] + 1, POINTS - 1)]) if len(high) else start
 
 
 def _pieces(bench: Bench, start: float) -> list[tuple[float, float]]:
