@@ -22,8 +22,10 @@ from muse_lr.analysis.profile.settings import ProfileConfig
 from muse_lr.config.registry import BACKBONES, CHARGES, HEADS, MULTISCALE, SOLVERS, lookup
 from muse_lr.data.labels import LABELS
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
+from muse_lr.reporting.audit.tables import tolerance_text
 from muse_lr.simulate.settings import FailureCriteria
 from muse_lr.simulate.stability import StabilityConfig
+from muse_lr.testing.exam import chosen_checks
 from muse_lr.train.config import (
     BatchConfig,
     Config,
@@ -206,12 +208,34 @@ def electrostatics_page() -> str:
     return f"{before}<!-- solvers -->\n{solver_table()}\n<!-- /solvers -->{after}"
 
 
+def check_table() -> str:
+    """Equation and tolerance of every check of the physics exam."""
+    lines = ["| check | what must hold | equation | tolerance |", "|:--|:--|:--|:--|"]
+    for check in chosen_checks():
+        equation = check.equation.replace("|", "\\|")
+        cells = [f"`{check.name}`", check.title(), equation, tolerance_text(check)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def audit_page() -> str:
+    """The page on the physics exam with its table of checks."""
+    text = (DOCS / "audit.md").read_text(encoding="utf-8")
+    before, rest = text.split("<!-- checks -->")
+    after = rest.split("<!-- /checks -->")[1]
+    return f"{before}<!-- checks -->\n{check_table()}\n<!-- /checks -->{after}"
+
+
 def main() -> int:
     """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    pages = {"configuration.md": configuration_page, "electrostatics.md": electrostatics_page}
+    pages = {
+        "audit.md": audit_page,
+        "configuration.md": configuration_page,
+        "electrostatics.md": electrostatics_page,
+    }
     outdated = False
     for name, page in pages.items():
         text, path = page(), DOCS / name

@@ -17,8 +17,9 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 GUIDES = re.compile(
-    "architecture|backbones|charge_statistics|charges|charges_response|choosing_charges|dispersion"
-    "|dynamics|electrostatics|faq|first_study|heads|hessians|mace_files|own_loop|own_parts|phonons"
+    "architecture|audit|backbones|charge_statistics|charges|charges_response|choosing_charges"
+    "|dispersion|dynamics|electrostatics|faq|first_study|heads|hessians|mace_files|own_loop"
+    "|own_parts|phonons"
     "|sizes_and_memory|testing|training"
 )
 MAX_WORDS = 40

@@ -146,10 +146,28 @@ def owner_of(module: str) -> tuple[str, str]:
     return (names[0], metadata.version(names[0])) if names else ("", "")
 
 
-def _checked(path: str, base: type, what: str, load: Callable[[str], Any]) -> Any:
+def load_attribute(path: str, what: str) -> Any:
+    """What ``module:name`` names; the module may also be a file of the working directory.
+
+    Parameters
+    ----------
+    path : str
+        ``package.module:name``. Importing the module runs its code.
+    what : str
+        What messages begin with.
+
+    Raises
+    ------
+    InputError
+        If it cannot be imported, or has no such name.
+    """
+    return _imported(path, what, _import_from_here, "package.module:name")
+
+
+def _imported(path: str, what: str, load: Callable[[str], Any], form: str) -> Any:
     module_name, _, name = path.partition(":")
     if not all(word.isidentifier() for word in [*module_name.split("."), name]):
-        raise InputError(f"{what}: package.module:Class is needed")
+        raise InputError(f"{what}: {form} is needed")
     try:
         module = load(module_name)
     except ModuleNotFoundError as error:
@@ -159,9 +177,15 @@ def _checked(path: str, base: type, what: str, load: Callable[[str], Any]) -> An
     except (Exception, SystemExit) as error:  # the code of a plugin may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{what}: importing {module_name} failed: {reason}") from error
-    part = getattr(module, name, None)
-    if part is None:
+    found = getattr(module, name, None)
+    if found is None:
         raise InputError(f"{what}: module {module_name!r} has no {name!r}")
+    return found
+
+
+def _checked(path: str, base: type, what: str, load: Callable[[str], Any]) -> Any:
+    part = _imported(path, what, load, "package.module:Class")
+    name = path.partition(":")[2]
     if not (isinstance(part, type) and issubclass(part, base)):
         raise InputError(f"{what}: {name} is not derived from {base.__module__}.{base.__name__}")
     schema = getattr(part, "Config", None)

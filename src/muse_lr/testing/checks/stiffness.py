@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from muse_lr.testing.checks.smoothness import Path
 from muse_lr.testing.measurement import Measurement, judge
 from muse_lr.testing.potentials import Subject, as_potential
 
@@ -72,3 +73,59 @@ def _moved(atoms: Atoms, atom: int, axis: int, step: float) -> Atoms:
     moved = atoms.copy()
     moved.positions[atom, axis] += step
     return moved
+
+
+def check_curvature(
+    subject: Subject,
+    path: Path,
+    tolerance: float,
+    *,
+    span: tuple[float, float],
+    points: int = 100,
+    levels: int = 4,
+) -> Measurement:
+    r"""Check the size of the second derivative along a path.
+
+    .. math:: \max_t \left| \frac{E(t+h) - 2 E(t) + E(t-h)}{h^2} \right| \le tolerance
+
+    The path is scanned, and the place of the largest value is scanned again with h/4, h/16, ... as
+    long as rounding errors stay small. A step of height A and width w appears with A / w^2 although
+    the energy is smooth.
+
+    Parameters
+    ----------
+    subject : Subject
+        Model or calculator.
+    path : callable
+        ``path(t)`` is a structure; see :func:`~muse_lr.testing.separation_path`.
+    tolerance : float
+        Largest size, eV per square of the path's unit.
+    span : tuple of float
+        First and last coordinate.
+    points : int
+        Number of intervals of the scan.
+    levels : int
+        Number of finer scans.
+
+    Raises
+    ------
+    CheckFailed
+        If the size is larger, or if an energy is not finite.
+    """
+    potential = as_potential(subject)
+    low, high = span
+    largest, where = 0.0, low
+    for _ in range(levels + 1):
+        grid = np.linspace(low, high, points + 1)
+        h = float(grid[1] - grid[0])
+        energies = potential.energies([path(float(t)) for t in grid])
+        sizes = np.abs(np.diff(energies, 2)) / h**2
+        noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
+        if largest and noise > 0.01 * tolerance:
+            break
+        found = int(np.argmax(sizes))
+        if not sizes[found] <= largest:
+            largest, where = float(sizes[found]), float(grid[found + 1])
+        points, low, high = 24, max(where - 3 * h, span[0]), min(where + 3 * h, span[1])
+    what = f"largest second derivative, at coordinate {where:.4f} of a path"
+    return judge("curvature", largest, tolerance, "eV/A^2", what)

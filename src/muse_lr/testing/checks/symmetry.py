@@ -85,16 +85,17 @@ def check_permutation(
 
 
 def check_wrapping(
-    subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
+    subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0, cells: int = 2
 ) -> Measurement:
     """Check that moving single atoms by lattice vectors changes nothing.
 
     Parameters and errors as for :func:`check_translation`; NotApplicable to open boundaries.
+    ``cells`` is the largest number of cells by which an atom moves along a vector.
     """
     _needs_periodic(atoms)
     potential = as_potential(subject)
     rng = np.random.default_rng(seed)
-    jumps = rng.integers(-2, 3, size=(len(atoms), 3)) * atoms.pbc
+    jumps = rng.integers(-cells, cells + 1, size=(len(atoms), 3)) * atoms.pbc
     jumps[0] += atoms.pbc
     moved = atoms.copy()
     moved.positions += jumps @ atoms.cell.array
@@ -103,16 +104,25 @@ def check_wrapping(
 
 
 def check_equivalent_cell(
-    subject: Subject, atoms: Atoms, *, tolerance: float = 1e-9, seed: int = 0
+    subject: Subject,
+    atoms: Atoms,
+    *,
+    tolerance: float = 1e-9,
+    seed: int = 0,
+    steps: int = 2,
+    invert: bool = True,
 ) -> Measurement:
     """Check other cell vectors of the same lattice, C' = U C with an integer U, det U = +-1.
 
     Parameters and errors as for :func:`check_translation`; NotApplicable to open boundaries.
+    ``steps`` is the number of additions of one vector to another. With ``invert`` one vector is
+    inverted, which changes the handedness of the cell.
     """
     _needs_periodic(atoms)
     potential = as_potential(subject)
-    change = random_unimodular(np.random.default_rng(seed), atoms.pbc)
-    change[np.flatnonzero(atoms.pbc)[-1]] *= -1
+    change = random_unimodular(np.random.default_rng(seed), atoms.pbc, steps)
+    if invert:
+        change[np.flatnonzero(atoms.pbc)[-1]] *= -1
     other = atoms.copy()
     other.set_cell(change @ atoms.cell.array, scale_atoms=False)
     before, after = _both(potential, atoms, other)
