@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     _progress(f"checking {args.data}")
     found = hold_out(survey(args.data, tests, parse_pairs(args.keys, "--keys")))
     subsets = choose_subsets(found, args.by)
-    for text in found.warnings:
+    for text in found.all_warnings:
         _progress(f"warning: {text}")
     try:
         proposal = propose(found, names, 60 * args.minutes, _progress, begun)
