@@ -262,7 +262,9 @@ def refused_study(capsys, arguments: list[str]) -> str:
     capsys.readouterr()
     assert run_cli("study", *arguments) == 2
     *progress, error = capsys.readouterr().err.strip().splitlines()
-    assert all(line.startswith(("checking", "measur")) for line in progress), progress
+    assert all(
+        line.startswith(("checking", "measur", "warning: ions.xyz: the E0s")) for line in progress
+    ), progress
     assert error.startswith("muse-lr: ")
     return error
 
@@ -310,6 +312,22 @@ def test_the_time_of_the_planning_counts(measured, capsys, monkeypatch):
     assert "after 1 min 40 s of planning; given: 3 min 00 s" in capsys.readouterr().out
     minutes = load_study("ions/study.yaml").planned.minutes
     assert 40 < 60 * minutes <= 0.85 * 80
+
+
+def test_fewer_seeds_say_what_three_need(measured, capsys):
+    slow(measured, short_range=0.3, charges=0.3)
+    arguments = ("ions.xyz", "--variants", "short_range,charges", "--test", "far.xyz")
+    assert run_cli("study", *arguments, "--minutes", "3", "--out", "x") == 0
+    (line,) = [s for s in capsys.readouterr().out.splitlines() if " seeds: " in s]
+    assert line.startswith("2 seeds: wide intervals; 3 seeds need --minutes ")
+    minutes = line.split()[-1]
+    assert run_cli("study", *arguments, "--minutes", minutes) == 0
+    out = capsys.readouterr().out
+    assert "2 variants x 3 seeds" in out
+    assert "wide intervals" not in out
+    fewer = str(int(minutes) - 1)
+    assert run_cli("study", *arguments, "--minutes", fewer, "--out", "y") == 0
+    assert "2 variants x 2 seeds" in capsys.readouterr().out
 
 
 def test_existing_files_are_kept(measured, capsys):
