@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.report.outcome import MAIN_METRICS, Outcome, validation_errors
+from muse_lr.ablate.report.outcome import Outcome, main_metrics, validation_errors
 from muse_lr.ablate.report.sentences import phrase
 from muse_lr.ablate.statistics import Difference, mean_interval, paired_seeds
 from muse_lr.data.selection import parse_source
@@ -67,7 +67,7 @@ def find_winner(results: Results) -> Winner | None:
 
     Without a common seed, each variant counts with its own ones.
     """
-    for metric in MAIN_METRICS:
+    for metric in main_metrics(results):
         errors = validation_errors(results, metric)
         if len(errors) < 2:
             continue
