@@ -12,7 +12,7 @@ from ase import Atoms
 from muse_lr.ablate.aggregate import Record, Results
 from muse_lr.ablate.report.findings import findings, label_notes, scales
 from muse_lr.ablate.report.outcome import outcomes
-from muse_lr.ablate.report.winner import find_winner, next_command, shown
+from muse_lr.ablate.report.winner import find_winner, next_command, next_commands, shown
 from muse_lr.ablate.study import Run
 from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.predictions import collect, frame_sums
@@ -142,7 +142,7 @@ def seeds(variant, values, **more):
 
 def test_the_validation_data_choose_the_winner_not_the_test_set():
     """The variant that is worse on the test set wins, since its validation error is lower."""
-    data = {"test": {"far": ["far files/x.xyz@:40"]}, "train": ["train.xyz"]}
+    data = {"test": {"far": ["far.xyz"]}, "train": ["my files/x.xyz@:40"]}
     worse, better = predictions(0, 0.4), predictions(0, 0.1)
     records = seeds("a", [50, 52, 51], found=better) + seeds(
         "b", [41, 40, 42], found=worse, data=data
@@ -152,7 +152,26 @@ def test_the_validation_data_choose_the_winner_not_the_test_set():
     start = "Best on the validation data: `b`, force error (MAE) 41.0 ± 2.5 meV/Å; "
     assert found.sentence().startswith(f"{start}with `a` it is 24 % higher [")
     assert found.model == "b/seed-1/model.pt"
-    assert next_command(found) == "muse-lr md b/seed-1/model.pt 'far files/x.xyz' --ps 5"
+    assert next_command(found) == "muse-lr md b/seed-1/model.pt 'my files/x.xyz' --ps 5"
+
+
+def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    falling = np.linspace(1.0, 0.5, EPOCHS)
+    command = "muse-lr ablate s.yaml --jobs 2"
+    for losses, longer in ((falling, True), (None, False)):
+        records = [record(v, valid=50 + i, losses=losses) for i, v in enumerate("ab")]
+        for k, r in enumerate(records):
+            config = {"training": {"epochs": EPOCHS}}
+            directory = tmp_path / "runs" / r.run.variant / "seed-0"
+            records[k] = replace(r, run=replace(r.run, directory=directory, config=config))
+        results = Results("a", records, command)
+        winner = find_winner(results)
+        dynamics, *more = next_commands(results, winner)
+        assert dynamics.startswith("muse-lr md ")
+        expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
+        assert more == ([expected] if longer else [])
+        assert next_commands(Results("a", records), winner) == [dynamics]
 
 
 def test_a_close_second_and_one_seed():

@@ -144,11 +144,17 @@ def _offsets(results: Results) -> Iterator[str]:
             )
 
 
-def _unfinished(results: Results) -> Iterator[str]:
+def late_falls(results: Results) -> list[float]:
+    """Falls of the validation losses that still fell at the end; empty if few did."""
     finished = [record for record in results.records if record.finished]
     found = [late_improvement(record.summary, record.curves) for record in finished]
     falls = [fall for fall in found if fall is not None]
-    if falls and 2 * len(falls) >= len(finished):
+    return falls if 2 * len(falls) >= len(finished) else []
+
+
+def _unfinished(results: Results) -> Iterator[str]:
+    finished = [record for record in results.records if record.finished]
+    if falls := late_falls(results):
         count = (
             f"All {len(falls)}"
             if len(falls) == len(finished)
