@@ -338,6 +338,41 @@ def test_existing_files_are_kept(measured, capsys):
     assert not Path("ions/config.yaml").exists()
 
 
+def test_an_earlier_plan_is_overwritten_only_without_runs(measured, capsys):
+    arguments = ("study", "ions.xyz", "--variants", "short_range,charges")
+    assert run_cli(*arguments) == 0
+    Path("ions/study.yaml").write_text("mine")
+    assert run_cli(*arguments, "--force") == 0
+    assert load_study("ions/study.yaml").reference == "short_range"
+    Path("ions/runs/charges").mkdir(parents=True)
+    error = refused(capsys, *arguments, "--force")
+    assert "ions/config.yaml exists, and ions/runs holds runs of it: choose another" in error
+
+
+def test_names_of_variants_between_blanks(capsys):
+    assert run_cli("study", "ions.xyz", "--variants", "short_range", "charges") == 2
+    assert "takes names with commas: --variants short_range,charges" in capsys.readouterr().err
+    assert run_cli("study", "ions.xyz", "--variant", "short_range", "--sed", "3") == 2
+    assert "unrecognized arguments: --sed 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["study", "ion.xyz"], ["study", "ions.xyz", "--test", "fa.xyz"]]
+)
+def test_near_names_of_files_are_suggested(capsys, arguments):
+    run_cli(*arguments)
+    name = {"ion.xyz": "ions.xyz", "fa.xyz": "far.xyz"}[arguments[-1]]
+    assert f"(did you mean '{name}'?)" in capsys.readouterr().err
+
+
+def test_a_directory_of_a_study_names_the_file_in_it(capsys):
+    Path("ions").mkdir()
+    Path("ions/study.yaml").write_text("{}")
+    assert "did you mean ions/study.yaml?" in refused(capsys, "ablate", "ions")
+    Path("ions/study.yaml").unlink()
+    assert "cannot read ions: Is a directory" in refused(capsys, "ablate", "ions")
+
+
 def test_variants_that_cannot_be_trained_are_named(measured, capsys):
     measured[0].problems["charges"] = "no such label"
     assert run_cli("study", "ions.xyz") == 2

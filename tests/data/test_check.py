@@ -236,6 +236,15 @@ def test_arrays_that_look_like_forces_are_named(tmp_path: Path, name: str) -> No
     assert check_file(tmp_path / "a.xyz", {"forces": name}).warnings == []
 
 
+def test_a_wrong_symbol_is_no_element(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "a.xyz", good_frames()[0])
+    text = (tmp_path / "a.xyz").read_text()
+    symbol = good_frames()[0].get_chemical_symbols()[0]
+    (tmp_path / "a.xyz").write_text(text.replace(f"\n{symbol} ", "\nNax ", 1))
+    (error,) = check_file(tmp_path / "a.xyz").errors
+    assert error.message == "malformed: 'Nax' is not an element"
+
+
 def test_what_can_be_read_of_a_truncated_file_is_checked(tmp_path: Path) -> None:
     frames = good_frames()
     _overlap(frames[2])

@@ -296,8 +296,9 @@ def test_trajectories_have_the_charges_of_the_model(tmp_path, monkeypatch):
             assert found.sum() == pytest.approx(charge, abs=1e-5)
             bare = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
             bare.info["total_charge"] = charge
+            batch = muse_lr.AtomsBatch.from_ase([bare], cutoff=model.cutoff)
             np.testing.assert_allclose(
-                found, model(bare, compute="charges").charges.detach().numpy(), atol=1e-5
+                found, model(batch, compute="charges").charges.detach().numpy(), atol=1e-5
             )
 
 

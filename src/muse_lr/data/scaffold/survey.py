@@ -25,7 +25,7 @@ from muse_lr.data.scaffold.defaults import (
 from muse_lr.data.scaffold.shells import Shells, find_shells
 from muse_lr.data.selection import parse_source
 from muse_lr.data.together import check_keys, check_tests, read_sourced
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest_file
 from muse_lr.structures.neighbors import complete_cell, neighbor_list
 from muse_lr.structures.state import read_state
 
@@ -164,7 +164,10 @@ def survey(
     """
     for file in (tests or {}).values():  # before the long check of the training data
         if not Path(parse_source(file).file).exists():
-            raise InputError(f"test set: {printable(file)}: cannot read this file: no such file")
+            near = printable(nearest_file(parse_source(file).file))
+            raise InputError(
+                f"test set: {printable(file)}: cannot read this file: no such file{near}"
+            )
     report = check_file(path, keys, alone=not tests)
     checked = {name: check_file(file, keys, alone=False) for name, file in (tests or {}).items()}
     partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
