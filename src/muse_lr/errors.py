@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 #: Form of a chemical symbol.
 SYMBOL = re.compile("[A-Z][a-z]?")
@@ -44,3 +44,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     cutoff = 0.5 if len(word) <= SHORT else 0.65
     matches = get_close_matches(word, known, n=1, cutoff=cutoff)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+def nearest_file(path: str | PurePath) -> str:
+    """Suggestion for a file that does not exist, from the names in its folder, or an empty text."""
+    path = Path(path)
+    try:
+        names = [other.name for other in path.parent.iterdir() if other.is_file()]
+    except OSError:
+        return ""
+    return "" if path.name in names else nearest(path.name, names)

@@ -14,7 +14,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from muse_lr.ablate.execute import check_existing, child_environment, execute, last_lines
+from muse_lr.ablate.execute import (
+    Outcome,
+    _Progress,
+    check_existing,
+    child_environment,
+    execute,
+    last_lines,
+)
 from muse_lr.ablate.study import Run
 from muse_lr.errors import InputError
 
@@ -128,3 +135,18 @@ def test_last_lines_of_a_log_with_progress_bars(tmp_path):
     path.write_bytes(b"first\nbar 1\rbar 2\rbar 3\n\n\xff end\n")
     assert last_lines(path, 2) == ["bar 3", "� end"]
     assert last_lines(tmp_path / "none.log") == []
+
+
+def test_runs_that_made_their_epochs_are_evaluated(tmp_path):
+    """The time of the epochs is over, but not that of the tests."""
+    progress = _Progress(2, 2, io.StringIO())
+    children = [SimpleNamespace(run=run, first_epoch=0) for run in _runs(tmp_path, "a", "b")]
+    for child, epochs in zip(children, (5, 4), strict=True):
+        child.run.directory.mkdir(parents=True)
+        lines = ["epoch", *map(str, range(1, epochs + 1))]
+        (child.run.directory / "metrics.csv").write_text("\n".join(lines) + "\n")
+    status = progress._status(children, Outcome())
+    assert status.startswith("0/2 runs, time left ")
+    assert status.endswith(": a/seed-0 5/5, b/seed-0 4/5")
+    progress.total = 1
+    assert progress._status(children[:1], Outcome()) == "0/1 runs, evaluating: a/seed-0 5/5"

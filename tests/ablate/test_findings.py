@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from ase import Atoms
 
 from muse_lr.ablate.aggregate import Record, Results
 from muse_lr.ablate.report.findings import findings, label_notes, scales
-from muse_lr.ablate.report.winner import find_winner, next_command, shown
+from muse_lr.ablate.report.outcome import outcomes
+from muse_lr.ablate.report.winner import find_winner, next_command, next_commands, shown
 from muse_lr.ablate.study import Run
 from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.predictions import collect, frame_sums
@@ -73,6 +75,7 @@ def test_variants_worse_than_the_mean_predictor_are_named_with_its_error():
     assert energy.startswith("On the test set `far`, the energy MAE of `bad` (")
     assert f"is above that of the mean predictor ({limit:.0f} meV/atom)" in energy
     assert "`good`" not in energy
+    assert energy.endswith("of each element only and is fitted to the test set itself.")
     assert "the forces MAE of `bad`" in forces
 
 
@@ -83,6 +86,29 @@ def test_an_offset_of_compositions_is_told_for_the_variants_that_have_it():
     assert "most of the energy error is a constant offset of each composition" in text
     assert "is 3.85 instead of 149 meV/atom with `off`. Forces" in text
     assert "`even`" not in text
+
+
+def test_the_offset_is_compared_with_the_validation_data():
+    off = record("off", found=predictions(0.3, 0.01))
+    assert "Either the E0s" in findings(Results("off", [off]))[0]
+    curves = off.curves | {"valid_energy_mae": np.full(EPOCHS, 3.0)}
+    (text,) = findings(Results("off", [replace(off, curves=curves)]))
+    assert "The validation data have none" in text
+
+
+def test_labels_that_were_not_trained_are_told_and_do_not_come_first():
+    """Forces have other keys in the test set than in training, where they were not found."""
+    records = [record(v, found=predictions(0, 0.1)) for v in "ab"]
+    (both,) = outcomes(Results("a", records))
+    assert both.metric == "forces_mae"
+    for r in records:
+        r.run.config["training"] = {"loss": {"energy": 1}}
+    results = Results("a", records)
+    (outcome,) = outcomes(results)
+    assert outcome.metric == "energy_mae"
+    (text,) = findings(results)
+    assert text.startswith("No run was trained on forces (`training.loss`)")
+    assert "`data.keys.forces`" in text
 
 
 def test_runs_that_still_improve_are_told():
@@ -116,7 +142,7 @@ def seeds(variant, values, **more):
 
 def test_the_validation_data_choose_the_winner_not_the_test_set():
     """The variant that is worse on the test set wins, since its validation error is lower."""
-    data = {"test": {"far": ["far files/x.xyz@:40"]}, "train": ["train.xyz"]}
+    data = {"test": {"far": ["far.xyz"]}, "train": ["my files/x.xyz@:40"]}
     worse, better = predictions(0, 0.4), predictions(0, 0.1)
     records = seeds("a", [50, 52, 51], found=better) + seeds(
         "b", [41, 40, 42], found=worse, data=data
@@ -126,7 +152,26 @@ def test_the_validation_data_choose_the_winner_not_the_test_set():
     start = "Best on the validation data: `b`, force error (MAE) 41.0 ± 2.5 meV/Å; "
     assert found.sentence().startswith(f"{start}with `a` it is 24 % higher [")
     assert found.model == "b/seed-1/model.pt"
-    assert next_command(found) == "muse-lr md b/seed-1/model.pt 'far files/x.xyz' --ps 5"
+    assert next_command(found) == "muse-lr md b/seed-1/model.pt 'my files/x.xyz' --ps 5"
+
+
+def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    falling = np.linspace(1.0, 0.5, EPOCHS)
+    command = "muse-lr ablate s.yaml --jobs 2"
+    for losses, longer in ((falling, True), (None, False)):
+        records = [record(v, valid=50 + i, losses=losses) for i, v in enumerate("ab")]
+        for k, r in enumerate(records):
+            config = {"training": {"epochs": EPOCHS}}
+            directory = tmp_path / "runs" / r.run.variant / "seed-0"
+            records[k] = replace(r, run=replace(r.run, directory=directory, config=config))
+        results = Results("a", records, command)
+        winner = find_winner(results)
+        dynamics, *more = next_commands(results, winner)
+        assert dynamics.startswith("muse-lr md ")
+        expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
+        assert more == ([expected] if longer else [])
+        assert next_commands(Results("a", records), winner) == [dynamics]
 
 
 def test_a_close_second_and_one_seed():

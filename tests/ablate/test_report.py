@@ -344,12 +344,14 @@ def test_tables_have_the_scale_and_the_spread_of_times(study):
     table = accuracy_table(study.results, "far")
     *variants, scale = table.rows
     assert [row[0].text for row in variants] == ["short_range", "charges"]
-    assert (scale[0].whole, scale[1].text) == ("mean predictor (scale)", "–")
+    assert (scale[0].whole, scale[1].text) == ("mean predictor (fitted to the test set)", "–")
     forces = np.concatenate([a.arrays["REF_forces"].ravel() for a in FAKE.frames("far")])
     column = list(table.columns).index("forces RMSE (meV/Å)")
     assert scale[column].order == pytest.approx(1000 * np.sqrt((forces**2).mean()), rel=5e-3)
     assert "relative energy MAE (meV/atom)" in table.columns
-    assert compact_table(study.results).rows[-1][0].whole == "mean predictor (scale)"
+    assert (
+        compact_table(study.results).rows[-1][0].whole == "mean predictor (fitted to the test set)"
+    )
     times = cost_table(study.results).rows[0][2]
     assert times.whole == "1 min 02 s (1 min 01 s to 1 min 02 s)"
 

@@ -108,7 +108,7 @@ def test_the_default_directory_is_beside_the_model_and_a_finished_run_says_so(
     assert "start: 2 more" in error
     before = (out / "log.csv").read_bytes()
     assert md(tmp_path, *options) == 2
-    assert f"{out} exists: use --resume" in capsys.readouterr().err
+    assert f"{out} exists and is finished: choose another --out" in capsys.readouterr().err
     assert md(tmp_path, *options, "--resume") == 0
     printed = capsys.readouterr()
     assert f"{out} is finished, all 4 steps are made: nothing to do" in printed.err

@@ -262,7 +262,9 @@ def refused_study(capsys, arguments: list[str]) -> str:
     capsys.readouterr()
     assert run_cli("study", *arguments) == 2
     *progress, error = capsys.readouterr().err.strip().splitlines()
-    assert all(line.startswith(("checking", "measur")) for line in progress), progress
+    assert all(
+        line.startswith(("checking", "measur", "warning: ions.xyz: the E0s")) for line in progress
+    ), progress
     assert error.startswith("muse-lr: ")
     return error
 
@@ -312,12 +314,63 @@ def test_the_time_of_the_planning_counts(measured, capsys, monkeypatch):
     assert 40 < 60 * minutes <= 0.85 * 80
 
 
+def test_fewer_seeds_say_what_three_need(measured, capsys):
+    slow(measured, short_range=0.3, charges=0.3)
+    arguments = ("ions.xyz", "--variants", "short_range,charges", "--test", "far.xyz")
+    assert run_cli("study", *arguments, "--minutes", "3", "--out", "x") == 0
+    (line,) = [s for s in capsys.readouterr().out.splitlines() if " seeds: " in s]
+    assert line.startswith("2 seeds: wide intervals; 3 seeds need --minutes ")
+    minutes = line.split()[-1]
+    assert run_cli("study", *arguments, "--minutes", minutes) == 0
+    out = capsys.readouterr().out
+    assert "2 variants x 3 seeds" in out
+    assert "wide intervals" not in out
+    fewer = str(int(minutes) - 1)
+    assert run_cli("study", *arguments, "--minutes", fewer, "--out", "y") == 0
+    assert "2 variants x 2 seeds" in capsys.readouterr().out
+
+
 def test_existing_files_are_kept(measured, capsys):
     Path("ions").mkdir()
     Path("ions/study.yaml").write_text("mine")
     assert "study.yaml exists" in refused(capsys, "study", "ions.xyz")
     assert Path("ions/study.yaml").read_text() == "mine"
     assert not Path("ions/config.yaml").exists()
+
+
+def test_an_earlier_plan_is_overwritten_only_without_runs(measured, capsys):
+    arguments = ("study", "ions.xyz", "--variants", "short_range,charges")
+    assert run_cli(*arguments) == 0
+    Path("ions/study.yaml").write_text("mine")
+    assert run_cli(*arguments, "--force") == 0
+    assert load_study("ions/study.yaml").reference == "short_range"
+    Path("ions/runs/charges").mkdir(parents=True)
+    error = refused(capsys, *arguments, "--force")
+    assert "ions/config.yaml exists, and ions/runs holds runs of it: choose another" in error
+
+
+def test_names_of_variants_between_blanks(capsys):
+    assert run_cli("study", "ions.xyz", "--variants", "short_range", "charges") == 2
+    assert "takes names with commas: --variants short_range,charges" in capsys.readouterr().err
+    assert run_cli("study", "ions.xyz", "--variant", "short_range", "--sed", "3") == 2
+    assert "unrecognized arguments: --sed 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["study", "ion.xyz"], ["study", "ions.xyz", "--test", "fa.xyz"]]
+)
+def test_near_names_of_files_are_suggested(capsys, arguments):
+    run_cli(*arguments)
+    name = {"ion.xyz": "ions.xyz", "fa.xyz": "far.xyz"}[arguments[-1]]
+    assert f"(did you mean '{name}'?)" in capsys.readouterr().err
+
+
+def test_a_directory_of_a_study_names_the_file_in_it(capsys):
+    Path("ions").mkdir()
+    Path("ions/study.yaml").write_text("{}")
+    assert "did you mean ions/study.yaml?" in refused(capsys, "ablate", "ions")
+    Path("ions/study.yaml").unlink()
+    assert "cannot read ions: Is a directory" in refused(capsys, "ablate", "ions")
 
 
 def test_variants_that_cannot_be_trained_are_named(measured, capsys):

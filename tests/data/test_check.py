@@ -215,12 +215,34 @@ def test_missing_energy_and_forces(tmp_path: Path) -> None:
     assert [f.kind for f in report.errors] == ["missing energy"]
     assert "odd_name" in report.errors[0].message
     assert [f.kind for f in report.warnings] == ["missing forces"]
+    assert report.warnings[0].message == "there are no forces"
     named = check_file(tmp_path / "a.xyz", {"energy": "odd_name"})
     assert named.errors == []
     wrong = check_file(tmp_path / "a.xyz", {"energy": "odd_nam"})
     assert "did you mean 'odd_name'" in wrong.errors[0].message
     with pytest.raises(InputError, match="energie"):
         check_file(tmp_path / "a.xyz", {"energie": "odd_name"})
+
+
+@pytest.mark.parametrize("name", ["F_dft", "vasp_force", "f", "Force.xtb"])
+def test_arrays_that_look_like_forces_are_named(tmp_path: Path, name: str) -> None:
+    frames = good_frames()
+    for atoms in frames:
+        atoms.set_array(name, atoms.arrays["REF_forces"])
+        atoms.set_array("shift", atoms.positions)
+        _no_forces(atoms)
+    (warning,) = check(tmp_path, frames).warnings
+    assert warning.message == (f"there are no forces; is it `{name}`? give --keys forces={name}")
+    assert check_file(tmp_path / "a.xyz", {"forces": name}).warnings == []
+
+
+def test_a_wrong_symbol_is_no_element(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "a.xyz", good_frames()[0])
+    text = (tmp_path / "a.xyz").read_text()
+    symbol = good_frames()[0].get_chemical_symbols()[0]
+    (tmp_path / "a.xyz").write_text(text.replace(f"\n{symbol} ", "\nNax ", 1))
+    (error,) = check_file(tmp_path / "a.xyz").errors
+    assert error.message == "malformed: 'Nax' is not an element"
 
 
 def test_what_can_be_read_of_a_truncated_file_is_checked(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_pieces_that_can_part_get_split_charges(frames: list[Atoms], by_element:
 @pytest.mark.parametrize(
     ("frames", "reason"),
     [
-        ([beside(molecule("CH3OH"))], "nothing parts"),
-        ([bulk("NaCl", "rocksalt", a=5.64, cubic=True)], "nothing parts"),
+        ([beside(molecule("CH3OH"))], "nothing separates"),
+        ([bulk("NaCl", "rocksalt", a=5.64, cubic=True)], "nothing separates"),
         # A chloride's charge follows from its element, that of ammonium does not.
         ([beside(AMMONIUM, ion("Cl"))], "such as H4N,"),
         ([beside(AMMONIUM, WATER, charge=1)], "such as H4N,"),

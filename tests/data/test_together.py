@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ase.io
+import numpy as np
 import pytest
 from ase import Atoms
 
@@ -83,6 +84,10 @@ def test_the_check_of_data_compares_test_sets(tmp_path, capsys):
     salts = write(tmp_path / "salts.xyz", chains("KCl", "NaCl"))
     assert run_cli("data", "check", train, "--test", f"other={salts}") == 2
     assert "test set other: 1 of 2 frames contains K" in capsys.readouterr().out
+    fine = write(tmp_path / "fine.xyz", chains("NaCl"))
+    capsys.readouterr()
+    assert run_cli("data", "check", train, "--test", fine) == 0
+    assert capsys.readouterr().out.endswith("The training data lack nothing of them.\n")
     assert run_cli("data", "check", train, "--test", str(tmp_path / "none.xyz")) == 2
     assert "against" not in capsys.readouterr().out
 
@@ -90,18 +95,78 @@ def test_the_check_of_data_compares_test_sets(tmp_path, capsys):
 def test_init_and_study_warn_and_refuse(tmp_path):
     train = write(tmp_path / "train.xyz", WATER)
     ions = write(tmp_path / "ions.xyz", chains("NaH2O", "NaCl"))
-    (warning,) = survey(train, {"ions": ions}).warnings
+    *_, warning = survey(train, {"ions": ions}).warnings
     assert "composition of 1 of 2 frames" in warning
     with pytest.raises(InputError, match="test set far: 1 of 2 frames contains K"):
         survey(train, {"far": write(tmp_path / "salts.xyz", chains("KCl", "NaCl"))})
+
+
+def renamed(frames: list[Atoms], **names: str) -> list[Atoms]:
+    """Copies with other names of their labels."""
+    frames = [atoms.copy() for atoms in frames]
+    for atoms in frames:
+        for new, old in names.items():
+            atoms.info[new] = atoms.info.pop(old)
+    return frames
+
+
+def test_errors_of_a_test_set_are_errors_of_a_survey(tmp_path):
+    train = write(tmp_path / "train.xyz", renamed(WATER, E_dft="REF_energy"))
+    test = write(tmp_path / "far.xyz", WATER[:2])
+    with pytest.raises(InputError, match=r"^test set far: .*far\.xyz: on all frames.*'E_dft'"):
+        survey(train, {"far": test}, {"energy": "E_dft"})
+    broken = chains("NaCl", "H2O")
+    broken[1].positions[0, 0] = np.nan
+    bad = write(tmp_path / "bad.xyz", broken)
+    with pytest.raises(InputError, match=r"^test set far: .*bad\.xyz, frame 1: "):
+        survey(test, {"far": bad})
+
+
+def test_other_default_keys_of_a_test_set(tmp_path, capsys):
+    train = write(tmp_path / "train.xyz", WATER)
+    test = write(tmp_path / "far.xyz", renamed(WATER[:2], dft_energy="REF_energy"))
+    words = "test set far: the energy is under 'dft_energy', but under 'REF_energy'"
+    with pytest.raises(InputError, match=words):
+        survey(train, {"far": test})
+    assert run_cli("data", "check", train, "--test", test) == 2
+    assert words in capsys.readouterr().out
+
+
+def test_warnings_of_both_files_are_told(tmp_path):
+    train = write(tmp_path / "train.xyz", WATER)
+    found = survey(train, {"far": write(tmp_path / "far.xyz", WATER[:1])})
+    ours, ranks, theirs = found.all_warnings
+    assert ours == f"{train}: there are no forces"
+    assert ranks.startswith(f"{train}: the E0s of H, O, Na and Cl cannot be told apart")
+    assert theirs == f"test set far: {tmp_path / 'far.xyz'}: there are no forces"
+
+
+def test_total_charges_and_spins_that_training_lacks():
+    train = chains("NaCl", "NaCl", "H2O")
+    train[0].info["charge"] = 1
+    test = chains("NaCl", "NaCl", "H2O", "H2O")
+    test[0].info["charge"] = 1
+    for atoms in test[1:3]:
+        atoms.info["charge"] = -1
+    test[3].info["spin"] = 3
+    charge, spin = check_tests(train, {"far": sourced(test)})
+    assert charge.severity == spin.severity == "warning"
+    assert "test set far: 2 of 4 frames have a total charge that does not occur" in charge.message
+    assert "(2 with -1)" in charge.message
+    assert "1 of 4 frames have a spin that does not occur" in spin.message
+    assert list(check_tests(train, {"far": sourced(test[:1])})) == []
 
 
 def test_energies_that_are_differences_need_no_e0s(tmp_path):
     for atoms in (train := chains(*["NaCl", "H2O"] * 6)):
         atoms.info["interaction_energy"] = atoms.info.pop("REF_energy")
     file = write(tmp_path / "train.xyz", train)
-    ions = write(tmp_path / "ions.xyz", chains("NaH2O"))
-    assert survey(file, {"ions": ions}, {"energy": "interaction_energy"}).warnings == []
+    ions = chains("NaH2O")
+    ions[0].info["interaction_energy"] = ions[0].info.pop("REF_energy")
+    ions = write(tmp_path / "ions.xyz", ions)
+    assert survey(file, {"ions": ions}, {"energy": "interaction_energy"}).warnings == [
+        f"test set ions: {ions}: there are no forces"
+    ]
 
 
 @pytest.mark.parametrize(("e0", "noted"), [("lstsq", True), ("zero", False)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from helpers import run_cli
 from muse_lr.data.trajectory import find_trajectory, trajectory_note
 
 
@@ -78,6 +80,15 @@ def test_systems_of_equal_atoms_that_are_far_apart():
     assert find_trajectory(frames) is None
     small = [Atoms("Ar30", atoms.positions / 10) for atoms in frames]
     assert find_trajectory(small) is not None
+
+
+def test_with_a_test_set_nothing_is_proposed(tmp_path, capsys):
+    file = tmp_path / "a.xyz"
+    ase.io.write(file, [Atoms("NaCl", [[0, 0, 0], [0, 0, r]]) for r in np.linspace(2, 6, 30)])
+    run_cli("data", "check", str(file))
+    assert "test set of its own" in capsys.readouterr().out
+    run_cli("data", "check", str(file), "--test", str(file))
+    assert "test set of its own" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("one", [True, False])

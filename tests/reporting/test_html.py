@@ -112,6 +112,15 @@ def test_pictures_have_alternative_texts_and_labels_are_unique(tmp_path):
     assert page.index("some text") < page.index("<nav")
 
 
+def test_the_figure_of_the_lead_scales_on_a_narrow_page(tmp_path):
+    """Other wide figures keep a width at which they can be read, and scroll."""
+    path = write_html(Report("t", "", []), tmp_path / "report.html")
+    narrow = path.read_text(encoding="utf-8").partition("@media (max-width: 35rem)")[2]
+    wide, lead = narrow.index("  figure.wide img {"), narrow.index("  .lead figure.wide img {")
+    assert wide < lead
+    assert narrow[lead:].split("}")[0].endswith("{ max-width: 100%; width: auto; ")
+
+
 def test_tables_scroll_in_a_box_and_say_how_they_are_sorted(tmp_path):
     rows = [
         [Cell("a"), Cell("85.4 ± 1.5"), Cell("–"), Cell("yes")],

@@ -96,9 +96,45 @@ def test_an_offset_and_a_useless_model_are_told():
     assert "energy (RMSE 2,500, mean predictor " in worse
     assert "relative energy" not in worse
     assert offset.startswith("Most of the energy error is a constant offset of each composition")
-    assert "`model.e0`" in offset
+    assert "Either the E0s (`model.e0`) are inexact, or the energies of these" in offset
     good = offset_frames(0.01)
     assert cautions(good, overall(good)) == []
+
+
+def hydrates(errors) -> list[str]:
+    """Frames of 2 x (H2O)n and 2 x NaCl(H2O)n, whose predictions are off by errors(ions, n)."""
+    counts = [(ions, n) for ions in (0, 1) for n in (1, 2, 3, 4, 6) for _ in range(2)]
+    formulas = ["NaCl" * ions + f"H{2 * n}O{n}" for ions, n in counts]
+    references = np.random.default_rng(4).normal(size=len(counts))
+    guesses = references + [errors(*count) for count in counts]
+    return collect(made(formulas, references, guesses), "x")
+
+
+def test_e0s_are_named_only_if_constants_of_the_elements_explain_the_offset():
+    linear = composition_offset(hydrates(lambda ions, n: 0.5 * ions - 0.2 * n))
+    other = composition_offset(hydrates(lambda ions, n: 0.5 * ions * (-1) ** n))
+    assert linear.is_most
+    assert other.is_most
+    assert linear.unexplained < 1e-6 * linear.size
+    assert (linear.of_elements, other.of_elements) == (True, False)
+    assert "look at the E0s (`model.e0`)" in linear.sentence()
+    assert "model.e0" not in other.sentence()
+    assert "charge states are not learned" in other.sentence()
+
+
+def test_two_compositions_of_two_elements_do_not_tell():
+    found = composition_offset(offset_frames(0.5))
+    assert np.isnan(found.unexplained)
+    assert found.of_elements is None
+
+
+def test_an_offset_that_the_validation_data_do_not_have_is_not_one_of_e0s():
+    frames = hydrates(lambda ions, n: 0.5 * ions - 0.2 * n)
+    mae = composition_offset(frames).mae
+    same, less = (composition_offset(frames, share * mae).sentence() for share in (0.9, 0.2))
+    assert "look at the E0s" in same
+    assert "The validation data have none" in less
+    assert "are not learned" in less
 
 
 def test_a_fit_to_few_frames_is_no_measure():

@@ -19,6 +19,7 @@ from ase.io import read, write
 
 import muse_lr
 from muse_lr.simulate.report import write_results
+from muse_lr.simulate.results import read_log
 from muse_lr.simulate.run import simulate
 from muse_lr.simulate.settings import Settings
 from simulate.toys import Cliff, IdealGas
@@ -268,6 +269,50 @@ def test_directories_of_other_runs(tmp_path):
     for resume in (False, True):
         with pytest.raises(muse_lr.InputError):
             simulate(model, [salt()], settings, tmp_path / "b", resume=resume)
+
+
+def test_a_finished_run_is_not_continued(tmp_path):
+    settings = Settings(steps=2, rdf_cutoff=0)
+    finished = simulate(IdealGas(), [salt()], settings, tmp_path / "a")
+    write_results(finished, tmp_path / "a", "m", "f")
+    with pytest.raises(muse_lr.InputError, match=r"is finished: choose another --out$"):
+        simulate(IdealGas(), [salt()], settings, tmp_path / "a")
+
+
+def test_trajectories_have_the_charges_of_the_model(tmp_path, monkeypatch):
+    """They come with the forces: no evaluation is added."""
+    model = salt_model()
+    ion = Atoms("NaCl", [[0, 0, 0], [2.4, 0, 0]], info={"total_charge": 1})
+    settings = Settings(steps=4, save_every=2, rdf_cutoff=0, failure={"distance_fraction": 0})
+    calls: list[tuple[str, ...]] = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *a, **k: calls.append(a[1]) or forward(*a, **k))
+    simulate(model, [ion, salt()], settings, tmp_path / "a")
+    assert len(calls) == 5
+    monkeypatch.undo()
+    for copy, charge in enumerate((1.0, 0.0)):
+        for frame in read(tmp_path / "a" / f"copy-{copy}.extxyz", ":"):
+            found = frame.arrays["muse_charges"]
+            assert found.sum() == pytest.approx(charge, abs=1e-5)
+            bare = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+            bare.info["total_charge"] = charge
+            batch = muse_lr.AtomsBatch.from_ase([bare], cutoff=model.cutoff)
+            np.testing.assert_allclose(
+                found, model(batch, compute="charges").charges.detach().numpy(), atol=1e-5
+            )
+
+
+def test_the_log_has_the_energies_at_a_failure(tmp_path):
+    settings = Settings(ensemble="nve", copies=3, steps=500, time_step=5.0, log_every=400)
+    toy = Cliff("nan", edge=-1e3)
+    toy.energies = lambda batch, at: torch.where(at.norm(dim=1) > 0.1, torch.nan, 0.0 * at[:, 0])
+    finished = simulate(toy, [Atoms("Ar", [[0, 0, 0]])], settings, tmp_path / "a")
+    log = read_log(tmp_path / "a")
+    for failure in finished.failures:
+        assert log[failure.copy]["step"].tolist() == [0, failure.step]
+    lines = write_results(finished, tmp_path / "a", "m", "f")
+    assert not any("before it failed" in line for line in lines), "no term is known to fall"
+    assert "term of the energy before" in (tmp_path / "a" / "report.html").read_text()
 
 
 def test_slabs_molecules_and_charged_systems_in_one_batch(tmp_path):

@@ -13,6 +13,7 @@ from muse_lr.simulate.results import CopyResult
 from muse_lr.simulate.sentences import (
     drift_text,
     first_sentence,
+    steepest_fall,
     temperature_warnings,
     unsampled_warnings,
 )
@@ -86,6 +87,28 @@ def test_dynamics_that_leans_on_the_repulsion_is_told():
     log = {"step": step, "part_repulsion_eV": start, "part_bond_barrier_eV": start + 0.01}
     (text,) = unsampled_warnings([result(NOTHING, log=log)], settings)
     assert text.startswith("At 300 K the mean energy of `bond_barrier` is 0.0100 eV")
+    assert "in each copy" not in text
+    several = unsampled_warnings([result(NOTHING, log=log)] * 2, settings)
+    assert "is 0.0100 eV in each copy, where k_B T is" in several[0]
     # It is not much at a high temperature, and other models have neither head.
     hot = result(NOTHING, target=1500.0, log=log)
     assert unsampled_warnings([hot, result(NOTHING)], settings) == []
+
+
+def test_the_term_that_fell_before_a_failure_is_told():
+    time = np.arange(0.0, 0.31, 0.01)
+    log = {
+        "time_ps": time,
+        "part_coulomb_eV": np.where(time > 0.275, -30.0, -5.0),
+        "part_backbone_eV": np.where(time > 0.275, 40.0, 4.0),
+        "part_e0_eV": np.full_like(time, -1e4),
+        "part_multiscale_eV": -2 * time,
+    }
+    failed = result(NOTHING, failed=True, log=log)
+    assert steepest_fall(failed) == "`coulomb` fell by 25.0 eV in the last 0.050 ps"
+    assert steepest_fall(result(NOTHING, log=log)) == "", "it did not fail"
+    log["part_coulomb_eV"][-1] = np.nan  # the energy of the last step may be undefined
+    log["part_coulomb_eV"][-2] = -8.0
+    assert steepest_fall(failed) == "`coulomb` fell by 3.00 eV in the last 0.050 ps"
+    log["part_coulomb_eV"][-2] = -5.2
+    assert steepest_fall(failed) == "", "the terms of any structure vary"

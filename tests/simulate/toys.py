@@ -15,6 +15,7 @@ class Toy(nn.Module):
     """What a simulation needs of a model; subclasses define the energy of each atom."""
 
     cutoff = 1.0
+    charges = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -103,7 +103,7 @@ def test_a_training_adds_a_barrier_that_is_zero_for_its_data(tmp_path):
     batch = muse_lr.AtomsBatch.from_ase([broken], cutoff=setup.model.cutoff)
     assert float(setup.model(batch).energy_parts["bond_barrier"]) > 1.0
     (note,) = [note for note in setup.notes if "bond_barrier" in note]
-    assert "H-O 1.12-1.41 A (1.26 eV); model.heads.bond_barrier: null switches it off" in note
+    assert "H-O 1.12-1.41 Å (1.26 eV); `model.heads.bond_barrier: null` switches it off" in note
     again, _ = configured(tmp_path, seed=1)  # other validation frames
     assert prepare(again).config.model.heads["bond_barrier"].gaps == {"H-O": (start, end)}
 
@@ -134,7 +134,7 @@ def test_a_barrier_of_the_user_is_completed_or_kept(tmp_path):
     own = {"heads": {"mine": {"kind": "bond_barrier", "stiffness": 100.0}}}
     setup = prepare(configured(tmp_path, own)[0])  # with too few bonds for a gap
     assert setup.config.model.heads["mine"].gaps == {}
-    assert any("do not have, none; model.heads.mine: null" in note for note in setup.notes)
+    assert any("do not have: none; `model.heads.mine: null`" in note for note in setup.notes)
     own["heads"]["mine"]["gaps"] = {"H-O": [1.2, 1.3]}
     setup = prepare(configured(tmp_path, own)[0])
     assert setup.config.model.heads["mine"].gaps == {"H-O": (1.2, 1.3)}

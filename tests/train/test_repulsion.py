@@ -68,7 +68,7 @@ def test_the_repulsion_is_zero_for_the_data_and_strong_below(tmp_path):
     parts = model(muse_lr.AtomsBatch.from_ase([closed], cutoff=model.cutoff)).energy_parts
     assert float(parts["repulsion"]) > 1.0
     notes = json.loads((directory / "summary.json").read_text())["notes"]
-    assert any("model.heads.repulsion: repulsion below 0.95" in note for note in notes)
+    assert any("a repulsion acts below 0.95" in note for note in notes)
 
 
 def test_validation_frames_count_so_that_seeds_share_the_repulsion(tmp_path):

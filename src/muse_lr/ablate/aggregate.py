@@ -52,10 +52,14 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All runs of a study, in the order of its variants and seeds."""
+    """All runs of a study, in the order of its variants and seeds.
+
+    ``command`` trains the study again; it is empty where it is not known.
+    """
 
     reference: str
     records: list[Record]
+    command: str = ""
 
     @property
     def variants(self) -> list[str]:

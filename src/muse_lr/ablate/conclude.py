@@ -7,7 +7,7 @@ edit of the code during hours of training, does not reach the report.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from muse_lr.ablate.aggregate import collect, write_results, write_runs
@@ -26,11 +26,14 @@ class StudyFile:
     text : str
         Content of the file, with the changes of the command line.
     study : Study
+    command : str
+        Command that trains the study, without its output.
     """
 
     path: Path
     text: str
     study: Study
+    command: str = ""
 
 
 def conclude(file: StudyFile, out: Path, runs: list[Run], failed: list[Run]) -> int:
@@ -42,7 +45,7 @@ def conclude(file: StudyFile, out: Path, runs: list[Run], failed: list[Run]) -> 
         Exit code: 1 if runs failed.
     """
     study = file.study
-    results = collect(runs, study.reference, failed)
+    results = replace(collect(runs, study.reference, failed), command=file.command)
     write_results(results, out / "results.csv")
     write_runs(results, out / "runs.csv")
     if results.variants:

@@ -287,12 +287,14 @@ class _Progress:
 
     def _status(self, running: Sequence[_Child], outcome: Outcome) -> str:
         ended = len(outcome.finished) + len(outcome.failed)
-        work, parts = float(ended), []
+        work, parts, trained = float(ended), [], ended
         for child in running:
             epochs = int(child.run.config["training"]["epochs"])
             epoch = len(read_curves(child.run.directory).get("epoch", ()))
             work += max(epoch - child.first_epoch, 0) / epochs
+            trained += epoch >= epochs
             parts.append(f"{child.run.name} {epoch}/{epochs}")
         elapsed = time.monotonic() - self.start
         left = duration(elapsed * (self.total - work) / work) if work > 0 else "unknown"
-        return f"{ended}/{self.total} runs, time left {left}: " + ", ".join(parts)
+        rest = f"time left {left}" if trained < self.total else "evaluating"
+        return f"{ended}/{self.total} runs, {rest}: " + ", ".join(parts)

@@ -138,6 +138,9 @@ def load_study(path: str | Path) -> Study:
     InputError
         For unknown keys, an unknown reference variant, repeated seeds or invalid names.
     """
+    inside = Path(path) / "study.yaml"
+    if inside.is_file():
+        raise InputError(f"{path} is a directory: did you mean {inside}?")
     return validate(Study, load_yaml(path), str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from muse_lr.ablate.study import Run, Study
 
 HELP = "train every variant of an ablation study with every seed and compare the errors"
+#: Start of a change that a longer study replaces.
+EPOCHS = "training.epochs="
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +98,8 @@ def _train(
 
     # The report shows the study that was run: its file, with the changes of the command line.
     changes = "".join(f"# --set {' '.join(change.split())}\n" for change in args.set)
-    file = StudyFile(args.study, changes + args.study.read_text("utf-8"), study)
+    text = changes + args.study.read_text("utf-8")
+    file = StudyFile(args.study, text, study, _command(args))
     print(f"writing to {out}", flush=True)
     try:
         outcome = execute(chosen, args.jobs)
@@ -108,6 +112,15 @@ def _train(
         planned = None if args.set else study.planned
         print(time_taken(time.monotonic() - begun, args.jobs, done, len(runs), planned))
     return code
+
+
+def _command(args: argparse.Namespace) -> str:
+    """This command without its output and without the number of epochs."""
+    words = ["muse-lr", "ablate", str(args.study), *(["--jobs", str(args.jobs)] * (args.jobs > 1))]
+    for change in args.set:
+        if not change.startswith(EPOCHS):
+            words += ["--set", change]
+    return shlex.join(words)
 
 
 def _default_directory(study: Path) -> Path:

@@ -74,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
     from muse_lr.data.check_text import format_findings, format_report
 
     keys, tests = parse_pairs(args.keys, "--keys"), parse_tests(args.test)
-    reports = [check_file(path, keys) for path in [*args.files, *tests.values()]]
+    reports = [check_file(path, keys, not tests) for path in [*args.files, *tests.values()]]
     print("\n\n".join(format_report(report) for report in reports))
     readable = not any(f.kind == "unreadable" for report in reports for f in report.errors)
     findings = _check_tests(args.files, tests, reports) if tests and readable else []
-    if findings:
-        print(f"\nTest sets against the training data\n{format_findings(findings)}")
+    if tests and readable:
+        text = format_findings(findings) or "  The training data lack nothing of them."
+        print(f"\nTest sets against the training data\n{text}")
     errors = [finding for report in reports for finding in report.errors]
     return 2 if any(finding.severity == "error" for finding in [*errors, *findings]) else 0
 
@@ -89,12 +90,14 @@ def _check_tests(
 ) -> list[Finding]:
     """Check test sets against the training files, to which the first reports belong."""
     from muse_lr.data.formats import read_atoms
-    from muse_lr.data.together import check_tests, read_sourced
+    from muse_lr.data.together import check_keys, check_tests, read_sourced
 
     train = [atoms for file in files for atoms in read_atoms(file)]
     sourced = {name: read_sourced(file) for name, file in tests.items()}
     fitted = all(report.fits_e0 for report in reports[: len(files)])
-    return list(check_tests(train, sourced, fitted))
+    checked = dict(zip(tests, reports[len(files) :], strict=True))
+    keys = check_keys(reports[: len(files)], checked)
+    return [*keys, *check_tests(train, sourced, fitted)]
 
 
 def parse_tests(given: list[str]) -> dict[str, str]:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if output is not None and (output.exists() or output.is_symlink()):
         raise InputError(f"{args.output} exists: remove it or choose another file")
     found = survey(args.data, tests, parse_pairs(args.keys, "--keys"))
-    for text in found.warnings:
+    for text in found.all_warnings:
         print(f"warning: {text}", file=sys.stderr)
     notes = [] if args.no_estimate else _cost(found)
     text = write_configuration(found, "." if output is None else output.parent, notes=notes)

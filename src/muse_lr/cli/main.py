@@ -51,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0: success, 1: a run failed, 2: invalid input, 130: interrupted.
     """
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    args, rest = parser.parse_known_args(arguments)
+    if rest:
+        explain = getattr(import_module(f"muse_lr.cli.{args.verb}"), "explain_rest", None)
+        parser.error(
+            (explain(args, rest) if explain else "") or f"unrecognized arguments: {' '.join(rest)}"
+        )
     tune_malloc()
     try:
         return int(args.run(args))

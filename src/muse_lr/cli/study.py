@@ -53,7 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="directory of the files (default: named after DATA)"
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite config.yaml and study.yaml of an earlier plan without runs",
+    )
     add_keys_argument(parser)
+
+
+def explain_rest(args: argparse.Namespace, rest: list[str]) -> str:
+    """Message for names of variants between blanks; empty for other arguments that are left."""
+    if not args.variants or any(word.startswith("-") for word in rest):
+        return ""
+    return f"--variants takes names with commas: --variants {','.join([args.variants, *rest])}"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,12 +89,12 @@ def run(args: argparse.Namespace) -> int:
     _refuse_short(args.minutes)
     names = choose_variants(args.variants.split(",") if args.variants else DEFAULT)
     directory = args.out or Path(stem_of(args.data) or "study")
-    _refuse_existing(directory)
+    _refuse_existing(directory, args.force)
     tests = parse_tests(args.test)
     _progress(f"checking {args.data}")
     found = hold_out(survey(args.data, tests, parse_pairs(args.keys, "--keys")))
     subsets = choose_subsets(found, args.by)
-    for text in found.warnings:
+    for text in found.all_warnings:
         _progress(f"warning: {text}")
     try:
         proposal = propose(found, names, 60 * args.minutes, _progress, begun)
@@ -111,13 +123,22 @@ def _refuse_short(minutes: float) -> None:
         )
 
 
-def _refuse_existing(directory: Path) -> None:
+def _refuse_existing(directory: Path, force: bool) -> None:
     from muse_lr.errors import InputError
 
-    for file in FILES:
-        path = directory / file
-        if path.exists() or path.is_symlink():
-            raise InputError(f"{path} exists: remove it, or choose another directory with --out")
+    existing = [directory / f for f in FILES if (directory / f).exists()]
+    existing += [directory / f for f in FILES if (directory / f).is_symlink()]
+    runs = directory / "runs"
+    if existing and runs.is_dir() and any(runs.iterdir()):
+        raise InputError(
+            f"{existing[0]} exists, and {runs} holds runs of it: choose another directory with "
+            "--out"
+        )
+    if existing and not force:
+        raise InputError(
+            f"{existing[0]} exists: overwrite it with --force, or choose another directory with "
+            "--out"
+        )
 
 
 def _progress(text: str) -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest_file
 from muse_lr.utils.files import atomic_write
 
 
@@ -45,7 +45,8 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        near = nearest_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"cannot read {path}: {error.strerror}{near}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file") from error
     data = parse_yaml(text, str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from muse_lr.data.findings import CheckReport, Finding
 from muse_lr.data.formats import Unreadable, choose, printable, scan_file
 from muse_lr.data.info_keys import dividing_keys
 from muse_lr.data.isolated import is_isolated, must_carry
-from muse_lr.data.keys import describe_keys, find_doubts, find_keys
+from muse_lr.data.keys import describe_keys, find_doubts, find_keys, likely_forces
 from muse_lr.data.labels import (
     LABELS,
     applies,
@@ -38,7 +38,9 @@ from muse_lr.errors import InputError
 from muse_lr.structures.state import STATE_KEYS, State, read_state
 
 
-def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> CheckReport:
+def check_file(
+    path: str | Path, keys: Mapping[str, str] | None = None, alone: bool = True
+) -> CheckReport:
     """Read a file and report everything that is wrong with it.
 
     Parameters
@@ -47,6 +49,9 @@ def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> Check
         A file, with a selection of its frames if there is one (:mod:`muse_lr.data.selection`).
     keys : mapping, optional
         Label -> key in the file; default: the first default key that is present.
+    alone : bool
+        Whether the file is divided into training and test frames; False if it is a test set or has
+        one.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def check_file(path: str | Path, keys: Mapping[str, str] | None = None) -> Check
         _check_presence(report, structures, keys, found)
         _check_keys(report, structures, keys, found)
         check_energies(report, structures, values)
-        _suggest(report, structures)
+        _suggest(report, structures, alone)
     order = ("error", "warning", "note")
     report.findings.sort(key=lambda finding: (order.index(finding.severity), -finding.size))
     return report
@@ -179,7 +184,16 @@ def _check_presence(
             text = f"no energy under a usual key; give it with --keys energy=KEY; keys: {there}"
             add(Finding("error", "missing energy", text))
         elif label == "forces":
-            add(Finding("warning", "missing forces", "there are no forces"))
+            add(Finding("warning", "missing forces", _no_forces(valid.values())))
+
+
+def _no_forces(structures: Iterable[Atoms]) -> str:
+    """Say that there are no forces, and which arrays may be meant."""
+    text, names = "there are no forces", likely_forces(structures)
+    if not names:
+        return text
+    shown = " or ".join(f"`{printable(name)}`" for name in names)
+    return f"{text}; is it {shown}? give --keys forces={printable(names[0])}"
 
 
 def _check_keys(
@@ -210,12 +224,12 @@ def _check_keys(
             add(Finding("note", f"undefined {label}", undefined_text(label, found)))
 
 
-def _suggest(report: CheckReport, structures: Mapping[int, Atoms]) -> None:
+def _suggest(report: CheckReport, structures: Mapping[int, Atoms], alone: bool) -> None:
     """Ask about empty cells and similar frames, and say what uses total charges and spins."""
     broken = {finding.frame for finding in report.errors}
     valid = [atoms for frame, atoms in structures.items() if frame not in broken]
     report.trajectory = find_trajectory(valid)
-    if report.trajectory is not None:
+    if report.trajectory is not None and alone:
         text = trajectory_note(report.trajectory, printable(report.path), len(structures))
         report.findings.append(Finding("note", "trajectory", text))
     for frame, atoms in structures.items():

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from muse_lr.data.findings import CheckReport, Finding
-from muse_lr.data.formats import printable
+from muse_lr.data.formats import place, printable
 from muse_lr.data.labels import LABELS
 
 #: Largest numbers of frames listed per kind of finding, and of keys listed.
@@ -32,6 +32,15 @@ def format_findings(findings: Iterable[Finding]) -> str:
     return "\n".join(
         line for (severity, _), group in groups.items() for line in _format_group(severity, group)
     )
+
+
+def finding_lines(findings: Iterable[Finding], source: str) -> list[str]:
+    """One sentence for each kind of finding, with the first place: ``"a.xyz, frame 3: ..."``."""
+    lines = []
+    for group in _groups(findings).values():
+        more = f" (and {len(group) - 1:,} more)" if len(group) > 1 else ""
+        lines.append(f"{place(source, group[0].frame)}: {group[0].message}{more}")
+    return lines
 
 
 def _groups(findings: Iterable[Finding]) -> dict[tuple[str, str], list[Finding]]:

@@ -120,16 +120,16 @@ def _undetermined(fit: CompositionFit, example: Atoms) -> Iterator[Finding]:
     if fit.rank == len(fit.e0):
         return
     elements = enumerated(fit.undetermined)
-    remedy = "does not matter. To predict others, give model.e0 (energies of isolated atoms)"
+    others = "give model.e0 (energies of isolated atoms) to predict other ones"
     if fit.rank == 1:
         formula = example.get_chemical_formula(empirical=True)
         text = f"all frames have the composition {formula}, which cannot tell the E0s of {elements}"
-        yield Finding("note", "rank", f"{text} apart. For this composition it {remedy}")
+        yield Finding("note", "rank", f"{text} apart. This does not matter here; {others}")
     else:
         text = (
             f"the E0s of {elements} cannot be told apart, because the numbers of these atoms vary "
-            f"together ({fit.rank} independent compositions of {len(fit.e0)} elements). For such "
-            f"compositions it {remedy}"
+            f"together ({fit.rank} independent compositions of {len(fit.e0)} elements). "
+            f"This does not matter for such compositions; {others}"
         )
         yield Finding("warning", "rank", text)
 

@@ -30,7 +30,7 @@ from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError
 
 from muse_lr.data.selection import Source, parse_source, select_frames
-from muse_lr.errors import InputError
+from muse_lr.errors import InputError, nearest_file
 
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
@@ -168,7 +168,8 @@ def _not_a_file(path: Path) -> str | None:
         with open(path, "rb") as handle:
             return None if handle.read(1) else "the file is empty"
     except OSError as error:
-        return f"cannot read this file: {error.strerror}"
+        near = printable(nearest_file(path)) if isinstance(error, FileNotFoundError) else ""
+        return f"cannot read this file: {error.strerror}{near}"
     except ValueError:  # a null character in the name
         return "this is not a file name"
 
@@ -248,7 +249,9 @@ def _parse_frame(text: str, frame: int) -> Atoms | Unreadable:
     try:
         return next(read_xyz(io.StringIO(text), 0))
     except MALFORMED as error:
-        return Unreadable(f"malformed: {_first_line(error)}", frame)
+        # ASE looks symbols up in a table.
+        known = f"{_first_line(error)} is not an element" if isinstance(error, KeyError) else ""
+        return Unreadable(f"malformed: {known or _first_line(error)}", frame)
 
 
 def _read_all(path: Path, read: Callable[[str], list[Atoms]]) -> Iterator[Atoms | Unreadable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ RATIO_TOLERANCE = 0.02
 REFERENCE = "REF_"
 #: Labels that one calculation gives as an energy and its derivatives.
 OF_ENERGY = ("energy", "forces", "stress")
+
+#: Names of arrays that are forces: with "force", or with an F of its own, such as ``F_dft``.
+FORCES = re.compile(r"force|(^|_)f(_|$)", re.IGNORECASE)
 
 Keys = Mapping[str, Sequence[str]]
 
@@ -68,6 +72,17 @@ def find_keys(
             if defaults:
                 found[label] = defaults
     return found
+
+
+def likely_forces(structures: Iterable[Atoms]) -> list[str]:
+    """Arrays of three numbers for each atom whose names say that they are forces."""
+    found = {
+        name: None
+        for atoms in structures
+        for name, values in atoms.arrays.items()
+        if FORCES.search(name) and values.shape == (len(atoms), 3) and values.dtype.kind == "f"
+    }
+    return list(found)
 
 
 def find_doubts(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from ase import Atoms
 from ase.data import atomic_numbers
 
 from muse_lr.data.composition import outside_span
-from muse_lr.data.findings import Finding
-from muse_lr.data.formats import place, read_indexed
+from muse_lr.data.findings import CheckReport, Finding
+from muse_lr.data.formats import place, printable, read_indexed
 from muse_lr.data.isolated import is_isolated
 from muse_lr.data.reading import Frame
 from muse_lr.data.vacuum import enumerated
+from muse_lr.structures.state import read_state
 
 #: A structure and where it comes from: ``"file.xyz, frame 12"``.
 Sourced = tuple[Atoms, str]
+#: Labels whose keys must agree.
+TRAINED = ("energy", "forces", "stress")
 
 
 def read_sourced(file: str) -> list[Sourced]:
@@ -47,6 +51,27 @@ def check_tests(
         text = undetermined_energies(train, structures) if fitted else None
         if text is not None:
             yield Finding("warning", f"composition of {name}", f"test set {name}: {text}")
+        for what, text in unknown_states(train, [atoms for atoms, _ in structures]).items():
+            yield Finding("warning", f"{what} of {name}", f"test set {name}: {text}")
+
+
+def check_keys(train: Sequence[CheckReport], tests: Mapping[str, CheckReport]) -> Iterator[Finding]:
+    """Yield labels that a test set has under other keys than the training data.
+
+    A configuration names the keys of the training data, so that these labels would not be read.
+    """
+    for name, report in tests.items():
+        for label in TRAINED:
+            ours = [key for file in train for key in file.labels.get(label, ())]
+            theirs = list(report.labels.get(label, ()))
+            if ours and theirs and not set(ours) & set(theirs):
+                key, other = printable(ours[0]), printable(theirs[0])
+                yield Finding(
+                    "error",
+                    f"{label} key of {name}",
+                    f"test set {name}: the {label} is under {other!r}, but under {key!r} in the "
+                    "training data: give both the same name",
+                )
 
 
 def composition_notes(train: Sequence[Frame], tests: Mapping[str, Sequence[Frame]]) -> list[str]:
@@ -75,6 +100,27 @@ def unknown_elements(known: set[str], structures: Sequence[Sourced]) -> str | No
         f"element that it has not seen. Add frames with {it} to the training data, or leave these "
         "frames out of the test set"
     )
+
+
+def unknown_states(train: Sequence[Atoms], structures: Sequence[Atoms]) -> dict[str, str]:
+    """Say which total charges and spins the training data lack; empty if none."""
+    ours, theirs = ([read_state(atoms) for atoms in frames] for frames in (train, structures))
+    known_spins, spins = {s.spin for s in ours}, [s.spin for s in theirs if s.spin_stated]
+    found = {}
+    for what, known, values in (
+        ("total charge", {s.total_charge for s in ours}, [s.total_charge for s in theirs]),
+        ("spin", known_spins, spins),
+    ):
+        counts = Counter(value for value in values if value not in known)
+        if counts:
+            parts = [f"{count} with {value:g}" for value, count in sorted(counts.items())]
+            do = "does" if len(counts) == 1 else "do"
+            found[what] = (
+                f"{counts.total()} of {len(structures)} frames have a {what} that {do} not occur "
+                f"in the training data ({enumerated(parts)}). Their energies are an extrapolation: "
+                "add such frames to the training data"
+            )
+    return found
 
 
 def undetermined_energies(train: Sequence[Atoms], structures: Sequence[Sourced]) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from muse_lr.config.plugins import external_kinds, trusting
 from muse_lr.config.registry import origins
 from muse_lr.config.schema import validate
-from muse_lr.errors import InputError, described
+from muse_lr.errors import InputError, described, nearest_file
 from muse_lr.model.config import ModelConfig
 from muse_lr.model.energy_model import EnergyModel
 from muse_lr.utils.files import atomic_write
@@ -196,7 +196,8 @@ def read_tensors(path: str | Path, file_format: str, version: int) -> dict[str, 
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        near = nearest_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"cannot read {path}: {error.strerror or error}{near}") from error
     except Exception as error:  # a damaged or malicious file can raise any exception
         raise InputError(
             f"{path} is not a muse_lr file, or it is damaged (it was not executed)"

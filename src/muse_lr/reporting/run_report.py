@@ -56,6 +56,7 @@ from muse_lr.reporting.runs import (
     read_config,
     read_curves,
     read_summary,
+    validation_error,
 )
 from muse_lr.reporting.style import save
 from muse_lr.reporting.wording import (
@@ -161,19 +162,16 @@ def _metric_blocks(summary: Mapping[str, Any] | None, tests: Sequence[Prediction
 def _lead(
     summary: Mapping[str, Any] | None, tests: Sequence[Predictions], curves: Curves
 ) -> Lead | None:
-    """The main errors on each test set, and what to know before they are believed.
-
-    None for an unfinished run, and if there is nothing to say.
-    """
+    """Main errors of each test set, and warnings; None for an unfinished run."""
     sentences, warnings = [], []
+    valid = validation_error(summary or {}, curves, "energy_mae")
     for test in tests if summary is not None else ():
         total = overall(test)
-        errors = total.errors
-        labels = [label for label in MAIN_LABELS if label in errors] or list(errors)[:1]
-        texts = [summary_sentence(errors[label]).removesuffix(".") for label in labels]
-        if texts:
+        labels = [x for x in MAIN_LABELS if x in total.errors] or list(total.errors)[:1]
+        if labels:
+            texts = [summary_sentence(total.errors[label]).removesuffix(".") for label in labels]
             sentences.append(f"Test set {test.name}: {'; '.join(texts)}.")
-        warnings += [f"Test set {test.name}: {text}" for text in cautions(test, total)]
+        warnings += [f"Test set {test.name}: {text}" for text in cautions(test, total, valid)]
     fall = None if summary is None else late_improvement(summary, curves)
     if fall is not None:
         warnings.append(

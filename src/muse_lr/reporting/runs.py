@@ -55,6 +55,16 @@ def late_improvement(summary: Mapping[str, Any], curves: Curves) -> float | None
     return fall if fall >= SLIGHT else None
 
 
+def validation_error(summary: Mapping[str, Any], curves: Curves, metric: str) -> float | None:
+    """Validation error of a run at its best epoch; None if it was not recorded."""
+    column, epochs = curves.get(f"valid_{metric}"), curves.get("epoch")
+    best = summary.get("best_epoch")
+    if column is None or epochs is None or best is None:
+        return None
+    found = column[epochs == best]
+    return float(found[-1]) if len(found) and np.isfinite(found[-1]) else None
+
+
 def node_shares(summary: Mapping[str, Any] | None) -> dict[tuple[str, int], float]:
     """Map (test set, level) to the fraction of atoms with a coarse node; levels start at 1."""
     return {

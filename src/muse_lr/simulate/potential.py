@@ -50,6 +50,11 @@ class Potential:
         self.broken: dict[int, str] = {}
         self.batch = AtomsBatch.from_structures(self.structures).to(model.device)
 
+    @property
+    def has_charges(self) -> bool:
+        """Whether the model has charges, which every evaluation gives."""
+        return self.model.charges is not None
+
     def select(self, keep: Tensor) -> Potential:
         """The potential of the copies in the mask ``keep``, (n_graphs,)."""
         chosen = [s for s, kept in zip(self.structures, keep.tolist(), strict=True) if kept]
@@ -68,7 +73,7 @@ class Potential:
         Copies that the model refuses, or whose energy or forces are not finite, are listed in
         :attr:`broken`. Their energy is NaN and their forces are zero.
         """
-        compute = ("forces", "stress") if stress else ("forces",)
+        compute = ("forces", *(["stress"] * stress), *(["charges"] * self.has_charges))
         self.broken = {}
         try:
             output = self._evaluate(state, compute)
@@ -79,6 +84,7 @@ class Potential:
         state.energy = output.energy.detach()
         state.parts = {name: values.detach() for name, values in output.energy_parts.items()}
         state.forces = output.forces.detach()
+        state.charges = None if output.charges is None else output.charges.detach()
         state.stress = None if output.stress is None else output.stress.detach()
         if not bool(torch.isfinite(state.forces).all() & torch.isfinite(state.energy).all()):
             atoms = ~torch.isfinite(state.forces).all(1)
@@ -107,6 +113,7 @@ class Potential:
                 self.broken[row] = str(error)
                 alone.energy = torch.full_like(alone.energy, torch.nan)
                 alone.forces = torch.zeros_like(alone.forces)
+                alone.charges = torch.full_like(alone.forces[:, 0], torch.nan)
             else:
                 potential.update(alone, stress)
                 if potential.broken:
@@ -117,6 +124,8 @@ class Potential:
         for name in dict.fromkeys(name for alone in found for name in alone.parts):
             terms = [a.parts.get(name, torch.full_like(a.energy, torch.nan)) for a in found]
             state.parts[name] = torch.cat(terms)
+        if self.has_charges:
+            state.charges = torch.cat([a.charges for a in found if a.charges is not None])
         nothing = torch.full_like(state.cell[:1], torch.nan)
         stresses = [nothing if alone.stress is None else alone.stress for alone in found]
         state.stress = torch.cat(stresses) if stress else None

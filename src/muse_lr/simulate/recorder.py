@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from muse_lr.analysis.rdf import PairHistogram
+from muse_lr.reporting.predicted_charges import CHARGES
 from muse_lr.simulate.failures import Failure
 from muse_lr.simulate.files import Log, Trajectories
 from muse_lr.simulate.start import Simulation
@@ -67,8 +68,8 @@ class Recorder:
             "histograms": [histogram.state() for histogram in self.histograms.values()],
         }
 
-    def log(self, simulation: Simulation) -> None:
-        """Write a line of the log for each copy that runs."""
+    def log(self, simulation: Simulation, failed: Collection[int] | None = None) -> None:
+        """Write a line of the log for each copy that runs, or only for some rows that failed."""
         state, settings = simulation.state, simulation.settings
         columns = {
             "potential_eV": state.energy,
@@ -83,6 +84,8 @@ class Recorder:
         pressure = (state.pressure() / BAR).tolist() if stressed else []
         rows = []
         for row, copy in enumerate(state.copy.tolist()):
+            if failed is not None and row not in failed:
+                continue
             volume = self._volumes[copy]
             potential, kinetic = values["potential_eV"][row], values["kinetic_eV"][row]
             rows.append(
@@ -124,6 +127,9 @@ class Recorder:
             for row, reason in sorted(reasons.items())
         ]
         self.failures += found
+        settings = simulation.settings
+        if simulation.step % settings.log_every and simulation.step != settings.steps:
+            self.log(simulation, reasons)  # the terms of the energy at the failure
         self.save(simulation, sorted(reasons), count=False)
         return found
 
@@ -160,5 +166,7 @@ def frame(simulation: Simulation, row: int) -> Atoms:
         for name, terms in state.parts.items():
             atoms.info[f"muse_part_{name}"] = float(terms[row])
         forces = state.forces[chosen].cpu().numpy()
+        if state.charges is not None:
+            atoms.arrays[CHARGES] = state.charges[chosen].double().cpu().numpy()
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
     return atoms

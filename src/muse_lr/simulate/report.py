@@ -40,10 +40,11 @@ from muse_lr.simulate.results import (
     simulation_results,
     summary,
 )
-from muse_lr.simulate.run import Finished
+from muse_lr.simulate.run import SUMMARY, Finished
 from muse_lr.simulate.selected import describe_start
 from muse_lr.simulate.sentences import (
     first_sentence,
+    steepest_fall,
     temperature_warnings,
     unsampled_warnings,
 )
@@ -51,6 +52,8 @@ from muse_lr.simulate.settings import Settings
 from muse_lr.utils.files import atomic_write, write_json
 
 REPORT = "report.html"
+#: Largest number of failed copies whose energies are told on the terminal.
+LISTED_FALLS = 4
 #: Meaning of the ensembles in the report.
 ENSEMBLES = {
     "nve": "constant energy (velocity Verlet)",
@@ -81,7 +84,7 @@ def write_results(finished: Finished, directory: Path, model: str, file: str) ->
     sentence = first_sentence(results, settings)
     warnings = temperature_warnings(results, settings) + unsampled_warnings(results, settings)
     content = summary(results, settings, costs, sentence, warnings)
-    write_json(directory / "summary.json", content)
+    write_json(directory / SUMMARY, content)
     report = Report(
         lead=Lead([sentence], _notes(settings), warnings=warnings),
         title=f"Molecular dynamics: {model} on {file}",
@@ -98,6 +101,8 @@ def write_results(finished: Finished, directory: Path, model: str, file: str) ->
     )
     path = write_html(report, directory / REPORT)
     lines = [text_table(copy_table(results, settings))]
+    falls = {result.copy: text for result in results if (text := steepest_fall(result))}
+    lines += [f"copy {c} before it failed: {falls[c]}" for c in list(falls)[:LISTED_FALLS]]
     lines += [*(f"warning: {warning}" for warning in warnings), sentence]
     lines.append(f"{number(costs['us_per_atom_step'])} µs/atom/step; report: {path}")
     return lines
@@ -170,12 +175,18 @@ def _failure_sections(results: Sequence[CopyResult], directory: Path) -> list[Se
     caption = "Time that each copy ran, by temperature."
     blocks.append(_image(directory, "failures", failure_times(groups), caption))
     rows = [
-        [Cell(str(r.copy)), Cell(number(r.time_ps)), Cell(r.failure.reason)]
+        [
+            Cell(str(r.copy)),
+            Cell(number(r.time_ps)),
+            Cell(r.failure.reason),
+            Cell(steepest_fall(r).replace("`", "") or "–"),
+        ]
         for r in failed
         if r.failure is not None
     ]
     if rows:
-        blocks.append(Table(["copy", "time (ps)", "reason"], rows))
+        columns = ["copy", "time (ps)", "reason", "term of the energy before"]
+        blocks.append(Table(columns, rows))
     return [Section("Time to failure", blocks)]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
 
 SETTINGS = "settings.json"
+#: Written with the report, at the end.
+SUMMARY = "summary.json"
 #: Seconds between two messages on the progress.
 REPORT_SECONDS = 10.0
 
@@ -136,6 +138,8 @@ def checkpoint_of(directory: Path, resume: bool) -> Path | None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is not a directory: choose another --out")
     if not resume:
+        if (directory / SUMMARY).exists():
+            raise InputError(f"{directory} exists and is finished: choose another --out")
         if directory.is_dir() and any(directory.iterdir()):
             raise InputError(f"{directory} exists: use --resume to continue, or another --out")
         return None

@@ -25,6 +25,11 @@ UNSAMPLED = {
 }
 #: Mean energies of these heads above this many k_B T are announced.
 OFTEN = 0.1
+#: Time before a failure in which the change of the terms of the energy is measured, ps.
+MOMENTS_PS = 0.05
+#: Smallest fall that is told, in standard deviations of the energy of N harmonic atoms,
+#: k_B T (3 N / 2)^(1/2).
+FALL = 5.0
 
 
 def first_sentence(results: Sequence[CopyResult], settings: Settings) -> str:
@@ -95,13 +100,37 @@ def unsampled_warnings(results: Sequence[CopyResult], settings: Settings) -> lis
             sampled = np.concatenate(energies)
             if not len(sampled) or not sampled.mean() > OFTEN * kB * found.target:
                 continue
+            where = " in each copy" * (len(found.copies) > 1)
             sentences.append(
-                f"At {found.target:g} K the mean energy of `{name}` is {number(sampled.mean())} eV "
-                f"in each copy, where k_B T is {number(kB * found.target)} eV: {what}. Only this "
+                f"At {found.target:g} K the mean energy of `{name}` is {number(sampled.mean())} eV"
+                f"{where}, where k_B T is {number(kB * found.target)} eV: {what}. Only this "
                 "head keeps the dynamics from going further, and results of it are not those of "
                 "the reference. Add such structures to the training data."
             )
     return sentences
+
+
+def steepest_fall(result: CopyResult) -> str:
+    """Say which term of the energy fell the most before a failure; empty if none fell much."""
+    log = result.log
+    if result.failure is None or not len(log.get("time_ps", ())):
+        return ""
+    falls: dict[str, tuple[float, float]] = {}
+    for column, values in log.items():
+        known = np.isfinite(values)
+        if not column.startswith("part_") or not known.any():
+            continue
+        time, values = log["time_ps"][known], values[known]
+        before = np.flatnonzero(time <= time[-1] - MOMENTS_PS)
+        first = before[-1] if len(before) else 0
+        name = column.removeprefix("part_").removesuffix("_eV")
+        falls[name] = (float(values[-1] - values[first]), float(time[-1] - time[first]))
+    name = min(falls, key=lambda term: falls[term][0], default="")
+    spread = kB * result.target * math.sqrt(1.5 * result.atoms)
+    if not name or falls[name][0] > -FALL * spread:
+        return ""
+    change, duration = falls[name]
+    return f"`{name}` fell by {number(-change)} eV in the last {number(duration, 2)} ps"
 
 
 def _counted(copy: CopyResult, column: str, settings: Settings) -> np.ndarray:

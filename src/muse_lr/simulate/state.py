@@ -46,6 +46,8 @@ class State:
         (n_graphs,) energy that thermostat and barostat have added so far, eV.
     middle : Tensor or None
         (n_graphs,) kinetic energy in the middle of the last step, eV.
+    charges : Tensor or None
+        (n_atoms,) charges in e, of a model that has them.
     """
 
     copy: Tensor
@@ -63,6 +65,7 @@ class State:
     parts: dict[str, Tensor] = field(default_factory=dict)
     stress: Tensor | None = None
     middle: Tensor | None = None
+    charges: Tensor | None = None
 
     @property
     def counts(self) -> Tensor:
@@ -120,4 +123,4 @@ class State:
 
 
 #: Attributes of a state with one row per atom.
-PER_ATOM = ("atom", "masses", "positions", "velocities", "forces")
+PER_ATOM = ("atom", "masses", "positions", "velocities", "forces", "charges")

@@ -98,11 +98,10 @@ def fill_bond_barrier(
 
 def _note(name: str, stiffness: float, gaps: Ranges) -> str:
     ranges = [
-        f"{pair} {start:.2f}-{end:.2f} A ({barrier_height(stiffness, end - start):.2f} eV)"
+        f"{pair} {start:.2f}-{end:.2f} Å ({barrier_height(stiffness, end - start):.2f} eV)"
         for pair, (start, end) in gaps.items()
     ]
     return (
-        f"model.heads.{name}: energy barrier at distances between bonds and contacts that the "
-        f"training data do not have, {', '.join(ranges) or 'none'}; model.heads.{name}: null "
-        "switches it off"
+        "an energy barrier acts at distances between bonds and contacts that the training data do "
+        f"not have: {', '.join(ranges) or 'none'}; `model.heads.{name}: null` switches it off"
     )

@@ -180,7 +180,7 @@ def fit_e0(frames: Sequence[Frame], elements: Sequence[str], notes: list[str]) -
     if fit.rank < len(fit.e0):
         notes.append(
             f"the E0s of {', '.join(fit.e0)} are not unique (rank {fit.rank}), so that the "
-            "least-norm solution is used: give model.e0 if the energies of isolated atoms matter"
+            "least-norm solution is used: give `model.e0` if the energies of isolated atoms matter"
         )
     missing = [element for element in elements if element not in fit.e0]
     if missing:

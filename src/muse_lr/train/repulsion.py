@@ -69,9 +69,9 @@ def _of_kind(heads: Mapping[str, Any]) -> dict[str, ZBLConfig]:
 
 def _note(name: str, distances: Mapping[str, float]) -> str:
     shortest = sorted(distances.items(), key=lambda item: item[1])
-    listed = ", ".join(f"{pair} {distance:.2f} A" for pair, distance in shortest[:LISTED])
+    listed = ", ".join(f"{pair} {distance:.2f} Å" for pair, distance in shortest[:LISTED])
     more = f" and {len(shortest) - LISTED} more" * (len(shortest) > LISTED)
     return (
-        f"model.heads.{name}: repulsion below {END} of the shortest distances of the training "
-        f"data, {listed}{more}; model.heads.{name}: null switches it off"
+        f"a repulsion acts below {END} of the shortest distances of the training data ({listed}"
+        f"{more}); `model.heads.{name}: null` switches it off"
     )

@@ -152,6 +152,14 @@ def needed_seconds(plan: Plan) -> float:
     return plan.seconds / PLANNED
 
 
+def seconds_of_seeds(
+    task: Task, costs: Mapping[str, Mapping[str, Costs]], seeds: int = SEEDS[0]
+) -> float:
+    """Time to give to a study for this number of seeds, with the smallest backbone."""
+    size = next(size for size in SIZES if size.name in costs)
+    return needed_seconds(_plan(task, size, seeds, costs[size.name], size.steps))
+
+
 def smaller_studies(
     task: Task, costs: Mapping[str, Mapping[str, Costs]], reference: str
 ) -> list[tuple[tuple[str, ...], float]]:

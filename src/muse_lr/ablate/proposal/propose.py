@@ -23,6 +23,7 @@ from muse_lr.ablate.proposal.planning import (
     learning_rate,
     make_plan,
     needed_seconds,
+    seconds_of_seeds,
     smaller_studies,
     usable_sizes,
     warmup_steps,
@@ -68,6 +69,8 @@ class Proposal:
         Of each variant, at the size of the plan.
     seconds : float
         Time of planning and study together.
+    all_seeds_minutes : int
+        Time that is enough for the most seeds, min.
     """
 
     survey: Survey
@@ -77,6 +80,7 @@ class Proposal:
     task: Task
     costs: Mapping[str, Costs]
     seconds: float
+    all_seeds_minutes: int
 
     @property
     def cutoff(self) -> float:
@@ -140,7 +144,14 @@ def propose(
         raise InputError(_too_short(task, plan, costs, seconds))
     choices = _planned(base, plan, task)
     survey = _reduced(found, plan.tests)
-    return Proposal(survey, choices, variants, plan, task, costs[plan.size.name], seconds)
+    least = _minutes(seconds_of_seeds(task, costs), seconds, spent)
+    return Proposal(survey, choices, variants, plan, task, costs[plan.size.name], seconds, least)
+
+
+def _minutes(needed: float, seconds: float, spent: float) -> int:
+    """Minutes to give for this time of the study; more time has a longer measurement."""
+    total = needed + spent
+    return math.ceil((total + max(0.0, _limit(total) - _limit(seconds))) / 60)
 
 
 def _limit(seconds: float) -> float:
@@ -156,9 +167,7 @@ def _too_short(
     spent = seconds - task.seconds
 
     def minutes(needed: float) -> int:
-        """Minutes to give for this time of the study; more time has a longer measurement."""
-        total = needed + spent
-        return math.ceil((total + max(0.0, _limit(total) - _limit(seconds))) / 60)
+        return _minutes(needed, seconds, spent)
 
     smaller = [
         (f"--variants {','.join(names)}", minutes(needed))

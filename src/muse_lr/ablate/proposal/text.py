@@ -96,6 +96,7 @@ def summary(proposal: Proposal) -> list[str]:
     frames = f"{total} frames: {trained} for training, {valid} for validation"
     frames += f", {unused} not used" * (unused > 0)
     spent = proposal.seconds - task.seconds
+    fewer = {1: "1 seed: no intervals", 2: "2 seeds: wide intervals"}.get(plan.seeds)
     return [
         f"{runs} runs: {len(proposal.variants)} variants x {plan.seeds} "
         f"seed{'s' * (plan.seeds > 1)}, {task.jobs} at a time",
@@ -105,6 +106,7 @@ def summary(proposal: Proposal) -> list[str]:
         f"each run: {plan.epochs} epochs, about {plan.steps} steps of {times}",
         f"expected time on this machine: {duration(plan.seconds)}, after {duration(spent)} of "
         f"planning; given: {duration(proposal.seconds)}; memory of a run: {memory / 1000:.1f} GB",
+        *([f"{fewer}; 3 seeds need --minutes {proposal.all_seeds_minutes}"] if fewer else []),
     ]
 
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from muse_lr.ablate.aggregate import Results, means
-from muse_lr.ablate.report.outcome import MAIN_METRICS
+from muse_lr.ablate.report.outcome import MAIN_METRICS, trained_labels, validation_errors
 from muse_lr.reporting.breakdown.errors import overall
 from muse_lr.reporting.breakdown.mean_predictor import is_fair
-from muse_lr.reporting.breakdown.offset import REMEDY, Offset, composition_offset
+from muse_lr.reporting.breakdown.offset import Offset, composition_offset, remedy
 from muse_lr.reporting.metric_units import METRIC_UNITS, RELATIVE_ENERGY
 from muse_lr.reporting.predictions import Predictions
 from muse_lr.reporting.runs import late_improvement
@@ -28,7 +28,12 @@ from muse_lr.reporting.wording import (
 
 def findings(results: Results) -> list[str]:
     """Sentences on variants without use, on offsets of energies, and on runs that ended early."""
-    return [*_worse_than_the_mean(results), *_offsets(results), *_unfinished(results)]
+    return [
+        *_untrained(results),
+        *_worse_than_the_mean(results),
+        *_offsets(results),
+        *_unfinished(results),
+    ]
 
 
 @lru_cache(maxsize=64)
@@ -67,6 +72,20 @@ def _predictions(results: Results, test: str) -> Iterator[Predictions]:
         yield from (r.predictions[test] for r in results.of(variant)[:1] if test in r.predictions)
 
 
+def _untrained(results: Results) -> Iterator[str]:
+    """Main labels that are tested but were not in the loss."""
+    trained = trained_labels(results)
+    for metric in MAIN_METRICS:
+        label = metric.rpartition("_")[0]
+        tests = [test for test in results.tests if metric in results.metrics(test)]
+        if tests and label not in trained:
+            yield (
+                f"No run was trained on {label} (`training.loss`), so that errors of {label} are "
+                "not what these models can reach. Are they missing in the training data, or is "
+                f"their key (`data.keys.{label}`)?"
+            )
+
+
 def _worse_than_the_mean(results: Results) -> Iterator[str]:
     for test in results.tests:
         scale = scales(results, test)
@@ -87,16 +106,18 @@ def _worse_than_the_mean(results: Results) -> Iterator[str]:
             ]
             if worse:
                 mean_predictor = f"{number(limit)} {metric_unit(metric)}"
+                fitted = " and is fitted to the test set itself" * (metric == "energy_mae")
                 yield (
                     f"On the test set {code(test)}, the {metric_title(metric)} of "
                     f"{listed(worse)} is above that of the mean predictor ({mean_predictor}), "
-                    "which knows the number of atoms of each element only."
+                    f"which knows the number of atoms of each element only{fitted}."
                 )
 
 
 def _offsets(results: Results) -> Iterator[str]:
+    valid = validation_errors(results, "energy_mae")
     for test in results.tests:
-        parts = []
+        parts, offsets = [], []
         for variant in results.variants:
             tests = [r.predictions[test] for r in results.of(variant) if test in r.predictions]
             found = [x for predictions in tests if (x := composition_offset(predictions))]
@@ -107,23 +128,33 @@ def _offsets(results: Results) -> Iterator[str]:
                 found[0].compositions,
                 float(np.mean([offset.mae for offset in found])),
                 float(np.mean([offset.relative_mae for offset in found])),
+                float(np.mean([offset.size for offset in found])),
+                float(np.mean([offset.unexplained for offset in found])),
+                float(np.mean(list(valid[variant].values()))) if variant in valid else None,
             )
             if mean.is_most:
                 values = f"{number(mean.relative_mae)} instead of {number(mean.mae)} meV/atom"
+                offsets.append(mean)
                 parts.append(f"{values} with {code(variant)}")
         if parts:
             yield (
                 f"On the test set {code(test)}, most of the energy error is a constant offset of "
                 "each composition. The MAE of relative energies, each against the mean of its "
-                f"composition, is {listed(parts)}. {REMEDY}"
+                f"composition, is {listed(parts)}. {remedy(offsets)}"
             )
+
+
+def late_falls(results: Results) -> list[float]:
+    """Falls of the validation losses that still fell at the end; empty if few did."""
+    finished = [record for record in results.records if record.finished]
+    found = [late_improvement(record.summary, record.curves) for record in finished]
+    falls = [fall for fall in found if fall is not None]
+    return falls if 2 * len(falls) >= len(finished) else []
 
 
 def _unfinished(results: Results) -> Iterator[str]:
     finished = [record for record in results.records if record.finished]
-    found = [late_improvement(record.summary, record.curves) for record in finished]
-    falls = [fall for fall in found if fall is not None]
-    if falls and 2 * len(falls) >= len(finished):
+    if falls := late_falls(results):
         count = (
             f"All {len(falls)}"
             if len(falls) == len(finished)

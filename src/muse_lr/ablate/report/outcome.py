@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from muse_lr.ablate.aggregate import Record, Results, differences, means
+from muse_lr.ablate.aggregate import Results, differences, means
 from muse_lr.ablate.statistics import Difference, Mean, mean_interval, paired_seeds
+from muse_lr.reporting.runs import validation_error
 from muse_lr.reporting.wording import code, label_title, metric_unit, number
 
-#: Metrics by which variants are compared in the sentences, the first one that a test set has.
+#: Metrics by which variants are compared in the sentences.
 MAIN_METRICS = ("forces_mae", "energy_mae")
 
 
@@ -61,17 +61,31 @@ class Outcome:
         return f"{number(mean.value)}{half} {metric_unit(self.metric)}".rstrip()
 
 
-def outcomes(results: Results, metrics: Sequence[str] = MAIN_METRICS) -> list[Outcome]:
+def main_metrics(results: Results) -> list[str]:
+    """Main metrics, those of labels that the runs were trained on first."""
+    trained = trained_labels(results)
+    return sorted(MAIN_METRICS, key=lambda metric: metric.rpartition("_")[0] not in trained)
+
+
+def trained_labels(results: Results) -> set[str]:
+    """Labels of the losses of all runs; the labels of the main metrics if none is known."""
+    losses = [(r.run.config.get("training") or {}).get("loss") or {} for r in results.records]
+    known = {label for loss in losses for label, weight in loss.items() if weight}
+    return known or {metric.rpartition("_")[0] for metric in MAIN_METRICS}
+
+
+def outcomes(results: Results, metrics: Sequence[str] = ()) -> list[Outcome]:
     """Compare the variants by the first of ``metrics`` that each test set has.
 
-    Test sets with none of them are compared by their first MAE. Without any test set, the errors of
-    the best epoch on the validation data are compared.
+    Default: :func:`main_metrics`. Test sets with none of them are compared by their first MAE.
+    Without any test set, the errors of the best epoch on the validation data are compared.
 
     Raises
     ------
     InputError
         If two runs were tested on different frames.
     """
+    metrics = metrics or main_metrics(results)
     if not results.tests:
         known = (_compared(results, "", metric, results.reference) for metric in metrics)
         return [outcome for outcome in known if outcome.values][:1]
@@ -109,7 +123,7 @@ def validation_errors(results: Results, metric: str) -> dict[str, dict[int, floa
         variant: {
             record.run.seed: value
             for record in results.of(variant)
-            if (value := _validation_error(record, metric)) is not None
+            if (value := validation_error(record.summary, record.curves, metric)) is not None
         }
         for variant in results.variants
     }
@@ -132,13 +146,3 @@ def _compared(results: Results, test: str, metric: str, reference: str) -> Outco
             )
     intervals = {v: mean_interval(list(seeds.values())) for v, seeds in values.items()}
     return Outcome("", metric, reference, intervals, changes)
-
-
-def _validation_error(record: Record, metric: str) -> float | None:
-    """Validation error of a run at its best epoch; None if it was not recorded."""
-    column, epochs = record.curves.get(f"valid_{metric}"), record.curves.get("epoch")
-    best = record.summary.get("best_epoch")
-    if column is None or epochs is None or best is None:
-        return None
-    found = column[epochs == best]
-    return float(found[-1]) if len(found) and math.isfinite(found[-1]) else None

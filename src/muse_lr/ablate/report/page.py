@@ -24,7 +24,7 @@ from muse_lr.ablate.report.tables import (
     runs_table,
     validation_table,
 )
-from muse_lr.ablate.report.winner import find_winner, next_command
+from muse_lr.ablate.report.winner import find_winner, next_commands
 from muse_lr.ablate.shared import completed_runs, shared_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
 from muse_lr.ablate.statistics import RESAMPLES
@@ -119,8 +119,8 @@ def _winner_sentences(results: Results) -> list[str]:
     found = find_winner(results)
     if found is None:
         return []
-    command = code(next_command(found))
-    return [found.sentence(), f"Its best model: {code(found.model)}", f"Next: {command}"]
+    commands = [f"Next: {code(command)}" for command in next_commands(results, found)]
+    return [found.sentence(), f"Its best model: {code(found.model)}", *commands]
 
 
 def _status_blocks(results: Results) -> list[Block]:

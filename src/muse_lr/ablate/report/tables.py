@@ -25,7 +25,7 @@ from muse_lr.reporting.wording import (
 Key = TypeVar("Key", str, tuple[str, str])
 
 #: Name of the row with the scale of the errors.
-_MEAN_PREDICTOR = Cell("mean predictor", detail="(scale)")
+_MEAN_PREDICTOR = Cell("mean predictor", detail="(fitted to the test set)")
 #: Number of digits of a digest in a table.
 SHOWN_DIGITS = 8
 #: Explanations of intervals that seem to disagree, around an example.
@@ -57,7 +57,7 @@ def accuracy_table(results: Results, test: str) -> Table:
     caption = (
         f"Test set {test}: mean over seeds ± half width of the Student 95 % interval. The scale is "
         "the error of the mean predictor, which knows the number of atoms of each element only and "
-        "is fitted to the same references."
+        "is fitted to the references of this test set, which no variant knows."
     )
     return Table(["variant", "seeds", *map(metric_heading, metrics)], rows, caption)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.report.outcome import MAIN_METRICS, Outcome, validation_errors
+from muse_lr.ablate.report.findings import late_falls
+from muse_lr.ablate.report.outcome import Outcome, main_metrics, validation_errors
 from muse_lr.ablate.report.sentences import phrase
 from muse_lr.ablate.statistics import Difference, mean_interval, paired_seeds
 from muse_lr.data.selection import parse_source
@@ -17,6 +18,8 @@ from muse_lr.reporting.wording import code
 
 #: File of the structure in the command, if the configuration names no data.
 ANY_FILE = "FILE"
+#: Epochs of a longer study, relative to those of a study whose losses still fell.
+LONGER = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,7 @@ def find_winner(results: Results) -> Winner | None:
 
     Without a common seed, each variant counts with its own ones.
     """
-    for metric in MAIN_METRICS:
+    for metric in main_metrics(results):
         errors = validation_errors(results, metric)
         if len(errors) < 2:
             continue
@@ -87,8 +90,26 @@ def find_winner(results: Results) -> Winner | None:
     return None
 
 
+def next_commands(results: Results, winner: Winner) -> list[str]:
+    """What to do next: dynamics of the winner, and a longer study if the losses still fell."""
+    longer = longer_command(results, winner)
+    return [next_command(winner), *([longer] if longer else [])]
+
+
+def longer_command(results: Results, winner: Winner) -> str:
+    """Command of the same study with more epochs; empty if they promise nothing."""
+    config, directory = winner.record.run.config, winner.record.run.directory
+    epochs = (config.get("training") or {}).get("epochs")
+    if not results.command or not epochs or not late_falls(results):
+        return ""
+    epochs = LONGER * int(epochs)
+    out = directory.parent.parent
+    out = out.with_name(f"{out.name}_{epochs}_epochs")
+    return f"{results.command} --set training.epochs={epochs} --out {shlex.quote(shown(out))}"
+
+
 def next_command(winner: Winner) -> str:
-    """Command that runs dynamics of the winner, from a structure of its data."""
+    """Command that runs dynamics of the winner, from a structure of its training data."""
     file = shlex.quote(_structure(winner.record))
     return f"muse-lr md {shlex.quote(winner.model)} {file} --ps 5"
 
@@ -107,9 +128,9 @@ def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Difference | No
 
 
 def _structure(record: Record) -> str:
-    """A file of the data of a run: a test set, or else the training data."""
+    """A file of the data of a run: the training data, since models may extrapolate to others."""
     data = record.run.config.get("data") or {}
-    sources = [*(data.get("test") or {}).values(), data.get("train") or []]
+    sources = [data.get("train") or [], *(data.get("test") or {}).values()]
     files = [file for x in sources for file in ([x] if isinstance(x, str) else x)]
     # A selection would start one copy from each of its frames.
     return shown(Path(parse_source(files[0]).file)) if files else ANY_FILE

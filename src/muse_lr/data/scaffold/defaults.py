@@ -89,12 +89,12 @@ def choose_charges(structures: Sequence[Atoms]) -> Charges:
     several = any(len(parts) > 1 for _, parts in pieces)
     if not several and len(totals) < 2:
         if all(atoms.pbc.all() for atoms in frames):
-            text = "every frame is one network, so that nothing parts, and conserved, which is not "
-            return Charges("conserved", text + "size-consistent, is enough")
-        text = (
-            "every frame is one molecule or network, so that nothing parts. Use split to simulate "
+            text = "every frame is one network, so that nothing separates, and conserved, which is "
+            return Charges("conserved", text + "not size-consistent, is enough")
+        text = "every frame is one molecule or network, so that nothing separates. Use split to "
+        return Charges(
+            "conserved", text + "simulate several pieces: conserved is not size-consistent"
         )
-        return Charges("conserved", text + "several pieces: conserved is not size-consistent")
     parts = [part for _, found in pieces for part in found]
     candidates = _candidates(parts)
     for constants in candidates:
@@ -175,10 +175,10 @@ def _is_misfit(part: Atoms, constants: Mapping[str, int]) -> bool:
 
 
 def _split_reason(constants: Mapping[str, int], several: bool) -> str:
-    what = "molecules that can part" if several else "total charges that vary between frames"
+    what = "molecules that can separate" if several else "total charges that vary between frames"
     if not constants:
         return f"there are {what}: each keeps its charge, at any distance (size-consistent)"
-    what = "ions and molecules that can part" if several else what
+    what = "ions and molecules that can separate" if several else what
     return (
         f"there are {what}. The constants by_element sum to the total charge of each frame, so "
         "that each ion keeps its charge, at any distance (size-consistent)"

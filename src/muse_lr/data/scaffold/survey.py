@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from muse_lr.data.check import check_file
+from muse_lr.data.check_text import finding_lines
 from muse_lr.data.findings import CheckReport
 from muse_lr.data.formats import place, printable, read_atoms
 from muse_lr.data.isolated import is_isolated
@@ -23,8 +24,8 @@ from muse_lr.data.scaffold.defaults import (
 )
 from muse_lr.data.scaffold.shells import Shells, find_shells
 from muse_lr.data.selection import parse_source
-from muse_lr.data.together import check_tests, read_sourced
-from muse_lr.errors import InputError
+from muse_lr.data.together import check_keys, check_tests, read_sourced
+from muse_lr.errors import InputError, nearest_file
 from muse_lr.structures.neighbors import complete_cell, neighbor_list
 from muse_lr.structures.state import read_state
 
@@ -32,6 +33,8 @@ from muse_lr.structures.state import read_state
 CUTOFF = 5.0
 #: Number of frames whose edges are counted.
 SAMPLED_FRAMES = 16
+#: Kinds of warnings on E0s, which are those of the training data.
+OF_TRAINING = ("rank", "isolated atoms")
 #: Labels of the loss, where the data has them, and their weights.
 WEIGHTS = {"energy": "1", "forces": "10", "stress": "10"}
 
@@ -67,6 +70,11 @@ class Survey:
     test_structures: dict[str, list[Atoms]]
     warnings: list[str] = field(default_factory=list)
     held_out: str = ""
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """What the checks of the training file and of the test sets warn of."""
+        return [*finding_lines(self.report.warnings, _file(self.report)), *self.warnings]
 
     @property
     def loss_labels(self) -> list[str]:
@@ -150,20 +158,20 @@ def survey(
     Raises
     ------
     InputError
-        If the data has errors or only isolated atoms, or if a test set cannot be read or contains
+        If the data has errors or only isolated atoms, or if a test set has errors, other keys, or
         other elements. Labels that only some frames carry are not an error: they are listed in
         ``partial``.
     """
     for file in (tests or {}).values():  # before the long check of the training data
         if not Path(parse_source(file).file).exists():
-            raise InputError(f"test set: {printable(file)}: cannot read this file: no such file")
-    report = check_file(path, keys)
+            near = printable(nearest_file(parse_source(file).file))
+            raise InputError(
+                f"test set: {printable(file)}: cannot read this file: no such file{near}"
+            )
+    report = check_file(path, keys, alone=not tests)
+    checked = {name: check_file(file, keys, alone=False) for name, file in (tests or {}).items()}
     partial = [label for label in LABELS if any(f.kind == f"mixed {label}" for f in report.errors)]
-    serious = [f for f in report.errors if not f.kind.startswith("mixed ")]
-    if serious:
-        where = place(parse_source(path).file, serious[0].frame)
-        more = f" (and {len(serious) - 1} more: muse-lr data check)" if len(serious) > 1 else ""
-        raise InputError(f"{where}: {serious[0].message}{more}")
+    _refuse_errors(report)
     structures = read_atoms(path)
     if all(map(is_isolated, structures)):
         raise InputError(
@@ -173,14 +181,40 @@ def survey(
     if "TFF" in report.boundaries:
         raise InputError(f"{printable(path)}: structures with one periodic axis are not supported")
     found = Survey(str(path), report, structures, partial, dict(tests or {}), {})
-    return _with_tests(found)
+    return _with_tests(found, checked)
 
 
-def _with_tests(found: Survey) -> Survey:
+def _refuse_errors(report: CheckReport, test: str = "") -> None:
+    """Refuse a file with errors; in a test set, labels that only some frames carry are fine."""
+    serious = [f for f in report.errors if not f.kind.startswith("mixed ")]
+    if serious:
+        where = f"test set {test}: " * bool(test) + place(_file(report), serious[0].frame)
+        more = f" (and {len(serious) - 1} more: muse-lr data check)" if len(serious) > 1 else ""
+        raise InputError(f"{where}: {serious[0].message}{more}")
+
+
+def _file(report: CheckReport) -> str:
+    """File of a report without the selection of its frames, whose indices are those of the file."""
+    return str(parse_source(report.path).file)
+
+
+def _with_tests(found: Survey, checked: Mapping[str, CheckReport]) -> Survey:
     """The survey with the structures of its test sets, which are checked."""
+    for name, report in checked.items():
+        _refuse_errors(report, name)
     sourced = {name: read_sourced(file) for name, file in found.tests.items()}
-    warnings = []
-    for finding in check_tests(found.structures, sourced, found.report.fits_e0):
+    findings = [
+        *check_keys([found.report], checked),
+        *check_tests(found.structures, sourced, found.report.fits_e0),
+    ]
+    warnings = [
+        f"test set {name}: {line}"
+        for name, report in checked.items()
+        for line in finding_lines(
+            (f for f in report.warnings if f.kind not in OF_TRAINING), _file(report)
+        )
+    ]
+    for finding in findings:
         if finding.severity == "error":
             raise InputError(finding.message)
         warnings.append(finding.message)

@@ -9,7 +9,7 @@ from muse_lr.reporting.predictions import Predictions
 from muse_lr.reporting.wording import label_title, listed, number
 
 
-def cautions(predictions: Predictions, total: Group) -> list[str]:
+def cautions(predictions: Predictions, total: Group, valid_mae: float | None = None) -> list[str]:
     """Say what is worse than the mean predictor, and whether most of the energy error is an offset.
 
     Parameters
@@ -17,6 +17,8 @@ def cautions(predictions: Predictions, total: Group) -> list[str]:
     predictions : Predictions
     total : Group
         Errors of all frames.
+    valid_mae : float, optional
+        MAE of the energy on the validation data, meV/atom.
     """
     worse = [
         found
@@ -26,10 +28,10 @@ def cautions(predictions: Predictions, total: Group) -> list[str]:
     sentences = []
     if worse:
         sentences.append(
-            "Worse than the mean predictor, which knows the number of atoms of each element only: "
-            f"{listed([_comparison(found) for found in worse])}."
+            "Worse than the mean predictor, which knows the number of atoms of each element only "
+            f"and is fitted to these references: {listed([_comparison(found) for found in worse])}."
         )
-    offset = composition_offset(predictions)
+    offset = composition_offset(predictions, valid_mae)
     if offset is not None and offset.is_most:
         sentences.append(offset.sentence())
     return sentences

@@ -21,7 +21,7 @@ from muse_lr.utils.files import write_csv
 
 SCALE_CAPTION = (
     "The scale is the error of the mean predictor, which knows the number of atoms of each element "
-    "only and is fitted to the same references."
+    "only and is fitted to the references of this set, which no model knows."
 )
 #: Columns of the file of all errors.
 COLUMNS = (
