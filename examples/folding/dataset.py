@@ -19,7 +19,8 @@ The molecules are isolated, without a solvent that would screen the dipoles of t
 helix gains energy with its length more than linearly: what a model with short range cannot have is
 of the size of the interaction of these dipoles, a few meV for each residue.
 
-A run that was killed goes on where it was. Some minutes of one core.
+A run that was killed goes on where it was. Some minutes of one core. ``data/`` has the result,
+compressed.
 """
 
 from __future__ import annotations
