@@ -23,8 +23,8 @@ Between these molecules and a flake, no charge stays on the wrong side when they
 ``REF_charge_transfer`` vanishes with the height. This is not true of strong electron acceptors,
 such as tetracyanoethylene, whose complexes do not dissociate in GFN2-xTB: they do not belong here.
 
-A run that was killed goes on where it was. About a quarter of an hour of one core. ``data/`` has the
-result, compressed.
+A run that was killed goes on where it was. About a quarter of an hour of one core. ``data/`` has
+the result, compressed.
 """
 
 from __future__ import annotations
