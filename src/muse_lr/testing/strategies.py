@@ -3,7 +3,7 @@
 Each strategy draws a few integers and flags and passes them to a builder of
 :mod:`muse_lr.testing.structures`. Drawing is therefore fast, and a failing example shrinks to few
 atoms, the first element and the undistorted lattice (seed 0). Hypothesis is installed with the
-extra ``test`` and is imported when a strategy is created.
+extra ``exam`` and is imported when a strategy is created.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _hypothesis() -> ModuleType:
         from hypothesis import strategies
     except ImportError as error:
         raise InputError(
-            "muse_lr.testing.strategies needs Hypothesis: pip install 'muse_lr[test]'"
+            "muse_lr.testing.strategies needs Hypothesis: pip install 'muse_lr[exam]'"
         ) from error
     return strategies
 

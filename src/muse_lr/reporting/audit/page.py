@@ -46,7 +46,7 @@ def write_page(
     path: Path,
     about: Mapping[str, str],
     saved: Mapping[str, Path],
-    verdicts: Sequence[Verdict] = (),
+    statistics: Sequence[Verdict] = (),
 ) -> None:
     """Write the page.
 
@@ -58,7 +58,7 @@ def write_page(
         Names and values for the last table.
     saved : mapping of str to Path
         Files of the structures of failed checks.
-    verdicts : sequence of Verdict
+    statistics : sequence of Verdict
         Statistics of a trajectory.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -74,8 +74,8 @@ def write_page(
             blocks = [block for result in chosen for block in _blocks(result, figures, saved)]
             if blocks:
                 sections.append(Section(_HEADINGS[status], blocks))
-        if verdicts:
-            sections.append(_statistics(verdicts, figures))
+        if statistics:
+            sections.append(_statistics(statistics, figures))
         lines = [f"{listed(names)}: {reason}" for reason, names in skips(results).items()]
         if lines:
             sections.append(Section("Skipped", [Items(lines)]))
@@ -90,15 +90,15 @@ def write_page(
         write_html(report, path)
 
 
-def _statistics(verdicts: Sequence[Verdict], figures: Path) -> Section:
+def _statistics(judged: Sequence[Verdict], figures: Path) -> Section:
     """Statistics of long range: verdicts, curves, and what they mean."""
-    found = [verdict.statistic for verdict in verdicts]
-    blocks: list[Block] = [verdict_table(verdicts)]
+    found = [verdict.statistic for verdict in judged]
+    blocks: list[Block] = [verdict_table(judged)]
     figure = statistics_figure(found)
     if figure is not None:
         caption = "Averages over the trajectory with bands of one standard error."
         blocks.append(Image(save(figure, figures / "statistics.png"), caption))
-    reasons = [f"{v.statistic.name}: {v.why}" for v in verdicts if v.status != "skipped"]
+    reasons = [f"{v.statistic.name}: {v.why}" for v in judged if v.status != "skipped"]
     blocks += [Items(reasons)] if reasons else []
     return Section("Long range along the trajectory", [*blocks, statistics_notes(found)])
 
