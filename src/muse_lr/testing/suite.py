@@ -88,7 +88,7 @@ class Exam:
     def structures(self) -> SearchStrategy[Atoms]:
         """Strategy of the drawn structures; override it for others."""
         distance = smallest_distance(self.elements)
-        return strategies.any_structures(
+        return strategies.all_arrangements(
             self.elements, max_atoms=self.most_atoms, minimum_distance=distance
         )
 
