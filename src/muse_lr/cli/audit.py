@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
         about |= {"extent": "quick" if args.quick else "whole"}
         write_page(results, Path(args.html), about, saved, verdicts)
         print(args.html)
-    return int(any(each.status == "fail" for each in (*results, *verdicts)))
+    statuses = [each.status for each in results] + [each.status for each in verdicts]
+    return int("fail" in statuses)
 
 
 def _subject(

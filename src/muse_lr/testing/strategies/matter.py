@@ -127,12 +127,11 @@ def all_arrangements(
     ``max_atoms`` is that of molecules, crystals, slabs, liquids and near ties; other parameters as
     for :func:`bravais_crystals`.
     """
-    apart = {"minimum_distance": minimum_distance}
     return hypothesis_strategies().one_of(
         any_structures(elements, max_atoms=max_atoms, minimum_distance=minimum_distance),
-        bravais_crystals(elements, **apart),
+        bravais_crystals(elements, minimum_distance=minimum_distance),
         liquids(elements, max_atoms=max_atoms, minimum_distance=minimum_distance),
-        surfaces(elements, **apart),
-        defects(elements, **apart),
+        surfaces(elements, minimum_distance=minimum_distance),
+        defects(elements, minimum_distance=minimum_distance),
         near_ties(elements, max_atoms=max(2, max_atoms), minimum_distance=minimum_distance),
     )
