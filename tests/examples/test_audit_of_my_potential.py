@@ -21,7 +21,7 @@ def run_pytest(folder, *arguments):
 
 def test_the_potential_passes_its_exam(tmp_path):
     shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
-    quick = "stress or smooth_separation"
+    quick = "stress or determinism"
     code, text = run_pytest(tmp_path, "--audit", "my_potential:make", "--audit-quick", "-k", quick)
     assert code == 0, text
     assert "5 passed" in text
