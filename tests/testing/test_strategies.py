@@ -132,5 +132,5 @@ def test_senseless_options_are_refused(options):
 
 def test_missing_hypothesis_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
-    with pytest.raises(InputError, match=r"muse_lr\[test\]"):
+    with pytest.raises(InputError, match=r"muse_lr\[exam\]"):
         strategies.molecules()

@@ -39,6 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="frames to start from, slightly distorted; file.xyz@:3 selects frames",
     )
+    parser.add_argument(
+        "--trajectory",
+        metavar="FILE",
+        help="frames of dynamics of this potential, for statistics of its charges; "
+        "file.extxyz@100: leaves out the equilibration",
+    )
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="temperature of the trajectory (K)"
+    )
+    parser.add_argument(
+        "--optical",
+        type=float,
+        metavar="EPS",
+        help="dielectric constant at fixed atoms, of charges that respond to a field (default: 1)",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller structures")
     parser.add_argument(
         "--only",
@@ -56,8 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the exam; print the table and write files; 1 if a check failed."""
+    from muse_lr.cli.audit_trajectory import read_trajectory, statistics_of, verdict_record
     from muse_lr.reporting.audit.page import write_page
     from muse_lr.reporting.audit.tables import failure_lines, list_lines, result_table, summary
+    from muse_lr.reporting.charge_statistics import verdict_lines, verdict_table
     from muse_lr.reporting.html import text_table
     from muse_lr.testing.exam import chosen_checks, examine
     from muse_lr.utils.files import write_json
@@ -68,24 +85,32 @@ def run(args: argparse.Namespace) -> int:
         return 0
     potential, single, elements, name = _subject(args)
     structures = _structures(args, elements)
+    trajectory = read_trajectory(args)
     results = examine(
         potential, structures, only=args.only, quick=args.quick, single=single, report=_report
     )
+    verdicts = statistics_of(potential, trajectory, args)
     saved = _save_structures(results, args)
     print(f"\n{text_table(result_table(results))}\n")
     for line in failure_lines(results, saved, WIDTH):
         print(line)
     print(summary(results))
+    if verdicts:
+        print(f"\n{text_table(verdict_table(verdicts))}\n")
+        for line in verdict_lines(verdicts, WIDTH):
+            print(line)
     if args.json:
-        write_json(args.json, [_record(result, saved) for result in results])
+        records = [_record(result, saved) for result in results]
+        write_json(args.json, records + [verdict_record(verdict) for verdict in verdicts])
         print(args.json)
     if args.html:
         about = {"potential": name, "elements": ", ".join(structures.elements)}
         about |= {"structures": args.structures or "made of the elements"}
         about |= {"extent": "quick" if args.quick else "whole"}
-        write_page(results, Path(args.html), about, saved)
+        write_page(results, Path(args.html), about, saved, verdicts)
         print(args.html)
-    return int(any(result.status == "fail" for result in results))
+    statuses = [each.status for each in results] + [each.status for each in verdicts]
+    return int("fail" in statuses)
 
 
 def _subject(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from muse_lr.analysis.averages import Estimate
-from muse_lr.analysis.charge_statistics import Profile, Statistic
+from muse_lr.analysis.charge_statistics import Profile, Statistic, Verdict
 from muse_lr.reporting.html import Cell, Items, Table
 from muse_lr.reporting.style import REFERENCE, color, grid, legend_below, shortened, styled
 from muse_lr.reporting.wording import number, with_error
@@ -39,6 +40,34 @@ def statistics_table(found: Sequence[Statistic]) -> Table:
         )
     columns = ["statistic", "value", "reference", "unit", "deviation"]
     return Table(columns, rows, CAPTION, texts=("unit",))
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """One row for each statistic: status, value, reference and the deviation that passes."""
+    rows = []
+    for verdict in verdicts:
+        each = verdict.statistic
+        value = with_error(Estimate(each.value, each.error)) if not each.skipped else number(None)
+        rows.append(
+            [
+                Cell(each.name),
+                Cell(verdict.status, strong=verdict.status == "fail"),
+                Cell(value),
+                Cell(_reference(each)),
+                Cell(number(verdict.tolerance, 2)),
+                Cell(each.unit),
+            ]
+        )
+    columns = ["statistic", "status", "value", "reference", "tolerance", "unit"]
+    return Table(columns, rows, texts=("status", "unit"))
+
+
+def verdict_lines(verdicts: Sequence[Verdict], width: int) -> Iterator[str]:
+    """What was compared with which reference, or why it was not; with cautions."""
+    for verdict in verdicts:
+        text = "; ".join((verdict.why, *verdict.statistic.cautions))
+        line = f"{verdict.statistic.name}: {verdict.status}: {text}."
+        yield fill(line, width, subsequent_indent="  ", break_long_words=False)
 
 
 def statistics_notes(found: Sequence[Statistic]) -> Items:

@@ -33,6 +33,11 @@ from muse_lr.analysis.charge_statistics.structure_factor import (
     charge_structure_factor,
 )
 from muse_lr.analysis.charge_statistics.summary import long_range_statistics
+from muse_lr.analysis.charge_statistics.verdict import (
+    Verdict,
+    judge_statistic,
+    judge_statistics,
+)
 
 __all__ = [
     "ChargeStructureFactor",
@@ -43,6 +48,7 @@ __all__ = [
     "PotentialProfile",
     "Profile",
     "Statistic",
+    "Verdict",
     "charge_structure_factor",
     "charged_sites",
     "continuum_potential",
@@ -50,6 +56,8 @@ __all__ = [
     "dielectric_constant",
     "find_groups",
     "ion_potential",
+    "judge_statistic",
+    "judge_statistics",
     "long_range_statistics",
     "molecular_dipoles",
     "pair_mean_force",

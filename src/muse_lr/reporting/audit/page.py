@@ -11,7 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from muse_lr import __version__
+from muse_lr.analysis.charge_statistics import Verdict
 from muse_lr.reporting.audit.tables import printed, result_table, skips, summary, tolerance_text
+from muse_lr.reporting.charge_statistics import (
+    statistics_figure,
+    statistics_notes,
+    verdict_table,
+)
 from muse_lr.reporting.html import (
     Block,
     Cell,
@@ -36,7 +42,11 @@ SMALLEST = 1e-9
 
 
 def write_page(
-    results: Sequence[Result], path: Path, about: Mapping[str, str], saved: Mapping[str, Path]
+    results: Sequence[Result],
+    path: Path,
+    about: Mapping[str, str],
+    saved: Mapping[str, Path],
+    statistics: Sequence[Verdict] = (),
 ) -> None:
     """Write the page.
 
@@ -48,6 +58,8 @@ def write_page(
         Names and values for the last table.
     saved : mapping of str to Path
         Files of the structures of failed checks.
+    statistics : sequence of Verdict
+        Statistics of a trajectory.
     """
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder)
@@ -62,6 +74,8 @@ def write_page(
             blocks = [block for result in chosen for block in _blocks(result, figures, saved)]
             if blocks:
                 sections.append(Section(_HEADINGS[status], blocks))
+        if statistics:
+            sections.append(_statistics(statistics, figures))
         lines = [f"{listed(names)}: {reason}" for reason, names in skips(results).items()]
         if lines:
             sections.append(Section("Skipped", [Items(lines)]))
@@ -74,6 +88,19 @@ def write_page(
             sections=sections,
         )
         write_html(report, path)
+
+
+def _statistics(judged: Sequence[Verdict], figures: Path) -> Section:
+    """Statistics of long range: verdicts, curves, and what they mean."""
+    found = [verdict.statistic for verdict in judged]
+    blocks: list[Block] = [verdict_table(judged)]
+    figure = statistics_figure(found)
+    if figure is not None:
+        caption = "Averages over the trajectory with bands of one standard error."
+        blocks.append(Image(save(figure, figures / "statistics.png"), caption))
+    reasons = [f"{v.statistic.name}: {v.why}" for v in judged if v.status != "skipped"]
+    blocks += [Items(reasons)] if reasons else []
+    return Section("Long range along the trajectory", [*blocks, statistics_notes(found)])
 
 
 _HEADINGS = {

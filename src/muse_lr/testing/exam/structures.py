@@ -112,6 +112,12 @@ def from_frames(frames: Sequence[Atoms], quick: bool = False) -> Structures:
     return Structures(made.elements, molecules, crystals, slabs, made.perfect, made.atoms)
 
 
+def smallest_distance(symbols: Sequence[str]) -> float:
+    """Smallest distance of two atoms in a structure of these elements, A."""
+    largest = max(covalent_radii[atomic_numbers[symbol]] for symbol in symbols)
+    return CLOSEST * 2 * float(largest)
+
+
 def bond_length(first: str, second: str) -> float:
     """Sum of the covalent radii of two elements, A."""
     return float(sum(covalent_radii[atomic_numbers[symbol]] for symbol in (first, second)))
@@ -128,8 +134,7 @@ def rock_salt(first: str, second: str, name: str, distance: float | None = None)
 def _chosen(elements: Sequence[str], count: int, start: int) -> tuple[list[str], float]:
     """Elements in turn, and the smallest distance of their atoms."""
     symbols = [elements[(start + i) % len(elements)] for i in range(count)]
-    largest = max(covalent_radii[atomic_numbers[symbol]] for symbol in symbols)
-    return symbols, CLOSEST * 2 * float(largest)
+    return symbols, smallest_distance(symbols)
 
 
 def _molecule(elements: Sequence[str], count: int, seed: int) -> Named:

@@ -88,7 +88,7 @@ def from_model_file(
     return *from_model(model), tuple(model.elements)
 
 
-def from_factory(path: str) -> tuple[Potential, Maker | None]:
+def from_factory(path: str, option: str = "--calculator") -> tuple[Potential, Maker | None]:
     """The potential that ``module:factory`` makes, and a maker of it in float32.
 
     The factory is called without arguments and returns an ASE calculator, a model or a
@@ -100,13 +100,15 @@ def from_factory(path: str) -> tuple[Potential, Maker | None]:
     ----------
     path : str
         The module may be a file of the working directory.
+    option : str
+        Name of the option in messages.
 
     Raises
     ------
     InputError
         If it cannot be imported or called, or returns something else.
     """
-    what = f"--calculator {path!r}"
+    what = f"{option} {path!r}"
     factory = load_attribute(path, what)
     if isinstance(factory, (Potential, BaseCalculator, EnergyModel)):
         return _declared(factory), None

@@ -1,10 +1,4 @@
-"""Hypothesis strategies that draw ``ase.Atoms``.
-
-Each strategy draws a few integers and flags and passes them to a builder of
-:mod:`muse_lr.testing.structures`. Drawing is therefore fast, and a failing example shrinks to few
-atoms, the first element and the undistorted lattice (seed 0). Hypothesis is installed with the
-extra ``test`` and is imported when a strategy is created.
-"""
+"""Strategies of molecules, crystals, slabs and batches."""
 
 from __future__ import annotations
 
@@ -23,17 +17,17 @@ if TYPE_CHECKING:
 ELEMENTS = ("H", "C", "O", "Na", "Cl")
 
 
-def _hypothesis() -> ModuleType:
+def hypothesis_strategies() -> ModuleType:
     try:
         from hypothesis import strategies
     except ImportError as error:
         raise InputError(
-            "muse_lr.testing.strategies needs Hypothesis: pip install 'muse_lr[test]'"
+            "muse_lr.testing.strategies needs Hypothesis: pip install 'muse_lr[exam]'"
         ) from error
     return strategies
 
 
-def _common(
+def common_arguments(
     elements: Sequence[str], min_atoms: int, max_atoms: int, minimum_distance: float
 ) -> dict[str, Any]:
     """Arguments that all builders have in common."""
@@ -42,7 +36,7 @@ def _common(
             "strategies need elements, 1 <= min_atoms <= max_atoms and minimum_distance > 0; got "
             f"{list(elements)}, {min_atoms}, {max_atoms}, {minimum_distance}"
         )
-    st = _hypothesis()
+    st = hypothesis_strategies()
     return {
         "symbols": st.lists(
             st.sampled_from(list(elements)), min_size=min_atoms, max_size=max_atoms
@@ -53,7 +47,7 @@ def _common(
 
 
 def _charges(charges: Sequence[int]) -> SearchStrategy[int]:
-    return _hypothesis().sampled_from(list(charges))
+    return hypothesis_strategies().sampled_from(list(charges))
 
 
 def molecules(
@@ -77,8 +71,8 @@ def molecules(
     charges : sequence of int
         Total charges to draw from, stored in ``info["total_charge"]`` unless they are 0.
     """
-    common = _common(elements, min_atoms, max_atoms, minimum_distance)
-    return _hypothesis().builds(structures.molecule, **common, charge=_charges(charges))
+    common = common_arguments(elements, min_atoms, max_atoms, minimum_distance)
+    return hypothesis_strategies().builds(structures.molecule, **common, charge=_charges(charges))
 
 
 def isolated_atoms(
@@ -101,10 +95,10 @@ def crystals(
     Cells are cubic, triclinic, skewed, left-handed or so small that an atom neighbors its own
     images. Atoms are inside and outside of the cell. Parameters as for :func:`molecules`.
     """
-    st = _hypothesis()
+    st = hypothesis_strategies()
     return st.builds(
         structures.crystal,
-        **_common(elements, min_atoms, max_atoms, minimum_distance),
+        **common_arguments(elements, min_atoms, max_atoms, minimum_distance),
         triclinic=st.booleans(),
         skewed=st.booleans(),
         left_handed=st.booleans(),
@@ -125,10 +119,10 @@ def slabs(
 
     Parameters as for :func:`molecules`.
     """
-    st = _hypothesis()
+    st = hypothesis_strategies()
     return st.builds(
         structures.slab,
-        **_common(elements, min_atoms, max_atoms, minimum_distance),
+        **common_arguments(elements, min_atoms, max_atoms, minimum_distance),
         open_axis=st.sampled_from((2, 1, 0)),
         vacuum=st.sampled_from((6.0, 20.0)),
         triclinic=st.booleans(),
@@ -158,7 +152,7 @@ def any_structures(
     kinds = [molecules(elements, **options), crystals(elements, **options)]
     if with_slabs:
         kinds.append(slabs(elements, **options))
-    return _hypothesis().one_of(*kinds)
+    return hypothesis_strategies().one_of(*kinds)
 
 
 def mixed_batches(
@@ -175,7 +169,7 @@ def mixed_batches(
 
     Parameters as for :func:`molecules`.
     """
-    st = _hypothesis()
+    st = hypothesis_strategies()
     others = any_structures(
         elements,
         max_atoms=max_atoms,
