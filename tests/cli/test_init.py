@@ -189,7 +189,9 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path: Path) -> None:
         run_command(command, str(tmp_path / "bad.xyz"), "-o", str(output))
     assert not output.exists()
     ase.io.write(tmp_path / "good.xyz", frames())
-    ase.io.write(tmp_path / "test.xyz", [molecule("CH4")])
+    unknown = molecule("CH4")
+    unknown.info["REF_energy"], unknown.arrays["REF_forces"] = -1.0, np.zeros((5, 3))
+    ase.io.write(tmp_path / "test.xyz", [unknown])
     good, test = str(tmp_path / "good.xyz"), str(tmp_path / "test.xyz")
     with pytest.raises(InputError, match=r"test set far: 1 of 1 frames contains C"):
         run_command(command, good, "--test", f"far={test}")
