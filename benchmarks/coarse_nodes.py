@@ -39,7 +39,7 @@ from muse_lr.structures.geometry import strained_geometry
 from muse_lr.utils.files import atomic_write
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SALT = "NaCl, rattled 0.12 A"
+SALT = "NaCl, rattled 0.1 A"
 WATER = "water_rpbed3_bec/bec100.xyz.xz"
 #: Of a common size, and those of examples/cumulenes and examples/spice_dipeptides.
 SETTINGS = {
@@ -65,7 +65,7 @@ def systems(atoms: int) -> dict[str, Atoms]:
     salt = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     copies = round((atoms / 8) ** (1 / 3))
     salt = salt.repeat((copies, copies, max(round(atoms / 8 / copies**2), 1)))
-    salt.rattle(0.12, seed=0)
+    salt.rattle(0.1, seed=0)
     metal = bulk("Al", "fcc", a=4.05, cubic=True)
     copies = round((atoms / 4) ** (1 / 3))
     metal = metal.repeat((copies, copies, copies))
