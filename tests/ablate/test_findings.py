@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 
 from muse_lr.ablate.aggregate import Record, Results
-from muse_lr.ablate.report.findings import findings, label_notes, scales
+from muse_lr.ablate.report.findings import findings, label_notes, preliminary, scales
 from muse_lr.ablate.report.outcome import outcomes
 from muse_lr.ablate.report.winner import find_winner, next_command, next_commands, shown
 from muse_lr.ablate.study import Run
@@ -73,9 +73,11 @@ def test_variants_worse_than_the_mean_predictor_are_named_with_its_error():
     limit = scales(results, "far")["energy_mae"]
     energy, forces = findings(results)
     assert energy.startswith("On the test set `far`, the energy MAE of `bad` (")
-    assert f"is above that of the mean predictor ({limit:.0f} meV/atom)" in energy
+    assert f"is above 80 % of that of the mean predictor ({limit:.0f} meV/atom)" in energy
     assert "`good`" not in energy
-    assert energy.endswith("of each element only and is fitted to the test set itself.")
+    assert energy.endswith(
+        "of each element only and is fitted to the test set itself: little was learned."
+    )
     assert "the forces MAE of `bad`" in forces
 
 
@@ -115,7 +117,12 @@ def test_runs_that_still_improve_are_told():
     falling = np.linspace(1.0, 0.5, EPOCHS)
     late = record("a", losses=falling)
     assert late_improvement(late.summary, late.curves) == pytest.approx(1 - 0.5 / falling[-3])
-    (text,) = findings(Results("a", [late, record("b", losses=falling)]))
+    results = Results("a", [late, record("b", losses=falling)])
+    (text,) = findings(results)
+    (sentence,) = preliminary(results)
+    assert sentence.startswith(
+        "Preliminary: each variant has one seed and 2 of 2 runs still improved at their end. "
+    )
     assert text.startswith("All 2 runs had their lowest validation loss in the last epoch.")
     assert "18.2 % (median) in the last fifth" in text
     flat = record("b")
@@ -167,11 +174,13 @@ def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkey
             records[k] = replace(r, run=replace(r.run, directory=directory, config=config))
         results = Results("a", records, command)
         winner = find_winner(results)
-        dynamics, *more = next_commands(results, winner)
+        commands = next_commands(results, winner)
+        dynamics, *more = commands.values()
         assert dynamics.startswith("muse-lr md ")
+        assert all("3 times the epochs" in purpose for purpose in list(commands)[1:])
         expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
         assert more == ([expected] if longer else [])
-        assert next_commands(Results("a", records), winner) == [dynamics]
+        assert list(next_commands(Results("a", records), winner).values()) == [dynamics]
 
 
 def test_a_close_second_and_one_seed():

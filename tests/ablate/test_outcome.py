@@ -146,11 +146,13 @@ def test_both_is_compared_with_its_part_directly(seeds):
 
 def test_one_seed_gives_no_interval():
     results = study({"a": {"far": (50, 50)}, "b": {"far": (40, 40)}}, seeds=(0,))
-    heading, line = lines(results)
+    preliminary, heading, line = lines(results)
+    assert preliminary.startswith("Preliminary: each variant has one seed. The order of the ")
     assert line == "`b`: force error 20 % lower, energy error 20 % lower"
     assert "±" not in heading
     (warning,) = result_warnings(results)
     assert warning.startswith("One seed gives no interval")
+    assert "`seeds: [0, 1, 2]`" in warning
     assert result_notes(results) == []
 
 
@@ -183,7 +185,7 @@ def test_a_copy_of_the_reference_is_called_the_same(seeds):
         Record(Run("copy", r.run.seed, r.run.directory, {}), r.status, r.summary, {}, r.predictions)
         for r in results.records
     ]
-    _, line = lines(Results("a", [*results.records, *copies]))
+    *_, line = lines(Results("a", [*results.records, *copies]))
     same = "exactly the same"
     assert line == f"`copy`: force error {same}, energy error {same}"
 
@@ -254,7 +256,7 @@ def test_without_a_test_set_the_best_epochs_are_compared():
     assert "frame" not in interval
     assert "data.test" in warning
     single = Results("a", [record for record in records if record.run.seed == 0])
-    assert lines(single)[1].startswith("`b`: force error 20 % lower, ")
+    assert lines(single)[2].startswith("`b`: force error 20 % lower, ")
     assert result_warnings(single)[0].startswith("One seed")
 
 

@@ -205,7 +205,7 @@ def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
     order = ["<h1>Ions &amp; water</h1>", near, far, line, "Best on the validation data: `charges`"]
     order += [
         "Its best model: `",
-        "Next: `muse-lr md",
+        "Next, dynamics of this model: `muse-lr md",
         "data:image",
         "Does it &lt;help&gt;?",
         "<nav",
@@ -369,7 +369,10 @@ def test_the_terminal_ends_with_the_result_and_the_next_command(study, monkeypat
     assert second.startswith("  `charges`: force error ")
     assert best.startswith("Best on the validation data: `charges`, force error (MAE) ")
     seed = re.fullmatch(r"model: charges/seed-(\d)/model\.pt", model)[1]
-    assert command == f"next: muse-lr md charges/seed-{seed}/model.pt FILE --ps 5"
+    assert (
+        command
+        == f"next, dynamics of this model: muse-lr md charges/seed-{seed}/model.pt FILE --ps 5"
+    )
 
 
 def test_the_reference_may_be_missing(study):

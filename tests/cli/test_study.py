@@ -281,7 +281,7 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(measured, c
     error = refused_study(capsys, ["ions.xyz", "--minutes", "1"])
     assert "--minutes 1 is not enough" in error
     assert "these 4 variants (one seed, 200 steps)" in error
-    enough = error.partition("needs --minutes ")[2].split(";")[0]
+    enough = error.partition("needs --minutes ")[2].split(",")[0]
     assert run_cli("study", "ions.xyz", "--minutes", enough) == 0
 
 

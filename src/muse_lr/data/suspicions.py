@@ -44,7 +44,11 @@ def find_suspicions(
     if "forces" in labels:
         net = float(np.linalg.norm(labels["forces"].sum(0)))
         if net > NET_FORCE:
-            yield "net force", f"the forces do not sum to zero: {net:.2g} eV/A remain", net
+            share = 1000 * net / len(atoms)
+            text = (
+                f"the forces do not sum to zero: {net:.2g} eV/A remain, {share:.2g} meV/A per atom"
+            )
+            yield "net force", text, net
     if "stress" in labels and not np.allclose(labels["stress"], labels["stress"].T, atol=1e-4):
         yield "stress", "the stress is not symmetric", 0
     if {"bec", "dipole"} <= set(labels) and not atoms.pbc.any():

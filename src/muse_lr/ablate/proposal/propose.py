@@ -178,7 +178,8 @@ def _too_short(
     text = (
         f"--minutes {seconds / 60:g} is not enough on this machine, where planning took "
         f"{duration(spent)}: the smallest useful study of these {len(task.variants)} variants (one "
-        f"seed, {plan.steps} steps) needs --minutes {minutes(needed_seconds(plan))}"
+        f"seed, {plan.steps} steps) needs --minutes {minutes(needed_seconds(plan))}, and three "
+        f"seeds need --minutes {minutes(seconds_of_seeds(task, costs))}"
     )
     if most:
         listed = " or ".join(f"{names} ({least} min)" for names, least in most[:LISTED])

@@ -8,7 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 from muse_lr.ablate.aggregate import Results, means
-from muse_lr.ablate.report.outcome import MAIN_METRICS, trained_labels, validation_errors
+from muse_lr.ablate.report.outcome import (
+    MAIN_METRICS,
+    outcomes,
+    trained_labels,
+    validation_errors,
+)
 from muse_lr.reporting.breakdown.errors import overall
 from muse_lr.reporting.breakdown.mean_predictor import is_fair
 from muse_lr.reporting.breakdown.offset import Offset, composition_offset, remedy
@@ -24,6 +29,9 @@ from muse_lr.reporting.wording import (
     number,
     percent,
 )
+
+#: Errors above this share of those of the mean predictor show that little was learned.
+LITTLE_LEARNED = 0.8
 
 
 def findings(results: Results) -> list[str]:
@@ -102,15 +110,16 @@ def _worse_than_the_mean(results: Results) -> Iterator[str]:
             worse = [
                 f"{code(variant)} ({number(mean.value)})"
                 for variant, mean in means(results, test, metric).items()
-                if mean.value > limit
+                if mean.value > LITTLE_LEARNED * limit
             ]
             if worse:
                 mean_predictor = f"{number(limit)} {metric_unit(metric)}"
                 fitted = " and is fitted to the test set itself" * (metric == "energy_mae")
                 yield (
                     f"On the test set {code(test)}, the {metric_title(metric)} of "
-                    f"{listed(worse)} is above that of the mean predictor ({mean_predictor}), "
-                    f"which knows the number of atoms of each element only{fitted}."
+                    f"{listed(worse)} is above {100 * LITTLE_LEARNED:.0f} % of that of the mean "
+                    f"predictor ({mean_predictor}), which knows the number of atoms of each "
+                    f"element only{fitted}: little was learned."
                 )
 
 
@@ -142,6 +151,20 @@ def _offsets(results: Results) -> Iterator[str]:
                 "each composition. The MAE of relative energies, each against the mean of its "
                 f"composition, is {listed(parts)}. {remedy(offsets)}"
             )
+
+
+def preliminary(results: Results) -> list[str]:
+    """A sentence that says why the order of the variants is not settled; none if it is."""
+    reasons = []
+    changes = [change for outcome in outcomes(results) for change in outcome.changes.values()]
+    if changes and all(change.seeds == 1 for change in changes):
+        reasons.append("each variant has one seed")
+    if changes and (falls := late_falls(results)):
+        finished = sum(record.finished for record in results.records)
+        reasons.append(f"{len(falls)} of {finished} runs still improved at their end")
+    if not reasons:
+        return []
+    return [f"Preliminary: {' and '.join(reasons)}. The order of the variants may change."]
 
 
 def late_falls(results: Results) -> list[float]:

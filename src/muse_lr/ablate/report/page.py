@@ -119,7 +119,10 @@ def _winner_sentences(results: Results) -> list[str]:
     found = find_winner(results)
     if found is None:
         return []
-    commands = [f"Next: {code(command)}" for command in next_commands(results, found)]
+    commands = [
+        f"Next, {purpose}: {code(command)}"
+        for purpose, command in next_commands(results, found).items()
+    ]
     return [found.sentence(), f"Its best model: {code(found.model)}", *commands]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from muse_lr.ablate.aggregate import Results
+from muse_lr.ablate.report.findings import preliminary
 from muse_lr.ablate.report.outcome import Outcome, against, other_errors, outcomes
 from muse_lr.ablate.statistics import Difference
 from muse_lr.reporting.html import Items
@@ -30,13 +31,14 @@ MOST_NAMED = 4
 def result_blocks(results: Results) -> list[str | Items]:
     """Say what the study found: for each test set a heading and a line for each variant.
 
-    A sentence above says that test sets disagree. Without any comparison, the errors are listed.
+    Sentences above say that the result is preliminary, and that test sets disagree. Without any
+    comparison, the errors are listed.
     """
     found = outcomes(results)
     obstacle = _obstacle(results, found)
     if obstacle:
         return [obstacle, *(_values(outcome) for outcome in found)]
-    blocks: list[str | Items] = [*_disagreement(found)]
+    blocks: list[str | Items] = [*preliminary(results), *_disagreement(found)]
     for outcome in (o for o in found if o.changes):
         compared = [outcome, *other_errors(results, outcome)]
         blocks.append(_heading(compared))
@@ -50,7 +52,9 @@ def result_warnings(results: Results) -> list[str]:
     sentences = []
     if changes and all(change.seeds == 1 for change in changes):
         sentences.append(
-            "One seed gives no interval: how much two trainings of one variant differ is not known."
+            "One seed gives no interval: how much two trainings of one variant differ is not "
+            "known. Write `seeds: [0, 1, 2]` in the study file and repeat the command: finished "
+            "runs are kept."
         )
     total = len(results.records)
     for status, reason in (("failed", "failed"), ("not run", "not finished")):

@@ -37,5 +37,6 @@ def terminal_lines(results: Results, report: Path) -> list[str]:
     if found is not None:
         # Without marks of code, so that a line can be copied.
         lines += [found.sentence(), f"model: {found.model}"]
-        lines += [f"next: {command}" for command in next_commands(results, found)]
+        commands = next_commands(results, found)
+        lines += [f"next, {purpose}: {command}" for purpose, command in commands.items()]
     return lines

@@ -90,10 +90,12 @@ def find_winner(results: Results) -> Winner | None:
     return None
 
 
-def next_commands(results: Results, winner: Winner) -> list[str]:
-    """What to do next: dynamics of the winner, and a longer study if the losses still fell."""
-    longer = longer_command(results, winner)
-    return [next_command(winner), *([longer] if longer else [])]
+def next_commands(results: Results, winner: Winner) -> dict[str, str]:
+    """What to do next: a purpose and its command, such as dynamics of the winner."""
+    commands = {"dynamics of this model": next_command(winner)}
+    if longer := longer_command(results, winner):
+        commands[f"the study with {LONGER} times the epochs"] = longer
+    return commands
 
 
 def longer_command(results: Results, winner: Winner) -> str:
