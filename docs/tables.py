@@ -10,6 +10,8 @@ over the runs of wall-clock times on whatever machine they ran), and the peak me
 training's process. The numbers of the larger studies are kept in
 ``benchmarks/results/studies`` and can stand in place of their runs. ``--repeats folds`` says that
 the runs of a variant are not seeds.
+``--test hessian`` (or ``profile``, ``stability``) makes a table of metrics of the models instead,
+without costs: ``--metrics positive/error_beyond held_out/cosine_beyond``.
 With ``--image NAME`` the study's plot of interaction energies is copied too.
 """
 
@@ -32,6 +34,15 @@ METRICS = {
     "forces_mae": "forces MAE (meV/Å)",
     "forces_rmse": "forces RMSE (meV/Å)",
     "charges_mae": "charges MAE (e)",
+}
+#: Metrics of models; others are shown by their name.
+MODEL_METRICS = {
+    "norm_beyond": "zero model (eV/Å²)",
+    "error_beyond": "error beyond (eV/Å²)",
+    "cosine_beyond": "cosine beyond",
+    "error_within": "error within (eV/Å²)",
+    "frequencies_mae": "frequencies MAE (1/cm)",
+    "mae": "MAE (meV)",
 }
 #: Columns of runs.csv.
 COSTS = {
@@ -57,8 +68,18 @@ def cell(values: list[float]) -> str:
     return f"{number(mean.value)} ± {number(mean.half_width, 2)}"
 
 
-def table(study: Path, metrics: list[str], repeats: str = "seeds") -> str:
-    """The Markdown table of a study's directory; ``repeats`` heads the number of runs."""
+def title(metric: str) -> str:
+    """Heading of a metric of a model: ``"held_out: cosine beyond"``."""
+    part, _, name = metric.rpartition("/")
+    text = MODEL_METRICS.get(name, name.replace("_", " "))
+    return f"{part}: {text}" if part else text
+
+
+def table(study: Path, metrics: list[str], repeats: str = "seeds", only: str | None = None) -> str:
+    """The Markdown table of a study's directory; ``repeats`` heads the number of runs.
+
+    ``only`` names a metric of the models, of which ``metrics`` are then the values.
+    """
     errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     tests: dict[str, None] = {}
     for row in read_rows(study / "results.csv"):
@@ -68,14 +89,23 @@ def table(study: Path, metrics: list[str], repeats: str = "seeds") -> str:
     for row in read_rows(study / "runs.csv"):
         if row["status"] == "finished":
             runs[row["variant"]].append(row)
-    columns = [(test, metric) for test in tests for metric in metrics]
-    head = [f"{test}: {METRICS[metric]}" for test, metric in columns]
+    known = {(test, metric) for _, test, metric in errors}
+    shown = [only] if only else list(tests)
+    columns = [(test, metric) for test in shown for metric in metrics if (test, metric) in known]
+    head = [
+        title(metric) if only else f"{test}: {METRICS.get(metric, metric)}"
+        for test, metric in columns
+    ]
+    absent = [m for m in metrics if m not in {metric for _, metric in columns}]
+    if absent:
+        there = sorted({metric for test, metric in known if test in shown})
+        raise SystemExit(f"no {', '.join(absent)} in results.csv; there are {', '.join(there)}")
     share = f"node_share_{next(iter(tests))}_level1"
     costs = {"parameters": "parameters", "nodes (%)": share, **COSTS}
     costs = {
         title: column
         for title, column in costs.items()
-        if any(row.get(column) for found in runs.values() for row in found)
+        if not only and any(row.get(column) for found in runs.values() for row in found)
     }
     lines = [
         "| " + " | ".join(["variant", repeats, *head, *costs]) + " |",
@@ -114,11 +144,13 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="output directory of muse-lr ablate")
     parser.add_argument("page", type=Path)
     parser.add_argument("marker")
-    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["energy_mae"])
+    parser.add_argument("--metrics", nargs="+", default=["energy_mae"])
+    parser.add_argument("--test", help="metric of the models whose values --metrics are")
     parser.add_argument("--repeats", default="seeds", help="what the runs of a variant are")
     parser.add_argument("--image", help="name under docs/images of the interaction plot")
     args = parser.parse_args()
-    insert(args.page, args.marker, table(args.study, args.metrics, args.repeats))
+    text = table(args.study, args.metrics, args.repeats, args.test)
+    insert(args.page, args.marker, text)
     if args.image:
         target = Path(__file__).resolve().parent / "images" / args.image
         target.parent.mkdir(exist_ok=True)
