@@ -95,10 +95,10 @@ def test_impossible_options(here, capsys, options, message):
     assert message in refused(capsys, "audit", "model.pt", *CHECK, *given)
 
 
-def records_of(*options):
+def records_of(*options, model="model.pt", elements="Na,Cl"):
     """What the command writes about each statistic, by name."""
-    given = ("--temperature", "300", "--json", "r.json", *options)
-    run_cli("audit", "model.pt", *CHECK, *given)
+    check = (*CHECK[:-1], elements)
+    run_cli("audit", model, *check, "--temperature", "300", "--json", "r.json", *options)
     return {one["name"]: one for one in json.loads(Path("r.json").read_text())}
 
 
@@ -107,22 +107,24 @@ def test_a_known_dielectric_constant_is_the_reference(here):
     rng = np.random.default_rng(1)
     places = 8.0 * np.array(list(product(range(3), repeat=3)), dtype=float)
     frames = []
-    for _ in range(60):
+    for _ in range(120):
         axes = rng.normal(size=places.shape)
-        axes *= 1.2 / np.linalg.norm(axes, axis=1)[:, None]
+        axes *= 0.565 / np.linalg.norm(axes, axis=1)[:, None]
         at = np.stack([places - axes, places + axes], axis=1).reshape(-1, 3)
-        frames.append(Atoms(["Na", "Cl"] * len(places), at, cell=[24.0] * 3, pbc=True))
-    write("pairs.extxyz", frames)
-    option = ("--trajectory", "pairs.extxyz")
+        frames.append(Atoms(["C", "O"] * len(places), at, cell=[24.0] * 3, pbc=True))
+    write("gas_of_dipoles.extxyz", frames)
+    save_model(fixed_charge_model({"C": 1.0, "O": -1.0}, coulomb={"kind": "coulomb"}), "co.pt")
+    option = ("--trajectory", "gas_of_dipoles.extxyz")
+    subject = {"model": "co.pt", "elements": "C,O"}
     constant, second = "dielectric constant", "second moment of charges"
-    own = records_of(*option)
+    own = records_of(*option, **subject)
     assert own[constant]["reference"] is None
     assert own[second]["reference"] == pytest.approx(1 - 1 / own[constant]["value"])
-    known = records_of(*option, "--dielectric", "80")
+    known = records_of(*option, "--dielectric", "80", **subject)
     assert known[constant]["reference"] == 80
     assert known[second]["reference"] == pytest.approx(1 - 1 / 80)
     assert known[second]["status"] == "fail", "molecules that do not know of each other"
-    both = records_of(*option, "--dielectric", "80", "--optical", "2")
+    both = records_of(*option, "--dielectric", "80", "--optical", "2", **subject)
     assert both[second]["reference"] == pytest.approx(1 / 2 - 1 / 80)
 
 

@@ -37,7 +37,7 @@ APART = 4.0
 #: compared with its surroundings only.
 SHORT_PIECE = 1.0
 #: Atoms of the chain, its hinge, and the smallest angle at the hinge, degrees.
-LINKS, HINGE, FOLDED = 7, 2, 80.0
+LINKS, HINGE, FOLDED = 7, 2, 75.0
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def fold(first: str, second: str) -> Rearrangement:
     first, second : str
         Elements in turn.
     """
-    spacing = OUTSIDE * bond_length(first, second)
+    spacing = OUTSIDE * max(bond_length(a, b) for a in (first, second) for b in (first, second))
     symbols = [(first, second)[index % 2] for index in range(LINKS)]
     lever = (LINKS - 1 - HINGE) * spacing
 
