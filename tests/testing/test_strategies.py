@@ -17,6 +17,7 @@ from muse_lr.testing import strategies, structures
 
 MINIMUM = 1.3
 OPTIONS = {"minimum_distance": MINIMUM, "max_atoms": 7}
+CHARGED = strategies.all_arrangements(charges=(0, 1, -1))
 
 
 def smallest_distance(atoms):
@@ -70,11 +71,23 @@ def test_crystals_have_a_volume(atoms):
         (strategies.molecules(), lambda a: len(a) == 1),
         (strategies.molecules(charges=(0, 1, -2)), lambda a: a.info.get("total_charge") == -2),
         (strategies.any_structures(), lambda a: a.pbc.sum() == 2),
+        (CHARGED, lambda a: len(a) == 1 and not a.pbc.any() and a.info.get("total_charge") == -1),
+        (CHARGED, lambda a: a.pbc.all() and a.info.get("total_charge") == 1),
+        (CHARGED, lambda a: a.pbc.sum() == 2 and a.info.get("total_charge") == 1),
     ],
-    ids=["left", "tiny", "skewed", "outside", "yz", "xz", "isolated", "charged", "any"],
+    ids=[
+        *("left", "tiny", "skewed", "outside", "yz", "xz", "isolated", "charged", "any"),
+        *("ion", "charged cell", "charged slab"),
+    ],
 )
 def test_the_difficult_cases_are_drawn(strategy, condition):
     assert condition(find(strategy, condition))
+
+
+def test_charges_shrink_to_the_first():
+    ions = strategies.with_charges(strategies.liquids(["Na"]), (0, 2, -1))
+    assert find(ions, lambda atoms: len(atoms) == 2).info == {}
+    assert find(ions, lambda atoms: bool(atoms.info)).info == {"total_charge": 2}
 
 
 def test_failures_shrink_to_the_simplest_structure():

@@ -54,6 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EPS",
         help="dielectric constant at fixed atoms, of charges that respond to a field (default: 1)",
     )
+    parser.add_argument(
+        "--dielectric",
+        type=float,
+        metavar="EPS",
+        help="known dielectric constant, the reference of the statistics (default: estimated from "
+        "the dipoles of the trajectory)",
+    )
+    parser.add_argument(
+        "--pair",
+        metavar="A,B",
+        help="indices of two ions, from 0, for the tail of their mean force",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller structures")
     parser.add_argument(
         "--only",
@@ -89,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     results = examine(
         potential, structures, only=args.only, quick=args.quick, single=single, report=_report
     )
-    verdicts = statistics_of(potential, trajectory, args)
+    verdicts = statistics_of(potential, trajectory)
     saved = _save_structures(results, args)
     print(f"\n{text_table(result_table(results))}\n")
     for line in failure_lines(results, saved, WIDTH):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -26,28 +26,86 @@ from muse_lr.testing.potentials import ModelPotential, Potential
 
 #: Name of what is skipped if there are no charges at all.
 ALL = "statistics of long range"
+#: Options that describe the trajectory.
+OPTIONS = ("temperature", "optical", "dielectric", "pair")
 
 
-def read_trajectory(args: argparse.Namespace) -> list[Atoms]:
-    """Frames of ``--trajectory``; none without the option.
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of ``--trajectory`` and what the other options state about them.
+
+    Attributes
+    ----------
+    frames : sequence of ase.Atoms
+    temperature : float
+        K.
+    optical : float or None
+        Dielectric constant at fixed atoms.
+    dielectric : float or None
+        Known dielectric constant.
+    pair : (int, int) or None
+        Indices of two ions.
+    """
+
+    frames: Sequence[Atoms]
+    temperature: float
+    optical: float | None = None
+    dielectric: float | None = None
+    pair: tuple[int, int] | None = None
+
+
+def read_trajectory(args: argparse.Namespace) -> Trajectory | None:
+    """What ``--trajectory`` and its options state; None without the option.
 
     Raises
     ------
     InputError
-        If there is no temperature, or the file cannot be read.
+        If there is no temperature, if an option is impossible or has no trajectory, or if the file
+        cannot be read.
     """
     if args.trajectory is None:
-        if args.temperature is not None or args.optical is not None:
-            raise InputError("audit: --temperature and --optical belong to --trajectory FILE")
-        return []
-    if args.temperature is None or not args.temperature > 0:
+        given = [f"--{name}" for name in OPTIONS if getattr(args, name) is not None]
+        if given:
+            raise InputError(f"audit: {given[0]} describes a trajectory: add --trajectory FILE")
+        return None
+    if args.temperature is None or not 0 < args.temperature < inf:
         raise InputError("audit: --trajectory needs the --temperature of its dynamics, in K")
-    return [atoms for _, atoms in read_indexed(args.trajectory)[1]]
+    for name, value in (("--optical", args.optical), ("--dielectric", args.dielectric)):
+        if value is not None and not 1 <= value < inf:
+            raise InputError(
+                f"audit: {name} {value:g} is no dielectric constant: give a number from 1 on; a "
+                "conducting liquid needs none"
+            )
+    if args.dielectric is not None and args.dielectric < (args.optical or 1.0):
+        raise InputError(
+            f"audit: --dielectric {args.dielectric:g} is below --optical {args.optical:g}: the "
+            "first one contains the response at fixed atoms, which the second one is"
+        )
+    frames = [atoms for _, atoms in read_indexed(args.trajectory)[1]]
+    pair = None if args.pair is None else _pair(args.pair, frames)
+    return Trajectory(frames, args.temperature, args.optical, args.dielectric, pair)
 
 
-def statistics_of(
-    potential: Potential, frames: Sequence[Atoms], args: argparse.Namespace
-) -> list[Verdict]:
+def _pair(text: str, frames: Sequence[Atoms]) -> tuple[int, int]:
+    """Indices of two atoms of all frames, which have forces."""
+    count = min(map(len, frames), default=0)
+    words = [word.strip() for word in text.split(",")]
+    indices = [int(word) for word in words if word.isdecimal() and int(word) < count]
+    if len(words) != 2 or len(set(indices)) != 2:
+        raise InputError(
+            f"audit: --pair {text!r} is not two atoms of the trajectory: give two indices from 0 "
+            f"to {count - 1}, such as --pair 0,1"
+        )
+    for index, atoms in enumerate(frames):
+        if atoms.calc is None or "forces" not in atoms.calc.results:
+            raise InputError(
+                f"audit: --pair needs forces, and frame {index} of the trajectory has none: write "
+                "them, or leave out --pair"
+            )
+    return indices[0], indices[1]
+
+
+def statistics_of(potential: Potential, trajectory: Trajectory | None) -> list[Verdict]:
     """Verdicts of the statistics that apply to the frames, with the charges of the potential.
 
     Raises
@@ -55,10 +113,11 @@ def statistics_of(
     InputError
         If the frames cannot be used at all.
     """
-    if not frames:
+    if trajectory is None:
         return []
     if "charges" not in potential.provides:
         return judge_statistics([skipped(ALL, "", "the potential has no charges")])
+    frames = trajectory.frames
     charges: Any = potential
     if isinstance(potential, ModelPotential):
         charges = potential.model
@@ -72,11 +131,13 @@ def statistics_of(
     found = long_range_statistics(
         frames,
         charges,
-        args.temperature,
-        optical=1.0 if args.optical is None else args.optical,
+        trajectory.temperature,
+        dielectric=trajectory.dielectric,
+        optical=trajectory.optical or 1.0,
+        pair=trajectory.pair,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    if args.optical is None and _responds(potential):
+    if trajectory.optical is None and _responds(potential):
         found = [_without_reference(each) for each in found]
     return judge_statistics(found)
 

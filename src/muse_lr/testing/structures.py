@@ -102,7 +102,7 @@ def molecule(
     positions = _sites(len(symbols), shape, spacing * np.eye(3), radius, rng)
     if seed:
         positions = positions @ random_rotation(rng).T + rng.uniform(-5, 5, size=3)
-    return _with_charge(Atoms(list(symbols), positions=positions), charge)
+    return with_charge(Atoms(list(symbols), positions=positions), charge)
 
 
 def crystal(
@@ -142,7 +142,7 @@ def crystal(
     cell = shape[:, None] * generators
     pbc = (True, True, True)
     cell, positions = _redescribe(cell, positions, pbc, rng, skewed, left_handed, outside)
-    return _with_charge(Atoms(list(symbols), positions=positions, cell=cell, pbc=pbc), charge)
+    return with_charge(Atoms(list(symbols), positions=positions, cell=cell, pbc=pbc), charge)
 
 
 def slab(
@@ -184,7 +184,7 @@ def slab(
     order = np.roll(np.arange(3), open_axis - 2)
     pbc = tuple(bool(axis != open_axis) for axis in range(3))
     cell, positions = _redescribe(cell[order], positions, pbc, rng, skewed, left_handed, outside)
-    return _with_charge(Atoms(list(symbols), positions=positions, cell=cell, pbc=pbc), charge)
+    return with_charge(Atoms(list(symbols), positions=positions, cell=cell, pbc=pbc), charge)
 
 
 def _redescribe(
@@ -210,7 +210,8 @@ def _redescribe(
     return cell, positions
 
 
-def _with_charge(atoms: Atoms, charge: int) -> Atoms:
+def with_charge(atoms: Atoms, charge: int) -> Atoms:
+    """State a total charge in e, in ``info["total_charge"]`` of the same object, unless it is 0."""
     if charge:
         atoms.info["total_charge"] = charge
     return atoms

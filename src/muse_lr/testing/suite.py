@@ -73,6 +73,9 @@ class Exam:
         Number of structures that are drawn for each check.
     most_atoms : int
         Largest number of atoms of a drawn structure.
+    charges : sequence of int
+        Total charges to draw from, e, if energy or charges of the potential follow a stated total
+        charge (``info["total_charge"]``); examples shrink toward the first.
     """
 
     elements: ClassVar[Sequence[str]] = ()
@@ -80,6 +83,7 @@ class Exam:
     only: ClassVar[Sequence[str]] = ()
     examples: ClassVar[int] = 10
     most_atoms: ClassVar[int] = 8
+    charges: ClassVar[Sequence[int]] = (0, 1, -1)
 
     def potential(self) -> Subject:
         """Make the potential: an ASE calculator, a model or a Potential, in float64."""
@@ -87,9 +91,11 @@ class Exam:
 
     def structures(self) -> SearchStrategy[Atoms]:
         """Strategy of the drawn structures; override it for others."""
-        distance = smallest_distance(self.elements)
         return strategies.all_arrangements(
-            self.elements, max_atoms=self.most_atoms, minimum_distance=distance
+            self.elements,
+            max_atoms=self.most_atoms,
+            minimum_distance=smallest_distance(self.elements),
+            charges=self.charges if self._bench().accepts_charge else (0,),
         )
 
     @classmethod

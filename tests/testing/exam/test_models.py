@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import find
 
 from helpers import fixed_charge_model, painn_section, random_model
 from muse_lr import InputError
-from muse_lr.testing import Outputs, Potential, exam
+from muse_lr.testing import Exam, Outputs, Potential, exam
 from muse_lr.testing.exam.subject import from_model
 
 ELEMENTS = ("Na", "Cl")
@@ -47,11 +48,43 @@ def test_a_free_total_charge_is_known():
     assert found == {"total_charge": "known"}
 
 
+@pytest.mark.parametrize("check", ["translation", "supercell", "stress", "far_copies"])
+def test_ions_and_charged_cells_are_drawn(check):
+    """A total charge that is spread over the atoms: all structures follow it."""
+    model = split_model(net_charge="spread")
+    members = {"elements": ELEMENTS, "examples": 6, "most_atoms": 4}
+    suite = type("Spread", (Exam,), {**members, "potential": lambda self: model})()
+    drawn = suite.structures()
+    assert find(drawn, lambda atoms: atoms.info and atoms.pbc.all()).info == {"total_charge": 1}
+    suite.test_drawn(check)
+
+
 def test_textbook_charges():
     heads = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
     model = fixed_charge_model({"Na": 1.0, "Cl": -1.0}, **heads)
     names = ("madelung", "capacitor", "dipolar_slab", "dipole_of_field", "single_precision")
     assert verdicts(model, *names) == dict.fromkeys(names, "pass")
+
+
+def equilibrated():
+    """A model whose charges minimize its energy, and its version in float32."""
+    heads = {"coulomb": {"kind": "coulomb"}, "field": {"kind": "external_field"}}
+    section = painn_section(ELEMENTS, 4.0, charges={"kind": "qeq"}, heads=heads)
+    return from_model(random_model(section, weights=None))
+
+
+@pytest.mark.parametrize(("share", "status"), [(1.0, "pass"), (0.5, "fail")])
+def test_half_of_the_charges_do_not_screen(monkeypatch, share, status):
+    potential, _ = equilibrated()
+    evaluate = potential.evaluate
+
+    def changed(structures, compute=()):
+        out = evaluate(structures, compute)
+        return out if out.charges is None else replace(out, charges=share * out.charges)
+
+    monkeypatch.setattr(potential, "evaluate", changed)
+    (result,) = exam.examine(potential, ELEMENTS, only=["metal_slab"], quick=True)
+    assert result.status == status, result
 
 
 def test_born_charges_that_do_not_sum(monkeypatch):

@@ -13,9 +13,12 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
+from hypothesis import find, settings
+from hypothesis.errors import NoSuchExample
 
 from muse_lr.testing import Exam, strategies, structures
 from muse_lr.testing.exam.explain import as_code
+from testing.exam.toys import Ions, Shared
 
 PLUGIN = "muse_lr.testing.pytest_plugin"
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,6 +56,28 @@ class Extensivity(Exam):
 
     def potential(self) -> Calculator:
         return PerAtom(sigma=3.0, epsilon=0.01, rc=7.0)
+
+
+class OfIons(LennardJones):
+    """The energy follows the total charge; a fault moves ions along x."""
+
+    slope = 0.0
+
+    def calculate(self, atoms=None, properties=("energy",), changes=all_changes):
+        super().calculate(atoms, properties, changes)
+        charge = self.atoms.info.get("total_charge", 0)
+        self.results["energy"] += charge * (1.0 + self.slope * self.atoms.positions[0, 0])
+
+
+class Ionic(Exam):
+    elements = ("Ar", "Ne")
+    examples = 25
+    slope = 0.0
+
+    def potential(self) -> Calculator:
+        made = OfIons(sigma=3.0, epsilon=0.01, rc=7.0)
+        made.slope = self.slope
+        return made
 
 
 def run_pytest(folder, *arguments):
@@ -119,6 +144,58 @@ def test_a_sound_potential_passes_on_drawn_structures():
 
     with pytest.raises(pytest.skip.Exception, match="there are no crystals"):
         type("Open", (Sound,), {"structures": molecules})().test_drawn("wrapping")
+
+
+def test_a_fault_of_ions_shrinks_to_one_ion():
+    """It is not there at a total charge of 0, and its code states the charge."""
+    faulty = {"slope": 0.1}
+    with pytest.raises(pytest.fail.Exception, match="translation: A rigid shift") as failure:
+        type("Faulty", (Ionic,), faulty)().test_drawn("translation")
+    text = str(failure.value)
+    atoms = executed(text[text.index("from ase") :])
+    assert len(atoms) == 1
+    assert atoms.info == {"total_charge": 1}
+    type("Neutral", (Ionic,), {**faulty, "charges": (0,)})().test_drawn("translation")
+    type("Faultless", (Ionic,), {"examples": 5})().test_drawn("translation")
+
+
+@pytest.mark.parametrize("check", ["supercell", "far_copies", "batch", "left_handed_cell"])
+def test_a_sound_potential_of_ions_passes(check):
+    type("Sound", (Ionic,), {"examples": 10})().test_drawn(check)
+
+
+@pytest.mark.parametrize(
+    ("potential", "accepts"),
+    [
+        (OfIons(sigma=3.0, epsilon=0.01, rc=7.0), True),
+        (LennardJones(sigma=3.0, epsilon=0.01, rc=7.0), False),
+        (Shared(), True),  # the charges follow
+        (Ions(), False),
+    ],
+)
+def test_charges_are_drawn_for_what_follows_them(potential, accepts):
+    elements = ("Na", "Cl") if isinstance(potential, Ions) else ("Ar",)
+    members = {"elements": elements, "potential": lambda self: potential}
+    drawn = type("Drawn", (Exam,), members)().structures()
+    if accepts:
+        for directions in (0, 2, 3):
+            atoms = find(drawn, lambda a, n=directions: a.info and a.pbc.sum() == n)
+            assert atoms.info == {"total_charge": 1}
+    else:
+        with pytest.raises(NoSuchExample):
+            find(drawn, lambda atoms: atoms.info, settings=settings(max_examples=100))
+
+
+def test_a_crash_of_ions_is_found_on_drawn_ones():
+    class Crashing(OfIons):
+        def calculate(self, atoms=None, properties=("energy",), changes=all_changes):
+            if atoms.info:
+                raise ZeroDivisionError
+            super().calculate(atoms, properties, changes)
+
+    members = {"potential": lambda self: Crashing(sigma=3.0, epsilon=0.01, rc=7.0)}
+    with pytest.raises(pytest.fail.Exception, match="'total_charge': 1"):
+        type("Crash", (Ionic,), members)().test_drawn("rotation")
 
 
 def test_plain_pytest_imports_nothing_heavy(tmp_path):

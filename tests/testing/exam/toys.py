@@ -1,4 +1,4 @@
-"""A sound toy potential of ions, written independently of the package, and ways to break it."""
+"""Sound toy potentials, written independently of the package, and ways to break them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from vesin import NeighborList
 
-from muse_lr.testing import Outputs, Potential
+from muse_lr.testing import Outputs, Potential, exam
 
 #: eV A / e^2.
 COULOMB = 14.3996454784
 #: Splitting parameter (1/A) and cutoffs of the sums; erfc and exp are below 1e-13 there.
 ALPHA, REACH, WAVES = 0.6, 9.2, 6.6
 SHORT = 5.0
+#: Reach of the neighborhoods of coarse nodes, and where their window begins to fall, A.
+NODES, INNER = 7.0, 5.6
 
 
 class Ions(Potential):
@@ -60,8 +62,7 @@ class Ions(Potential):
 
     def short_range(self, atoms, positions, cell):
         distance, _ = pairs(atoms, positions, cell, SHORT)
-        x = torch.clamp(1 - distance / SHORT, min=0.0)
-        weight = 1.0 if self.options["hard"] else x**3 * (10 - 15 * x + 6 * x**2)
+        weight = 1.0 if self.options["hard"] else step(1 - distance / SHORT)
         return 0.5 * (1000 * torch.exp(-distance / 0.32) * weight).sum()
 
     def electrostatic(self, atoms, positions, cell, charges):
@@ -166,6 +167,80 @@ def slab_sum(atoms, positions, cell, charges):
     return near_part(atoms, positions, cell, charges) + far
 
 
+class Nodes(Ions):
+    """Ions, and an energy of coarse nodes that neighbors of higher priority suppress.
+
+    E += sum_i m_i (sum_j f(r_ij)^2) with m_i = 1 - S(u_i), p_i = 30 log2 Z_i + sum_j f(r_ij) and
+    u_i = sum_j w(r_ij) S((p_j - p_i) / delta). With delta = 0 the higher priority wins at once. The
+    energy of a node is not weighted with the atoms that it stands for.
+    """
+
+    def __init__(self, delta):
+        super().__init__()
+        self.delta = delta
+
+    def short_range(self, atoms, positions, cell):
+        distance, (i, j) = pairs(atoms, positions, cell, NODES)
+        numbers = torch.tensor(atoms.numbers).to(torch.float64)
+        none = torch.zeros_like(numbers)
+        near = 1 - step(distance / NODES)
+        priority = 30 * numbers.log2() + none.index_add(0, i, near)
+        lead = priority[j] - priority[i]
+        wins = step(lead / self.delta) if self.delta else (lead > 1e-9).to(torch.float64)
+        window = 1 - step((distance - INNER) / (NODES - INNER))
+        mass = 1 - step(none.index_add(0, i, window * wins))
+        own = none.index_add(0, i, near.square())
+        return super().short_range(atoms, positions, cell) + (mass * own).sum()
+
+
+def step(x):
+    """0 below 0 and 1 above 1, with two derivatives."""
+    x = x.clamp(0.0, 1.0)
+    return x**3 * (10 - 15 * x + 6 * x**2)
+
+
+class Metal(Potential):
+    """Charges that minimize chi.q + eta q.q / 2 + k (sum of 1/r) - F.mu at the total charge."""
+
+    provides = frozenset({"charges", "dipole"})
+    coulomb = True
+    size_consistent = False
+
+    def __init__(self, mobile=True):
+        self.mobile = mobile
+        self.pull = {"Na": 0.0, "Cl": 5.0}
+        self.hardness = 16.0
+
+    def evaluate(self, structures, compute=()):
+        rows = [self.one(atoms) for atoms in structures]
+        join = {"charges": np.concatenate}
+        values = {name: join.get(name, np.stack)([row[name] for row in rows]) for name in compute}
+        return Outputs(energy=np.array([row["energy"] for row in rows]), **values)
+
+    def one(self, atoms):
+        """Solve for the charges; without ``mobile`` they do not know of the field."""
+        positions, cell = torch.tensor(atoms.positions), torch.tensor(atoms.cell.array)
+        total = {0: open_sum, 2: slab_sum, 3: crystal_sum}[int(atoms.pbc.sum())]
+        count = len(atoms)
+
+        def coulomb(charges):
+            return COULOMB * total(atoms, positions, cell, charges)
+
+        none = torch.zeros(count, dtype=torch.float64)
+        matrix = torch.autograd.functional.hessian(coulomb, none).numpy()
+        matrix = matrix + self.hardness * np.eye(count)
+        field = np.array(atoms.info.get("electric_field", np.zeros(3)), dtype=float)
+        bias = np.array([self.pull[symbol] for symbol in atoms.symbols])
+        force = (atoms.positions @ field if self.mobile else 0.0) + bias
+        column = np.ones((count, 1))
+        bordered = np.block([[matrix, column], [column.T, np.zeros((1, 1))]])
+        given = np.append(force, atoms.info.get("total_charge", 0.0))
+        charges = np.linalg.solve(bordered, given)[:-1]
+        dipole = charges @ atoms.positions
+        energy = charges @ matrix @ charges / 2 - bias @ charges - dipole @ field
+        return {"energy": energy, "charges": charges, "dipole": dipole}
+
+
 class Shared(Ions):
     """Charges that are the same for all atoms and sum to the stated charge."""
 
@@ -175,3 +250,10 @@ class Shared(Ions):
         charge = float(atoms.info.get("total_charge", 0.0)) / len(atoms)
         self.by_element = dict.fromkeys(set(atoms.symbols), charge)
         return super().one(atoms, compute)
+
+
+def verdict(name, subject, elements=("Na", "Cl"), **options):
+    """The result of one check, quick."""
+    (result,) = exam.examine(subject, elements, only=[name], quick=True, **options)
+    assert result.name == name
+    return result

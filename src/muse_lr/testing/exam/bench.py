@@ -188,6 +188,18 @@ class Bench:
         return abs(sums[1] - sums[0]) > NEGLIGIBLE
 
     @cached_property
+    def accepts_charge(self) -> bool:
+        """Whether energy or charges of a structure follow its stated total charge."""
+        try:
+            atoms = self.named("molecules", "crystals", "slabs")[0][1]
+            energies = self.subject.energies([charged(atoms, charge) for charge in (0, 1)])
+            return abs(float(energies[1] - energies[0])) > 1e-9 or self.reads_charge
+        except REFUSALS:
+            return False
+        except (Exception, SystemExit):  # found again, and reported, by the checks
+            return True
+
+    @cached_property
     def fixed_charges(self) -> dict[str, float]:
         """Charge of each element (e) if the charges depend on nothing else; empty otherwise."""
         if "charges" not in self.subject.provides:

@@ -60,13 +60,13 @@ class SmoothSeparation(Smooth):
                 yield Case(
                     f"{where} from {low:.1f} to {high:.1f} Å",
                     path(low),
-                    partial(_smooth, bench, path, (low, high), self.tolerance),
+                    partial(smooth_along, bench, path, (low, high), self.tolerance),
                 )
         cutoff = potential.cutoff
         for where, atoms in bench.named("molecules")[:2] if cutoff else ():
             assert cutoff is not None
             path = partial(_leaving, atoms, cutoff)
-            measure = partial(_smooth, bench, path, (-0.5, 0.5), self.tolerance)
+            measure = partial(smooth_along, bench, path, (-0.5, 0.5), self.tolerance)
             yield Case(f"an atom of {where} through {cutoff:.1f} Å", path(0.0), measure)
 
 
@@ -95,7 +95,7 @@ class SmoothStrain(Smooth):
 
         def measure(atoms: Atoms) -> Measurement:
             path = checks.strain_path(atoms, seed=1)
-            return _smooth(bench, path, (-0.08, 0.08), self.tolerance, STRAIN)
+            return smooth_along(bench, path, (-0.08, 0.08), self.tolerance, STRAIN)
 
         return each(bench.sample("crystals"), measure)
 
@@ -124,13 +124,14 @@ class Curvature(Check):
         """Pairs from contact outward, and atoms of all structures along random directions."""
         for where, bond, path in pairs(bench):
             start = _outside(bench, path, OUTSIDE * bond)
-            measure = partial(self._measure, bench, path, (start, FARTHEST))
+            measure = partial(self.measure, bench, path, (start, FARTHEST))
             yield Case(where, path(start), measure)
         for where, atoms in bench.sample("molecules", "crystals", "slabs"):
             path = checks.displacement_path(atoms, seed=2)
-            yield Case(where, atoms, partial(self._measure, bench, path, (-0.1, 0.1)))
+            yield Case(where, atoms, partial(self.measure, bench, path, (-0.1, 0.1)))
 
-    def _measure(self, bench: Bench, path: Path, span: tuple[float, float]) -> Measurement:
+    def measure(self, bench: Bench, path: Path, span: tuple[float, float]) -> Measurement:
+        """The largest second derivative between two coordinates of a path."""
         points = max(40, round((span[1] - span[0]) / (0.04 if bench.quick else 0.02)))
         engine = partial(check_curvature, bench.potential, path, span=span, points=points)
         return _with_plot(bench, path, span, DISPLACEMENT, partial(engine, self.tolerance))
@@ -213,16 +214,30 @@ def _leaving(atoms: Atoms, cutoff: float, t: float) -> Atoms:
 
 def _displaced(bench: Bench, tolerance: float, atoms: Atoms) -> Measurement:
     path = checks.displacement_path(atoms, seed=1)
-    return _smooth(bench, path, (-0.2, 0.2), tolerance)
+    return smooth_along(bench, path, (-0.2, 0.2), tolerance)
 
 
-def _smooth(
+def smooth_along(
     bench: Bench,
     path: Path,
     span: tuple[float, float],
     tolerance: float,
     label: str = DISPLACEMENT,
 ) -> Measurement:
+    """The jump of the second derivative along a path (:func:`~muse_lr.testing.check_smooth`).
+
+    Parameters
+    ----------
+    bench : Bench
+    path : callable
+        ``path(t)`` is a structure.
+    span : tuple of float
+        First and last coordinate.
+    tolerance : float
+        As a share of the second derivative nearby.
+    label : str
+        Name of the coordinate.
+    """
     points = 20 if bench.quick else 40
     engine = partial(checks.check_smooth, bench.potential, path, span=span, points=points)
     return _with_plot(bench, path, span, label, partial(engine, tolerance=tolerance))

@@ -14,6 +14,7 @@ from muse_lr.testing.strategies.basic import (
     mixed_batches,
     molecules,
     slabs,
+    with_charges,
 )
 from muse_lr.testing.strategies.matter import (
     all_arrangements,
@@ -38,4 +39,5 @@ __all__ = [
     "near_ties",
     "slabs",
     "surfaces",
+    "with_charges",
 ]

@@ -50,6 +50,22 @@ def _charges(charges: Sequence[int]) -> SearchStrategy[int]:
     return hypothesis_strategies().sampled_from(list(charges))
 
 
+def with_charges(
+    drawn: SearchStrategy[Atoms], charges: Sequence[int] = (0, 1, -1)
+) -> SearchStrategy[Atoms]:
+    """Structures of another strategy with a total charge in ``info["total_charge"]``.
+
+    Parameters
+    ----------
+    drawn : SearchStrategy
+        Draws structures.
+    charges : sequence of int
+        Total charges to draw from, e; examples shrink toward the first. A charge of 0 is not
+        stored.
+    """
+    return hypothesis_strategies().builds(structures.with_charge, drawn, _charges(charges))
+
+
 def molecules(
     elements: Sequence[str] = ELEMENTS,
     *,

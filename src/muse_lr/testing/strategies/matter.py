@@ -13,6 +13,7 @@ from muse_lr.testing.strategies.basic import (
     any_structures,
     common_arguments,
     hypothesis_strategies,
+    with_charges,
 )
 
 if TYPE_CHECKING:
@@ -120,14 +121,19 @@ def near_ties(
 
 
 def all_arrangements(
-    elements: Sequence[str] = ELEMENTS, *, max_atoms: int = 8, minimum_distance: float = 1.0
+    elements: Sequence[str] = ELEMENTS,
+    *,
+    max_atoms: int = 8,
+    minimum_distance: float = 1.0,
+    charges: Sequence[int] = (0,),
 ) -> SearchStrategy[Atoms]:
     """Every kind of structure: those of :func:`any_structures` and of this module.
 
-    ``max_atoms`` is that of molecules, crystals, slabs, liquids and near ties; other parameters as
-    for :func:`bravais_crystals`.
+    ``max_atoms`` is that of molecules, crystals, slabs, liquids and near ties. ``charges`` are
+    total charges to draw from, as in :func:`with_charges`; isolated ions and charged cells are
+    among the structures then. Other parameters as for :func:`bravais_crystals`.
     """
-    return hypothesis_strategies().one_of(
+    drawn = hypothesis_strategies().one_of(
         any_structures(elements, max_atoms=max_atoms, minimum_distance=minimum_distance),
         bravais_crystals(elements, minimum_distance=minimum_distance),
         liquids(elements, max_atoms=max_atoms, minimum_distance=minimum_distance),
@@ -135,3 +141,4 @@ def all_arrangements(
         defects(elements, minimum_distance=minimum_distance),
         near_ties(elements, max_atoms=max(2, max_atoms), minimum_distance=minimum_distance),
     )
+    return with_charges(drawn, charges) if any(charges) else drawn
