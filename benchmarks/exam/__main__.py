@@ -34,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller structures")
     parser.add_argument("--table", action="store_true", help="write the table only")
-    parser.add_argument("--limit", type=float, default=600.0, help="longest time of a check (s)")
+    parser.add_argument("--limit", type=float, default=600.0, help="longest check (s)")
     parser.add_argument("--memory", type=float, default=8.0, help="memory of a potential (GB)")
     args = parser.parse_args()
     out = args.out.resolve()

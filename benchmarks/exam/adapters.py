@@ -122,7 +122,7 @@ class FixedCharges(Calculator):
             for slope, like in zip(slopes, (positions, strain), strict=True)
         )
         self.results = {
-            "energy": float(energy),
+            "energy": energy.item(),
             "forces": -gradient,
             "stress": (virial / inside.get_volume()).ravel()[[0, 4, 8, 5, 2, 1]],
             "charges": q,

@@ -145,7 +145,8 @@ def _measured(result: Record) -> str:
         what = "crash" if result["tolerance"] is None else "not finite"
         return f"`{result['name']}` ({what})"
     value = printed(result["value"], result["unit"])
-    return f"`{result['name']}` {value} ({printed(result['tolerance'], '')})"
+    tolerance = f"{result['tolerance']:.3g}".replace("e-0", "e-")
+    return f"`{result['name']}` {value} ({tolerance})"
 
 
 def _sections(entries: Sequence[Entry], records: Mapping[str, Record]) -> Iterator[str]:
