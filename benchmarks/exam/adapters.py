@@ -116,11 +116,10 @@ class FixedCharges(Calculator):
         cell = torch.tensor(inside.cell.array, dtype=self.dtype) @ deformation
         charges = torch.tensor(q, dtype=self.dtype)
         energy = COULOMB_CONSTANT * self.energy_of(inside, positions @ deformation, cell, charges)
-        slopes = torch.autograd.grad(energy, (positions, strain), allow_unused=True)
-        gradient, virial = (
-            np.zeros(like.shape) if slope is None else slope.double().numpy()
-            for slope, like in zip(slopes, (positions, strain), strict=True)
-        )
+        # The energy of one atom may be a constant, which has no gradient.
+        energy = energy + 0 * (positions.sum() + strain.sum())
+        slopes = torch.autograd.grad(energy, (positions, strain))
+        gradient, virial = (slope.double().numpy() for slope in slopes)
         self.results = {
             "energy": energy.item(),
             "forces": -gradient,
