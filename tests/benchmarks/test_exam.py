@@ -152,7 +152,7 @@ from ase.calculators.lj import LennardJones
 class Mortal(LennardJones):
     elements = ("Ar",)
     def calculate(self, atoms=None, properties=("energy",), changes=()):
-        if atoms.pbc.all() and "stress" in properties:
+        if atoms.pbc.all():
             os._exit(9)
         super().calculate(atoms, properties, changes)
 

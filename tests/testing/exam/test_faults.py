@@ -7,7 +7,7 @@ import pytest
 
 from muse_lr.testing import Outputs, exam
 from testing.exam.faults import FAULTS, NAMED
-from testing.exam.toys import Ions, verdict
+from testing.exam.toys import Ions, cut_sum, verdict
 
 #: Checks of smoothness that meet no tie of two sites in the structures of the exam.
 RARELY = ("smooth_separation", "smooth_displacement", "smooth_strain", "curvature")
@@ -83,6 +83,13 @@ def test_a_declared_failure_is_known():
     assert "size_consistent: false" in result.why
     assert result.value > result.tolerance
     assert verdict("far_copies", FAULTS["far_copies"]).status == "fail"
+
+
+def test_a_sum_of_charges_with_a_cutoff_is_found():
+    """Without any energy there is no exponent, but the charges demand one."""
+    result = verdict("tail_ion_ion", Ions(sums={0: cut_sum}))
+    assert result.status == "fail"
+    assert "no interaction at 200 Å; that of the charges is -0.07" in result.why
 
 
 def test_a_hole_behind_a_high_barrier_is_not_reached():
