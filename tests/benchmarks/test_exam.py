@@ -151,10 +151,10 @@ from ase.calculators.lj import LennardJones
 
 class Mortal(LennardJones):
     elements = ("Ar",)
-    def calculate(self, atoms=None, properties=("energy",), changes=()):
-        if atoms.pbc.all():
+    def get_property(self, name, atoms=None, allow_calculation=True):
+        if name == "stress":
             os._exit(9)
-        super().calculate(atoms, properties, changes)
+        return super().get_property(name, atoms, allow_calculation)
 
 def make():
     return Mortal(sigma=3.4, epsilon=0.01)

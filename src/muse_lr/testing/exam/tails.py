@@ -27,7 +27,7 @@ DISTANCES = (100.0, 200.0)
 STEP = 0.1
 #: Interactions below this at 200 A drown in rounding errors, eV.
 SMALLEST = 1e-9
-#: From this Coulomb energy (eV) on, a potential without any interaction has lost that of its charges.
+#: From this Coulomb energy (eV) on, a potential without interaction has lost that of its charges.
 VISIBLE = 1e-6
 #: Madelung constants for the distance of neighbors (C. Kittel, Introduction to Solid State
 #: Physics, 8th ed., chapter 3).
