@@ -12,7 +12,13 @@ from ase import Atoms
 from muse_lr.ablate.aggregate import Record, Results
 from muse_lr.ablate.report.findings import findings, label_notes, preliminary, scales
 from muse_lr.ablate.report.outcome import outcomes
-from muse_lr.ablate.report.winner import find_winner, next_command, next_commands, shown
+from muse_lr.ablate.report.winner import (
+    disagreement,
+    find_winner,
+    next_command,
+    next_commands,
+    shown,
+)
 from muse_lr.ablate.study import Run
 from muse_lr.reporting.breakdown.offset import relative_metrics
 from muse_lr.reporting.predictions import collect, frame_sums
@@ -181,6 +187,19 @@ def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkey
         expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
         assert more == ([expected] if longer else [])
         assert list(next_commands(Results("a", records), winner).values()) == [dynamics]
+
+
+def test_a_test_set_with_another_best_variant_is_named():
+    records = [record("a", valid=40, found=predictions(0, 0.3))]
+    records += [record("b", valid=50, found=predictions(0, 0.1))]
+    results = Results("a", records)
+    winner = find_winner(results)
+    assert winner.variant == "a"
+    (sentence,) = disagreement(results, winner)
+    assert sentence.startswith("The lowest force error on test data is that of `b` on `far`.")
+    agreed = [record("a", valid=40, found=predictions(0, 0.1))]
+    agreed += [record("b", valid=50, found=predictions(0, 0.3))]
+    assert disagreement(Results("a", agreed), find_winner(Results("a", agreed))) == []
 
 
 def test_a_close_second_and_one_seed():

@@ -288,7 +288,7 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(measured, c
 @pytest.mark.parametrize(
     ("minutes", "message"),
     [
-        ("3", "fewer variants fit: --variants short_range,charges,muse (3 min)"),
+        ("4", "fewer variants fit: --variants short_range,charges,muse (4 min)"),
         ("2", "fewer variants fit: --variants short_range,charges (2 min) or --variants "),
         ("1", "the fastest of them, --variants short_range,charges, need --minutes 2"),
     ],

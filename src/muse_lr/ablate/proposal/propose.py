@@ -48,6 +48,8 @@ BATCH_ATOMS = 120
 MEASURED_SHARE, MEASURED_SECONDS = 0.08, (15.0, 45.0)
 #: Largest number of choices of fewer variants that a message lists.
 LISTED = 3
+#: Factor of the times that a message proposes: measurements of one machine differ.
+MARGIN = 1.2
 #: Fraction of the available memory that the runs may take.
 MEMORY_SHARE = 0.8
 
@@ -167,7 +169,8 @@ def _too_short(
     spent = seconds - task.seconds
 
     def minutes(needed: float) -> int:
-        return _minutes(needed, seconds, spent)
+        # With a margin, since the next measurement may be slower.
+        return _minutes(MARGIN * needed, seconds, MARGIN * spent)
 
     smaller = [
         (f"--variants {','.join(names)}", minutes(needed))

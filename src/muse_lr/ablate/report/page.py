@@ -24,7 +24,7 @@ from muse_lr.ablate.report.tables import (
     runs_table,
     validation_table,
 )
-from muse_lr.ablate.report.winner import find_winner, next_commands
+from muse_lr.ablate.report.winner import disagreement, find_winner, next_commands
 from muse_lr.ablate.shared import completed_runs, shared_lines
 from muse_lr.ablate.shared import difference_table as configuration_table
 from muse_lr.ablate.statistics import RESAMPLES
@@ -123,7 +123,8 @@ def _winner_sentences(results: Results) -> list[str]:
         f"Next, {purpose}: {code(command)}"
         for purpose, command in next_commands(results, found).items()
     ]
-    return [found.sentence(), f"Its best model: {code(found.model)}", *commands]
+    model = f"Its best model: {code(found.model)}"
+    return [found.sentence(), *disagreement(results, found), model, *commands]
 
 
 def _status_blocks(results: Results) -> list[Block]:

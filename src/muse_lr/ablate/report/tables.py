@@ -73,9 +73,15 @@ def difference_table(results: Results, test: str) -> Table | None:
         [Cell(variant), *(difference_cell(found.get(variant)) for found in columns.values())]
         for variant in variants
     ]
+    single = all(change.seeds == 1 for found in columns.values() for change in found.values())
+    bold = (
+        "The intervals cover the test frames only, since there is one seed"
+        if single
+        else "Bold: the interval excludes zero"
+    )
     caption = (
         f"Test set {test}: variant minus {code(results.reference)} (and ratio), 95 % interval of "
-        "the difference in brackets. Bold: the interval excludes zero. Negative values are better."
+        f"the difference in brackets. {bold}. Negative values are better."
     )
     return Table(["variant", *map(metric_heading, columns)], rows, caption)
 

@@ -9,7 +9,7 @@ from muse_lr.ablate.equality import measured_equality
 from muse_lr.ablate.report.findings import findings
 from muse_lr.ablate.report.sentences import result_blocks, result_notes, result_warnings
 from muse_lr.ablate.report.tables import compact_table
-from muse_lr.ablate.report.winner import find_winner, next_commands
+from muse_lr.ablate.report.winner import disagreement, find_winner, next_commands
 from muse_lr.reporting.html import Lead, text_lines, text_table
 
 SIGNIFICANT = "* significant: the 95 % interval of the difference to the reference excludes zero"
@@ -36,7 +36,7 @@ def terminal_lines(results: Results, report: Path) -> list[str]:
     found = find_winner(results)
     if found is not None:
         # Without marks of code, so that a line can be copied.
-        lines += [found.sentence(), f"model: {found.model}"]
+        lines += [found.sentence(), *disagreement(results, found), f"model: {found.model}"]
         commands = next_commands(results, found)
         lines += [f"next, {purpose}: {command}" for purpose, command in commands.items()]
     return lines

@@ -10,11 +10,16 @@ import numpy as np
 
 from muse_lr.ablate.aggregate import Record, Results
 from muse_lr.ablate.report.findings import late_falls
-from muse_lr.ablate.report.outcome import Outcome, main_metrics, validation_errors
+from muse_lr.ablate.report.outcome import (
+    Outcome,
+    main_metrics,
+    outcomes,
+    validation_errors,
+)
 from muse_lr.ablate.report.sentences import phrase
 from muse_lr.ablate.statistics import Difference, mean_interval, paired_seeds
 from muse_lr.data.selection import parse_source
-from muse_lr.reporting.wording import code
+from muse_lr.reporting.wording import code, listed
 
 #: File of the structure in the command, if the configuration names no data.
 ANY_FILE = "FILE"
@@ -88,6 +93,24 @@ def find_winner(results: Results) -> Winner | None:
         changes = {second: change} if (change := _paired(errors[second], errors[best])) else {}
         return Winner(Outcome("", metric, best, values, changes), record, second)
     return None
+
+
+def disagreement(results: Results, winner: Winner) -> list[str]:
+    """A sentence on test sets on which another variant has the lowest error; none without."""
+    others = {
+        outcome.test: best
+        for outcome in outcomes(results, (winner.outcome.metric,))
+        if outcome.test
+        and outcome.metric == winner.outcome.metric
+        and (best := min(outcome.values, key=lambda v: outcome.values[v].value)) != winner.variant
+    }
+    if not others:
+        return []
+    named = listed([f"{code(best)} on {code(test)}" for test, best in others.items()])
+    return [
+        f"The lowest {winner.outcome.noun} on test data is that of {named}. Test sets do not "
+        "choose: take validation data that are like your use if they are not (`data.valid`)."
+    ]
 
 
 def next_commands(results: Results, winner: Winner) -> dict[str, str]:
