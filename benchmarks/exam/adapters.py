@@ -90,13 +90,22 @@ class FixedCharges(Calculator):
     charges : mapping of str to float
         In e.
     dtype : str
+    cutoff : float, optional
+        Of a sum over pairs, A. Smoothness is then examined there.
     """
 
     implemented_properties = ("energy", "forces", "stress", "charges", "dipole")
     coulomb = True
 
-    def __init__(self, energy_of: EnergyOf, charges: Mapping[str, float], dtype: str) -> None:
+    def __init__(
+        self,
+        energy_of: EnergyOf,
+        charges: Mapping[str, float],
+        dtype: str,
+        cutoff: float | None = None,
+    ) -> None:
         super().__init__()
+        self.cutoff = cutoff
         self.energy_of, self.by_element = energy_of, dict(charges)
         self.elements, self.dtype = tuple(charges), getattr(torch, dtype)
 

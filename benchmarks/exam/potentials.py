@@ -129,7 +129,7 @@ def _torch_pme(kind: str, dtype: str, **options: Any) -> Calculator:
         )
         return (charges[:, None] * found).sum()
 
-    return FixedCharges(energy_of, CHARGES, dtype)
+    return FixedCharges(energy_of, CHARGES, dtype, cutoff=REAL_CUTOFF)
 
 
 def graph_longrange(dtype: str = "float64") -> Calculator:
