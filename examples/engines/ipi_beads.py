@@ -12,12 +12,14 @@ import argparse
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from ase.io import read, write
 
 from muse_lr.interfaces import ipi_driver
 from muse_lr.interfaces.fixed_atoms import require_engine
+from muse_lr.interfaces.ipi_socket import PREFIX
 
 OUTPUT = """<output prefix='beads'>
 <properties stride='5' filename='out'>
@@ -37,10 +39,19 @@ def forcefield(args: argparse.Namespace, name: str) -> str:
     if args.socket:
         return f"""<ffsocket name='muse' mode='unix'>
         <address>{name}</address><latency>1e-3</latency><batch_size>{args.beads}</batch_size>
-        <exit_on_disconnect>True</exit_on_disconnect></ffsocket>"""
+        </ffsocket>"""
     return f"""<ffdirect name='muse'><batch_size>{args.beads}</batch_size>
     <pes>custom</pes><pes_path>{ipi_driver.__file__}</pes_path>
     <parameters>{{model: {args.model.resolve()}, template: template.xyz}}</parameters></ffdirect>"""
+
+
+def watch(driver: subprocess.Popen[bytes], over: threading.Event, path: str) -> None:
+    """End this process and its socket when the driver dies; i-PI would wait for another one."""
+    code = driver.wait()
+    if code != 0 and not over.is_set():
+        print(f"the driver ended with code {code}", file=sys.stderr, flush=True)
+        Path(path).unlink(missing_ok=True)
+        os._exit(1)
 
 
 def main() -> None:
@@ -65,17 +76,18 @@ def main() -> None:
     os.chdir(args.out)
     write("template.xyz", atoms)
     name = f"muse-{os.getpid()}"
-    driver = None
+    driver, over = None, threading.Event()
     if args.socket:
         command = [sys.executable, "-m", "muse_lr", "ipi", str(args.model), "template.xyz"]
         driver = subprocess.Popen([*command, "--unix", name])
+        threading.Thread(target=watch, args=(driver, over, PREFIX + name), daemon=True).start()
     try:
         beads = [atoms] * args.beads if args.beads > 1 else atoms
         text = simulation_xml(beads, forcefield(args, name), MOTION, args.temperature, OUTPUT)
-        softexit.hard_exit = True  # this process ends if the driver dies
         InteractiveSimulation(text).run(args.steps)
         softexit.cleanup("success", "the run is complete")  # tells the driver to end
     except BaseException:
+        over.set()
         if driver is not None:
             driver.terminate()
         raise

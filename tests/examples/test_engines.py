@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from ase.io import write
 import muse_lr
 from engine_checks import needs_engine
 from helpers import painn_section, random_model, rattled_salt
+from muse_lr.interfaces.ipi_socket import PREFIX
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "examples" / "engines"
 
@@ -45,6 +49,33 @@ def test_ipi(files, options):
     table = np.loadtxt(files / "run" / "beads.out")
     assert table.shape == (3, 6)
     assert np.isfinite(table).all()
+
+
+@needs_engine("ipi")
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the driver through /proc")
+def test_ipi_ends_with_its_driver(files):
+    """No process and no socket file is left when the driver is killed in the run."""
+    command = [sys.executable, str(SCRIPTS / "ipi_beads.py"), "model.pt", "salt.xyz", "--socket"]
+    process = subprocess.Popen(
+        [*command, "--steps", "1000000", "--out", "run"], cwd=files, stderr=subprocess.PIPE
+    )
+    try:
+        table, end = files / "run" / "beads.out", time.monotonic() + 200
+        while not table.exists() or not re.search(r"^ ", table.read_text(), re.M):
+            assert time.monotonic() < end
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        (driver,) = map(int, children)
+        sockets = list(Path(PREFIX).parent.glob(f"{Path(PREFIX).name}muse-{process.pid}"))
+        assert len(sockets) == 1
+        os.kill(driver, signal.SIGKILL)
+        assert process.wait(60) == 1
+        assert b"the driver ended with code -9" in process.stderr.read()
+        assert not sockets[0].exists()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @needs_engine("openmm")

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -290,29 +289,3 @@ def test_ipi_through_a_socket(files, engine_model, box, unix):
         client.communicate()
     assert_beads_agree(engine_model, box, found)
     assert not Path(PREFIX + unix).exists()
-
-
-@needs_engine("ipi")
-def test_ipi_ends_when_its_driver_is_killed(files, box, unix):
-    forcefield = f"""<ffsocket name='muse' mode='unix'>
-    <exit_on_disconnect>True</exit_on_disconnect><address>{unix}</address><latency>1e-3</latency></ffsocket>"""
-    (files / "forcefield.xml").write_text(forcefield)
-    write(files / "beads.xyz", four_beads(box))
-    output = "<output><properties stride='1' filename='out'> [ step ] </properties></output>"
-    script = BEADS.replace("run(2)", "run(100000)").replace("<output></output>", output)
-    server = start(files, "-c", script, "forcefield.xml", "beads.xyz", "out.json", stdout=-3)
-    client = start_client(files, unix)
-    try:
-        end = time.monotonic() + 100
-        while not list(files.glob("*.out")):  # written after the first forces
-            assert time.monotonic() < end
-            assert server.poll() is None, server.stderr.read()
-            time.sleep(0.1)
-        client.kill()
-        server.wait(60)
-        assert not Path(PREFIX + unix).exists()
-    finally:
-        for process in (server, client):
-            process.kill()
-            process.communicate()
-        Path(PREFIX + unix).unlink(missing_ok=True)
