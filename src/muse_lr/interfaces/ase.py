@@ -15,15 +15,14 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from muse_lr.errors import InputError, nearest
+from muse_lr.interfaces.fixed_atoms import evaluation_model
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.serialization import as_model
 from muse_lr.model.text import short_text
 from muse_lr.structures.batch import AtomsBatch, atoms_to_data
 from muse_lr.structures.geometry import open_projection
 from muse_lr.structures.neighbors import has_volume
 from muse_lr.structures.state import State, read_state
 from muse_lr.structures.verlet_list import VerletList
-from muse_lr.utils.devices import find_device
 
 if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
@@ -35,7 +34,6 @@ RESPONSES = {BORN: "bec", "dielectric_tensor": "dielectric"}
 EXTRAS = ("quadrupole", "polarization", "potential", "polarizability")
 #: Extras with one row per atom, and the shape of a row in files.
 PER_ATOM: dict[str, tuple[int, ...]] = {"potential": (), BORN: (9,)}
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Calculator(ASECalculator):
@@ -112,13 +110,7 @@ class Calculator(ASECalculator):
             if name not in EXTRAS:
                 known = ", ".join(EXTRAS)
                 raise InputError(f"extras: {name!r} is none of {known}{nearest(name, EXTRAS)}")
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}: give the text 'float32' or 'float64'")
-        own = as_model(model, trust)
-        own = (deepcopy(own) if own is model else own).to(
-            device=find_device(device), dtype=DTYPES[dtype]
-        )
-        self.model = own.eval().requires_grad_(False)
+        self.model = evaluation_model(model, device, dtype, trust)
         self._neighbors = VerletList(self.model.cutoff, skin)
         self._state: State | None = None
         self._extra_names = tuple(extras)
