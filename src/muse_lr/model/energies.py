@@ -45,21 +45,13 @@ def evaluate_energies(
 
     Parameters
     ----------
-    model : EnergyModel
-    batch : AtomsBatch
-    geometry : Geometry
-        The strained geometry of the batch.
+    model, batch, geometry :
+        The geometry is the strained one of the batch.
     derivatives : frozenset of str
         Derivatives of the energy that will be computed.
     by_charges : bool
         Whether the energy will be differentiated by the moments of the density.
     chosen : Selection
-        Names of the energies, and the parts to evaluate.
-
-    Returns
-    -------
-    ModelOutput
-        With the energy, its named terms, the density and the features.
 
     Raises
     ------
