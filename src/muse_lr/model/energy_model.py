@@ -16,7 +16,7 @@ from muse_lr.errors import InputError
 from muse_lr.heads.base import Head
 from muse_lr.model.assembly import Parts, build_parts
 from muse_lr.model.config import ModelConfig, e0_numbers
-from muse_lr.model.derivatives import differentiate, differentiate_parts
+from muse_lr.model.derivatives import add_derivatives
 from muse_lr.model.energies import evaluate_energies
 from muse_lr.model.output import ModelOutput
 from muse_lr.model.requests import requested, selected
@@ -158,10 +158,9 @@ class EnergyModel(nn.Module):
         create_graph : bool, optional
             Whether the derivatives can be differentiated again. Default: only in training mode.
         only : sequence of str, or str, optional
-            Names of the energies to evaluate: e0, backbone (with all its terms), multiscale,
-            charges and the heads by name. The energy, forces and stress of the output are those of
-            their sum. Without e0 in ``only``, the energies of the isolated atoms are left out.
-            Parts that these energies and ``compute`` do not need are not evaluated. Default: all.
+            Energies to evaluate: e0, backbone (all its terms), multiscale, charges, heads by name.
+            The output has their sum and its derivatives. E0 is left out unless it is named. Parts
+            that neither these energies nor ``compute`` need are not evaluated. Default: all.
 
         Raises
         ------
@@ -188,21 +187,16 @@ class EnergyModel(nn.Module):
                 geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
             keep = self.training if create_graph is None else create_graph
             derivatives = self._derivatives(batch, compute, keep)
-            by_charges = "potential" in responses
-            output = evaluate_energies(self, batch, geometry, derivatives, by_charges, chosen)
+            options = derivatives, "potential" in responses, chosen
+            output = evaluate_energies(self, batch, geometry, *options)
             if responses and self.charges is not None:
                 found = compute_responses(
                     output, self.charges, self.heads, geometry, positions, responses, keep
                 )
-                for name, value in found.items():
-                    setattr(output, name, value)
+                output = replace(output, **found)
             if forces or stress:
                 leaves = (positions if forces else None, strain)
-                if "parts" in compute:
-                    output.force_parts, output.stress_parts = differentiate_parts(
-                        output.energy_parts, geometry, *leaves, keep
-                    )
-                output.forces, output.stress = differentiate(output.energy, geometry, *leaves, keep)
+                add_derivatives(output, geometry, *leaves, keep, "parts" in compute)
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output

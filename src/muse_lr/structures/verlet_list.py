@@ -47,6 +47,31 @@ class VerletList:
         """Build the list anew at the next call."""
         self.batch = None
 
+    def unwrap(self, batch: AtomsBatch) -> None:
+        """Undo the wrapping of atoms into the cell since the list was built.
+
+        Engines that wrap move an atom by a lattice vector when it crosses a face, which changes no
+        energy, force or stress, but the list is of the place where the atom was. Each atom is moved
+        by the lattice vectors that bring it near that place.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            Its positions are replaced if it has the atoms of the list.
+        """
+        if self.batch is None or not _same_atoms(batch, self.batch):
+            return
+        positions, cell = self._origin
+        index = batch.batch
+
+        def fractions(points: Tensor, cells: Tensor) -> Tensor:
+            return torch.einsum("ia,iab->ib", points, torch.linalg.inv(cells)[index])
+
+        moved = fractions(batch.positions, batch.cell) - fractions(positions, cell)
+        steps = torch.where(batch.pbc[index], moved.round(), 0.0)
+        shift = torch.einsum("ia,iab->ib", steps, batch.cell[index])
+        batch.positions = batch.positions - shift
+
     def attach(self, batch: AtomsBatch) -> bool:
         """Give a batch its neighbor list.
 
