@@ -165,8 +165,7 @@ class EnergyModel(nn.Module):
         Raises
         ------
         InputError
-            If the model does not support a structure, if a quantity or an energy is unknown, or if
-            an argument has another type.
+            For a structure that is not supported, an unknown name, or an argument of another type.
         """
         compute = requested(compute, create_graph, self.charges is not None)
         chosen = selected(only, self.parts, compute)
@@ -190,9 +189,8 @@ class EnergyModel(nn.Module):
             options = derivatives, "potential" in responses, chosen
             output = evaluate_energies(self, batch, geometry, *options)
             if responses and self.charges is not None:
-                found = compute_responses(
-                    output, self.charges, self.heads, geometry, positions, responses, keep
-                )
+                where = geometry, positions
+                found = compute_responses(output, self.charges, self.heads, *where, responses, keep)
                 output = replace(output, **found)
             if forces or stress:
                 leaves = (positions if forces else None, strain)
