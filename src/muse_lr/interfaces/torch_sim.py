@@ -5,6 +5,7 @@ Written for torch-sim 0.3 (``torch-sim-atomistic``), the last version that runs 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ class TorchSimModel(ModelInterface):
         self._memory_scales_with = "n_atoms_x_density"
         self._neighbors = VerletList(self.model.cutoff, skin)
         # Zero is not stated, so that a model of fixed charges keeps its own total charge.
-        self._state = {"total_charge": total_charge or None, "spin": spin}
+        self._total_charge, self._spin = total_charge or None, spin
 
     @property
     def skin(self) -> float:
@@ -116,16 +117,16 @@ class TorchSimModel(ModelInterface):
             ``energy`` (n_systems,) in eV, ``forces`` (n_atoms, 3) in eV/A and ``stress``
             (n_systems, 3, 3) in eV/A^3 with ASE's sign; detached, in the precision of the state.
         """
-        read = state.get if isinstance(state, dict) else lambda name: getattr(state, name)
-        positions, cell = read("positions"), read("cell")
+        read: Mapping[str, Any] = state if isinstance(state, dict) else vars(state)
         batch = AtomsBatch.from_tensors(
-            positions.detach(),
-            read("atomic_numbers"),
-            cell.detach().mT,
-            read("pbc"),
-            read("system_idx"),
+            read["positions"].detach(),
+            read["atomic_numbers"],
+            read["cell"].detach().mT,
+            read["pbc"],
+            read["system_idx"],
             cutoff=None,
-            **self._state,
+            total_charge=self._total_charge,
+            spin=self._spin,
         )
         self._neighbors.unwrap(batch)  # the integrators wrap all atoms in every step
         self._neighbors.attach(batch)
@@ -133,7 +134,7 @@ class TorchSimModel(ModelInterface):
         output = self.model(batch, compute, create_graph=False)
         found = {"energy": output.energy, "forces": output.forces, "stress": output.stress}
         return {
-            name: value.detach().to(positions.dtype)
+            name: value.detach().to(read["positions"].dtype)
             for name, value in found.items()
             if value is not None
         }

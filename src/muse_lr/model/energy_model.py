@@ -191,7 +191,7 @@ class EnergyModel(nn.Module):
             if responses and self.charges is not None:
                 where = geometry, positions
                 found = compute_responses(output, self.charges, self.heads, *where, responses, keep)
-                output = replace(output, **found)
+                vars(output).update(found)
             if forces or stress:
                 leaves = (positions if forces else None, strain)
                 add_derivatives(output, geometry, *leaves, keep, "parts" in compute)

@@ -41,8 +41,8 @@ def find_edges(
 
 def no_edges(device: torch.device) -> tuple[Tensor, Tensor]:
     """Edges and shifts of a batch without a neighbor list."""
-    options = {"dtype": torch.int64, "device": device}
-    return torch.zeros((2, 0), **options), torch.zeros((0, 3), **options)
+    edge_index = torch.zeros((2, 0), dtype=torch.int64, device=device)
+    return edge_index, torch.zeros((0, 3), dtype=torch.int64, device=device)
 
 
 @torch.no_grad()
