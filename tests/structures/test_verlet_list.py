@@ -70,3 +70,28 @@ def test_positions_that_are_not_finite_name_the_structure():
         VerletList(3.0, 1.0).attach(batch)
     with pytest.raises(InputError, match="skin"):
         VerletList(3.0, -1.0)
+
+
+def test_wrapped_atoms_keep_their_list():
+    """The engine wraps, the cell breathes: same pairs as those of a new list, without a build."""
+    structures = [bulk("NaCl", "rocksalt", a=5.6, cubic=True), molecule("H2O")]
+    data = [atoms_to_data(atoms, None) for atoms in structures]
+    verlet, batch = VerletList(3.5, 0.6), AtomsBatch.from_structures(data)
+    assert verlet.attach(batch)
+    moved = AtomsBatch.from_structures(data)
+    moved.cell[0] *= 1.01
+    moved.positions[:8] *= 1.01
+    wrapped = moved.clone()
+    wrapped.positions[:8] += torch.tensor([[3.0, -1.0, 2.0]]).double() @ moved.cell[0]
+    wrapped.positions[:2] -= 2 * moved.cell[0, 1]
+    wrapped.positions += 0.01
+    assert not torch.allclose(wrapped.positions, moved.positions + 0.01)
+    verlet.unwrap(wrapped)
+    torch.testing.assert_close(wrapped.positions, moved.positions + 0.01)
+    assert not verlet.attach(wrapped)
+    VerletList(3.5, 0.0).attach(moved)
+    assert pairs(wrapped, 3.5) == pairs(moved, 3.5)
+    other = AtomsBatch.from_structures(data[:1])
+    before = other.positions.clone()
+    verlet.unwrap(other)
+    assert torch.equal(other.positions, before)

@@ -93,7 +93,10 @@ class ChargeModel(Part):
     size_consistent : bool
         Whether the charges of a fragment are the same as in isolation, for any total charge.
     needs_features : bool
-        Whether it reads features of a backbone.
+        Whether it needs features of a backbone.
+    reads_features : bool
+        Whether the charges can depend on features where the model has them. Where it is False,
+        ``model(batch, only=...)`` does not evaluate the backbone for the charges.
     needs_charges : bool
         Whether it reads charges that the backbone predicts.
     has_multipoles : bool
@@ -122,6 +125,7 @@ class ChargeModel(Part):
     exact_total_charge: ClassVar[bool]
     size_consistent: bool
     needs_features: ClassVar[bool] = True
+    reads_features: bool = True
     needs_charges: ClassVar[bool] = False
     has_multipoles: ClassVar[bool] = False
     periodic_response: bool = False

@@ -36,6 +36,7 @@ class FixedCharges(ChargeModel):
     exact_total_charge: ClassVar[bool] = True
     size_consistent = True
     needs_features: ClassVar[bool] = False
+    reads_features: bool = False
     has_polarization: bool = True
 
     def __init__(self, config: FixedConfig, context: ChargesContext) -> None:

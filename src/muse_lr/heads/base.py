@@ -83,6 +83,10 @@ class Head(Part):
     ----------
     needs_density, needs_features : bool
         Required inputs. They are checked when the model is built.
+    reads_density, reads_features : bool
+        Whether the energy can depend on the density, and on the features or coarse nodes, where the
+        model has them. Where one is False, ``model(batch, only=...)`` does not evaluate the parts
+        that this input comes from, and the head gets None or features without channels.
     long_range : bool
         Whether the energy has an infinite range.
     excludes_near_pairs : bool
@@ -97,6 +101,8 @@ class Head(Part):
 
     needs_density: ClassVar[bool] = False
     needs_features: ClassVar[bool] = False
+    reads_density: bool = True
+    reads_features: bool = True
     long_range: ClassVar[bool] = False
     excludes_near_pairs: bool = False
     altered_by: tuple[str, ...] = ()

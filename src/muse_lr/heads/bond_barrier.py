@@ -67,6 +67,8 @@ class BondBarrierHead(Head):
     """
 
     Config: ClassVar[type[HeadConfig]] = BondBarrierConfig
+    reads_density: bool = False
+    reads_features: bool = False
 
     def __init__(self, config: BondBarrierConfig, context: HeadContext) -> None:
         super().__init__()

@@ -108,6 +108,7 @@ class CoulombHead(Head):
         super().__init__()
         self.self_interaction = config.self_interaction
         self.level, self.coarse_width = config.level, config.coarse_width
+        self.reads_features = config.level > 0  # the coarse nodes
         if config.level > context.levels:
             raise InputError(
                 f"the coulomb head uses level {config.level}, but the model has "

@@ -31,6 +31,7 @@ class ExternalFieldHead(Head):
 
     Config: ClassVar[type[HeadConfig]] = ExternalFieldConfig
     needs_density: ClassVar[bool] = True
+    reads_features: bool = False
     long_range: ClassVar[bool] = True
     reads_field: ClassVar[bool] = True
 

@@ -85,6 +85,8 @@ class ZBLHead(Head):
     """
 
     Config: ClassVar[type[HeadConfig]] = ZBLConfig
+    reads_density: bool = False
+    reads_features: bool = False
 
     def __init__(self, config: ZBLConfig, context: HeadContext) -> None:
         super().__init__()

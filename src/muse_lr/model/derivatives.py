@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from muse_lr.structures.geometry import Geometry
+
+if TYPE_CHECKING:
+    from muse_lr.model.output import ModelOutput
 
 
 def differentiate(
@@ -84,6 +88,26 @@ def differentiate_parts(
         if stress is not None:
             stress_parts[name] = stress
     return force_parts, stress_parts
+
+
+def add_derivatives(
+    output: ModelOutput,
+    geometry: Geometry,
+    positions: Tensor | None,
+    strain: Tensor | None,
+    create_graph: bool,
+    of_parts: bool,
+) -> None:
+    """Add forces and stress to an output, and those of each named energy if ``of_parts``.
+
+    Other arguments as in :func:`differentiate`.
+    """
+    leaves = positions, strain
+    if of_parts:
+        output.force_parts, output.stress_parts = differentiate_parts(
+            output.energy_parts, geometry, *leaves, create_graph
+        )
+    output.forces, output.stress = differentiate(output.energy, geometry, *leaves, create_graph)
 
 
 def jacobian_rows(values: Tensor, leaf: Tensor, create_graph: bool) -> list[Tensor]:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
-from muse_lr.charges.base import ChargeInputs
 from muse_lr.config.registry import lookup
 from muse_lr.electrostatics.base import EVERY_DERIVATIVE, Derivative
 from muse_lr.errors import InputError
-from muse_lr.heads.base import Head, HeadInputs
+from muse_lr.heads.base import Head
 from muse_lr.model.assembly import Parts, build_parts
 from muse_lr.model.config import ModelConfig, e0_numbers
-from muse_lr.model.derivatives import differentiate, differentiate_parts
+from muse_lr.model.derivatives import add_derivatives
+from muse_lr.model.energies import evaluate_energies
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.requests import requested
+from muse_lr.model.requests import requested, selected
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
 from muse_lr.model.text import model_text
 from muse_lr.model.validation import check_batch
-from muse_lr.multiscale.base import MultiscaleInputs
-from muse_lr.structures.geometry import Geometry, strained_geometry
-from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
+from muse_lr.structures.geometry import strained_geometry
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
@@ -115,6 +113,16 @@ class EnergyModel(nn.Module):
         """Device of the parameters and buffers."""
         return self._dtype_marker.device
 
+    def composition(self, batch: AtomsBatch) -> Tensor:
+        """(n_atoms, n_elements) one-hot elements of the atoms, in the precision of the model."""
+        species = self._element_index[batch.numbers]
+        return nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
+
+    def isolated_energies(self, batch: AtomsBatch) -> Tensor:
+        """(n_atoms,) E0 of the element of each atom, eV, float64."""
+        e0 = torch.tensor(self._e0, dtype=torch.float64, device=self.device)
+        return e0[self._element_index[batch.numbers]]
+
     @property
     def size_consistent(self) -> bool:
         """Whether the energies of distant copies add up, apart from long-range tails."""
@@ -135,6 +143,7 @@ class EnergyModel(nn.Module):
         batch: AtomsBatch,
         compute: Sequence[str] | str = (),
         create_graph: bool | None = None,
+        only: Sequence[str] | str | None = None,
     ) -> ModelOutput:
         """Compute energies and the requested quantities.
 
@@ -148,14 +157,18 @@ class EnergyModel(nn.Module):
             polarizability, dielectric (the electronic dielectric tensor).
         create_graph : bool, optional
             Whether the derivatives can be differentiated again. Default: only in training mode.
+        only : sequence of str, or str, optional
+            Energies to evaluate: e0, backbone (all its terms), multiscale, charges, heads by name.
+            The output has their sum and its derivatives. E0 is left out unless it is named. Parts
+            that neither these energies nor ``compute`` need are not evaluated. Default: all.
 
         Raises
         ------
         InputError
-            If the model does not support a structure, if a quantity is unknown, or if an argument
-            has another type.
+            For a structure that is not supported, an unknown name, or an argument of another type.
         """
         compute = requested(compute, create_graph, self.charges is not None)
+        chosen = selected(only, self.parts, compute)
         self.check(batch)
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
@@ -173,20 +186,15 @@ class EnergyModel(nn.Module):
                 geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
             keep = self.training if create_graph is None else create_graph
             derivatives = self._derivatives(batch, compute, keep)
-            output = self._energies(batch, geometry, derivatives, "potential" in responses)
+            options = derivatives, "potential" in responses, chosen
+            output = evaluate_energies(self, batch, geometry, *options)
             if responses and self.charges is not None:
-                found = compute_responses(
-                    output, self.charges, self.heads, geometry, positions, responses, keep
-                )
-                for name, value in found.items():
-                    setattr(output, name, value)
+                where = geometry, positions
+                found = compute_responses(output, self.charges, self.heads, *where, responses, keep)
+                vars(output).update(found)
             if forces or stress:
                 leaves = (positions if forces else None, strain)
-                if "parts" in compute:
-                    output.force_parts, output.stress_parts = differentiate_parts(
-                        output.energy_parts, geometry, *leaves, keep
-                    )
-                output.forces, output.stress = differentiate(output.energy, geometry, *leaves, keep)
+                add_derivatives(output, geometry, *leaves, keep, "parts" in compute)
         if "charges" in compute and output.density is not None:
             output.charges = output.density.charges
         return output
@@ -207,71 +215,6 @@ class EnergyModel(nn.Module):
         if keep and "stress" in compute:
             asked.add("stress_loss")
         return frozenset(asked)
-
-    def _energies(
-        self,
-        batch: AtomsBatch,
-        geometry: Geometry,
-        derivatives: frozenset[Derivative],
-        by_charges: bool,
-    ) -> ModelOutput:
-        species = self._element_index[batch.numbers]
-        composition = nn.functional.one_hot(species, len(self.elements)).to(self.dtype)
-        e0 = torch.tensor(self._e0, dtype=torch.float64, device=self.device)[species]
-        parts = {"e0": sum_nodes(e0, batch.batch, batch.num_graphs)}
-        features = local_features = None
-        levels: tuple[Any, ...] = ()
-        if self.backbone is not None:
-            # Other parts of the model can need edges that are longer than those of the backbone.
-            graph = self._graph(batch, geometry, composition).within(self.backbone.cutoff)
-            local_features, local = self.backbone.by_name(graph)
-            features = local_features
-            for name, energies in local.items():
-                parts[name] = sum_nodes(energies, batch.batch, batch.num_graphs)
-            if self.multiscale is not None:
-                wide = self.multiscale(MultiscaleInputs(local_features, graph, geometry))
-                features, levels = wide.features, wide.levels
-                parts["multiscale"] = wide.energy
-        density = None
-        nothing = NodeFeatures(composition.new_zeros((len(composition), 0)))
-        if self.charges is not None:
-            source = local_features if self.charges.input == "backbone" else features
-            density = self.charges(ChargeInputs(source or nothing, composition, geometry, batch))
-            density.check()
-            if by_charges and not density.moments.requires_grad:
-                density = replace(density, moments=density.moments.detach().requires_grad_(True))
-            if density.energy is not None:
-                parts["charges"] = density.energy
-        inputs = HeadInputs(
-            geometry, density, features or nothing, composition, derivatives, levels
-        )
-        for name, head in self.heads.items():
-            parts[name] = head(inputs)
-        energy = torch.stack(list(parts.values())).sum(0)
-        return ModelOutput(
-            energy,
-            parts,
-            density=density,
-            features=features,
-            levels=levels,
-            total_charge=self._total_charge(batch),
-        )
-
-    def _total_charge(self, batch: AtomsBatch) -> Tensor:
-        """(n_graphs,) total charge of the batch, or of the charge model if it fixes one, e."""
-        return batch.total_charge if self.charges is None else self.charges.total_charge(batch)
-
-    def _graph(self, batch: AtomsBatch, geometry: Geometry, composition: Tensor) -> Graph:
-        return Graph(
-            composition=composition,
-            edge_index=geometry.edge_index,
-            edge_vectors=geometry.edge_vectors.to(self.dtype),
-            edge_lengths=geometry.edge_lengths.to(self.dtype),
-            graph_index=geometry.graph_index,
-            num_graphs=geometry.num_graphs,
-            total_charge=self._total_charge(batch),
-            spin=batch.spin,
-        )
 
     def check(self, batch: AtomsBatch) -> None:
         """Raise an :class:`InputError` for structures that the model does not support."""

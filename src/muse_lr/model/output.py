@@ -37,7 +37,8 @@ class ModelOutput:
         (n_graphs,) in eV, float64.
     energy_parts : dict of str to Tensor
         Terms of the energy: e0, backbone, multiscale, charges and the heads by name. A backbone
-        with several terms has one entry backbone.TERM for each. They sum to ``energy``.
+        with several terms has one entry backbone.TERM for each. They sum to ``energy``. With
+        ``only``, the chosen ones.
     forces : Tensor or None
         (n_atoms, 3) in eV/A.
     stress : Tensor or None

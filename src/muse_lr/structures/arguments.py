@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from muse_lr.errors import InputError, described
+
+LAST_ELEMENT = 118
 
 
 def check_atoms(atoms: Any, what: str = "") -> Atoms:
@@ -39,6 +43,14 @@ def check_cutoff(cutoff: Any) -> float:
             f"the cutoff is {described(cutoff)}: a distance in A is needed, model.cutoff"
         )
     return radius
+
+
+def check_elements(numbers: NDArray[Any]) -> NDArray[np.int64]:
+    """Copy atomic numbers to int64; a number that is no element is an error."""
+    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= LAST_ELEMENT) & (numbers % 1 == 0)))
+    if len(wrong):
+        raise InputError(f"atom {wrong[0]} has the atomic number {numbers[wrong[0]]}: no element")
+    return np.array(numbers, dtype=np.int64, order="C")
 
 
 def label_mappings(labels: Any, count: int) -> Sequence[Mapping[str, Any]]:

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from muse_lr.errors import InputError, described
-from muse_lr.structures.arguments import check_atoms, check_cutoff, label_mappings
+from muse_lr.structures.arguments import check_atoms, check_cutoff, check_elements, label_mappings
+from muse_lr.structures.batch_tensors import batch_tensors, fill
 from muse_lr.structures.batch_text import batch_text
+from muse_lr.structures.edges import batch_edges, find_edges, no_edges
 from muse_lr.structures.label_values import (
     ATOM_LABELS,
     LABEL_SHAPES,
@@ -21,16 +23,12 @@ from muse_lr.structures.label_values import (
     real_numbers,
 )
 from muse_lr.structures.neighbor_tables import NeighborTables
-from muse_lr.structures.neighbors import complete_cell, has_volume, neighbor_list
+from muse_lr.structures.neighbors import complete_cell, has_volume
 from muse_lr.structures.sparse import SparseGraphs
 from muse_lr.structures.state import NO_GROUP, read_state, warn_of_doubts
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-#: Atoms closer than this distance in A have the same position.
-COINCIDENT = 1e-6
-LAST_ELEMENT = 118
 
 
 class AtomsData(Data):
@@ -144,6 +142,57 @@ class AtomsBatch(Batch):
         return cls.from_structures(converted)
 
     @classmethod
+    def from_tensors(
+        cls,
+        positions: Tensor,
+        numbers: Tensor,
+        cell: Tensor | None = None,
+        pbc: Tensor | bool | None = None,
+        batch: Tensor | None = None,
+        *,
+        cutoff: float | None,
+        total_charge: Tensor | float | None = None,
+        spin: Tensor | float | None = None,
+        field: Tensor | None = None,
+        coarse_index: Tensor | None = None,
+    ) -> AtomsBatch:
+        """Build the batch of :meth:`from_ase` from tensors, on their device.
+
+        Tensors are copied and converted to float64; gradients flow to the given ``positions`` and
+        ``cell``. The cells, 9 numbers for each structure, are completed on the CPU.
+
+        Parameters
+        ----------
+        positions, numbers : Tensor
+            (n_atoms, 3) in A and (n_atoms,), the structures one after the other.
+        cell, pbc : Tensor, optional
+            (n_graphs, 3, 3) in A and (n_graphs, 3) of bool; (3, 3), (3,) or one bool for all. By
+            default all structures are open. A cell needs ``pbc``.
+        batch : Tensor, optional
+            (n_atoms,) of integers, ascending: structure of each atom. Default: one structure.
+        cutoff : float or None
+            As in :meth:`from_ase`; None builds no list, which a
+            :class:`~muse_lr.structures.verlet_list.VerletList` attaches.
+        total_charge, spin, field, coarse_index : Tensor, optional
+            As in :class:`AtomsBatch`, or one value for all structures; None is not stated.
+
+        Raises
+        ------
+        InputError
+            As in :meth:`from_ase`, or if tensors do not fit together.
+        """
+        radius = None if cutoff is None else check_cutoff(cutoff)
+        state = (total_charge, spin, field, coarse_index)
+        found = batch_tensors(positions, numbers, cell, pbc, batch, state)
+        where = found["positions"].detach(), found["cell"].detach(), found["pbc"], found["ptr"]
+        edges = no_edges(positions.device) if radius is None else batch_edges(*where, radius)
+        found["edge_index"], found["edge_shift"] = edges
+        found["cutoff"] = torch.full_like(found["total_charge"], radius or 0.0)
+        own: AtomsBatch = cls(_base_cls=AtomsData)
+        fill(own, found)
+        return own
+
+    @classmethod
     def from_structures(
         cls, structures: Sequence[AtomsData], labels: Sequence[str] = ()
     ) -> AtomsBatch:
@@ -225,7 +274,7 @@ def atoms_to_data(
     edge_index, edge_shift = np.zeros((2, 0), np.int64), np.zeros((0, 3), np.int64)
     if cutoff is not None:
         edge_index, edge_shift = find_edges(positions, cell, atoms.pbc, cutoff)
-    numbers = _atomic_numbers(atoms)
+    numbers = check_elements(atoms.numbers)
     state = read_state(atoms)
     warn_of_doubts(atoms, state)
     groups = [NO_GROUP] * len(atoms) if state.groups is None else state.groups
@@ -248,37 +297,3 @@ def atoms_to_data(
     for name, value in (labels or {}).items():
         data[f"label_{name}"] = torch.from_numpy(label_values(value, name, len(atoms)))
     return data
-
-
-def find_edges(
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    pbc: NDArray[np.bool_],
-    cutoff: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """:func:`neighbor_list` of a structure in which no two atoms may be at one place."""
-    edge_index, edge_shift = neighbor_list(positions, cell, pbc, cutoff)
-    _refuse_coincidence(positions, cell, edge_index, edge_shift)
-    return edge_index, edge_shift
-
-
-def _atomic_numbers(atoms: Atoms) -> NDArray[np.int64]:
-    numbers = atoms.numbers
-    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= LAST_ELEMENT) & (numbers % 1 == 0)))
-    if len(wrong):
-        raise InputError(f"atom {wrong[0]} has the atomic number {numbers[wrong[0]]}: no element")
-    return np.array(numbers, dtype=np.int64, order="C")
-
-
-def _refuse_coincidence(
-    positions: NDArray[np.float64],
-    cell: NDArray[np.float64],
-    edge_index: NDArray[np.int64],
-    edge_shift: NDArray[np.int64],
-) -> None:
-    sender, receiver = edge_index
-    vectors = positions[sender] - positions[receiver] + edge_shift @ cell
-    same = np.flatnonzero(np.square(vectors).sum(1) < COINCIDENT**2)
-    if len(same):
-        first, second = sorted((int(sender[same[0]]), int(receiver[same[0]])))
-        raise InputError(f"atoms {first} and {second} are at one place")

@@ -102,14 +102,10 @@ def read_state(atoms: Atoms) -> State:
 
 def state_doubts(atoms: Atoms, state: State) -> Iterator[str]:
     """Yield what a structure states that is possible but probably not meant."""
-    if state.spin_stated and is_whole(state.total_charge):
-        electrons = int(atoms.numbers.sum()) - round(state.total_charge)
-        if electrons % 2 == round(state.spin) % 2:
-            parity = "even" if electrons % 2 == 0 else "odd"
-            yield (
-                f"a spin (2S + 1) of {state.spin:g} is impossible for an {parity} number of "
-                f"electrons (total charge {state.total_charge:g} e): check spin and total_charge"
-            )
+    if state.spin_stated:
+        text = impossible_spin(state.spin, int(atoms.numbers.sum()), state.total_charge)
+        if text is not None:
+            yield text
     initial = atoms.arrays.get("initial_charges")
     if initial is not None:
         total = float(np.sum(initial))
@@ -120,6 +116,18 @@ def state_doubts(atoms: Atoms, state: State) -> Iterator[str]:
                 "the initial charges of ASE, which are not used, do not sum to the total charge of "
                 f"{state.total_charge:g} e ({what}): set info['total_charge'], or remove them"
             )
+
+
+def impossible_spin(spin: float, protons: int, total_charge: float) -> str | None:
+    """Why a multiplicity does not fit the number of electrons; None if it does."""
+    electrons = protons - round(total_charge)
+    if not is_whole(total_charge) or electrons % 2 != round(spin) % 2:
+        return None
+    parity = "even" if electrons % 2 == 0 else "odd"
+    return (
+        f"a spin (2S + 1) of {spin:g} is impossible for an {parity} number of "
+        f"electrons (total charge {total_charge:g} e): check spin and total_charge"
+    )
 
 
 def warn_of_doubts(atoms: Atoms, state: State) -> None:

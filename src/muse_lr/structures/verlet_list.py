@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.structures.batch import AtomsBatch, find_edges
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.edges import batch_edges
 from muse_lr.structures.sparse import density_rungs
 
 
@@ -48,6 +46,31 @@ class VerletList:
     def forget(self) -> None:
         """Build the list anew at the next call."""
         self.batch = None
+
+    def unwrap(self, batch: AtomsBatch) -> None:
+        """Undo the wrapping of atoms into the cell since the list was built.
+
+        Engines that wrap move an atom by a lattice vector when it crosses a face, which changes no
+        energy, force or stress, but the list is of the place where the atom was. Each atom is moved
+        by the lattice vectors that bring it near that place.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            Its positions are replaced if it has the atoms of the list.
+        """
+        if self.batch is None or not _same_atoms(batch, self.batch):
+            return
+        positions, cell = self._origin
+        index = batch.batch
+
+        def fractions(points: Tensor, cells: Tensor) -> Tensor:
+            return torch.einsum("ia,iab->ib", points, torch.linalg.inv(cells)[index])
+
+        moved = fractions(batch.positions, batch.cell) - fractions(positions, cell)
+        steps = torch.where(batch.pbc[index], moved.round(), 0.0)
+        shift = torch.einsum("ia,iab->ib", steps, batch.cell[index])
+        batch.positions = batch.positions - shift
 
     def attach(self, batch: AtomsBatch) -> bool:
         """Give a batch its neighbor list.
@@ -97,23 +120,10 @@ class VerletList:
         return bool((self.cutoff + 2 * furthest < reach).all())
 
     def _build(self, batch: AtomsBatch) -> None:
-        points = batch.positions.detach().cpu().numpy()
-        cells, pbc = batch.cell.detach().cpu().numpy(), batch.pbc.cpu().numpy()
-        ends = batch.ptr.tolist()
         reach = self.cutoff + self.skin
-        edges, shifts = [], []
-        for graph, (start, end) in enumerate(pairwise(ends)):
-            own = np.ascontiguousarray(points[start:end])
-            try:
-                index, shift = find_edges(own, cells[graph], pbc[graph], reach)
-            except InputError as error:
-                where = f"structure {graph}: " if batch.num_graphs > 1 else ""
-                raise InputError(f"{where}{error}") from error
-            edges.append(index + start)
-            shifts.append(shift)
-        device = batch.positions.device
-        batch.edge_index = torch.from_numpy(np.concatenate(edges, 1)).to(device)
-        batch.edge_shift = torch.from_numpy(np.concatenate(shifts)).to(device)
+        positions, cell = batch.positions.detach(), batch.cell.detach()
+        edges = batch_edges(positions, cell, batch.pbc, batch.ptr, reach)
+        batch.edge_index, batch.edge_shift = edges
         batch.cutoff = torch.full_like(batch.cutoff, reach)
 
 

@@ -67,6 +67,7 @@ class C6Head(Head):
     """
 
     Config: ClassVar[type[HeadConfig]] = C6Config
+    reads_density: bool = False
     long_range: ClassVar[bool] = True
 
     def __init__(self, config: C6Config, context: HeadContext) -> None:

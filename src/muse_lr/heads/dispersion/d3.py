@@ -73,6 +73,8 @@ class D3Head(Head):
     """
 
     Config: ClassVar[type[HeadConfig]] = D3Config
+    reads_density: bool = False
+    reads_features: bool = False
     long_range: ClassVar[bool] = True
 
     def __init__(self, config: D3Config, context: HeadContext) -> None:

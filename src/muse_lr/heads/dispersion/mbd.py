@@ -125,6 +125,7 @@ class MBDHead(Head):
 
     Config: ClassVar[type[HeadConfig]] = MBDConfig
     boundaries: ClassVar[frozenset[Boundary]] = frozenset({"FFF", "TTT"})
+    reads_density: bool = False
     long_range: ClassVar[bool] = True
 
     def __init__(self, config: MBDConfig, context: HeadContext) -> None:

@@ -1,0 +1,140 @@
+"""Models in torch-sim, which moves batches of systems on one device (extra ``torch-sim``).
+
+Written for torch-sim 0.3 (``torch-sim-atomistic``), the last version that runs on Python 3.11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from muse_lr.errors import InputError
+from muse_lr.interfaces.ase import DTYPES
+from muse_lr.model.serialization import as_model
+from muse_lr.structures.batch import AtomsBatch
+from muse_lr.structures.verlet_list import VerletList
+from muse_lr.utils.devices import find_device
+
+try:
+    from torch_sim.models.interface import ModelInterface
+except ImportError as error:
+    raise InputError(
+        "muse_lr.interfaces.torch_sim needs torch-sim, which cannot be imported "
+        f"({error}): pip install 'muse_lr[torch-sim]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from torch_sim.state import SimState
+
+    from muse_lr.model.energy_model import EnergyModel
+
+
+class TorchSimModel(ModelInterface):
+    """A model as a ``ModelInterface`` of torch-sim: energies, forces and stress of all systems.
+
+    One call evaluates all systems of a state as one batch. The neighbor lists are built on the
+    device of the model with a skin, and reused until an atom has moved by half of it or the systems
+    change. The boundaries are those of the state, ``pbc`` True or False for all systems.
+
+    Parameters
+    ----------
+    model : EnergyModel, str or Path
+        A model, which is copied, or a model file.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ...
+    dtype : {"float64", "float32"}
+        Precision of the copy, and of the states that torch-sim makes for it.
+    skin : float
+        Skin of the neighbor lists, A.
+    trust : bool
+        Whether a model file may import parts named ``package.module:Class``, which runs their code.
+    compute_stress : bool
+        Whether to compute the stress. It is NaN for open systems, which have no volume.
+    total_charge : float
+        Total charge of each system, e. States of torch-sim 0.3 have none of their own.
+    spin : float, optional
+        Multiplicity 2S + 1 of each system. Default: the lowest one for the number of electrons.
+
+    Attributes
+    ----------
+    model : EnergyModel
+        The copy.
+
+    Raises
+    ------
+    InputError
+        If an argument is invalid, or in a call if the model does not support a system. The message
+        names the structure by its index in the state.
+    """
+
+    def __init__(
+        self,
+        model: EnergyModel | str | Path,
+        device: str = "cpu",
+        dtype: str = "float64",
+        skin: float = 0.5,
+        trust: bool = False,
+        compute_stress: bool = True,
+        total_charge: float = 0.0,
+        spin: float | None = None,
+    ) -> None:
+        super().__init__()
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r}: give the text 'float32' or 'float64'")
+        self._device, self._dtype = find_device(device), DTYPES[dtype]
+        own = as_model(model, trust)
+        own = (deepcopy(own) if own is model else own).to(device=self._device, dtype=self._dtype)
+        self.model = own.eval().requires_grad_(False)
+        self._compute_stress, self._compute_forces = bool(compute_stress), True
+        self._memory_scales_with = "n_atoms_x_density"
+        self._neighbors = VerletList(self.model.cutoff, skin)
+        # Zero is not stated, so that a model of fixed charges keeps its own total charge.
+        self._total_charge, self._spin = total_charge or None, spin
+
+    @property
+    def skin(self) -> float:
+        """Skin of the neighbor lists, A."""
+        return self._neighbors.skin
+
+    def forward(self, state: SimState | dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
+        """Evaluate all systems of a state.
+
+        Parameters
+        ----------
+        state : SimState or dict
+            Its positions in A, cells (column vectors), boundaries, atomic numbers and system of
+            each atom are read. A dict has the same entries.
+        **kwargs
+            Ignored; torch-sim passes options of other models.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``energy`` (n_systems,) in eV, ``forces`` (n_atoms, 3) in eV/A and ``stress``
+            (n_systems, 3, 3) in eV/A^3 with ASE's sign; detached, in the precision of the state.
+        """
+        read: Mapping[str, Any] = state if isinstance(state, dict) else vars(state)
+        batch = AtomsBatch.from_tensors(
+            read["positions"].detach(),
+            read["atomic_numbers"],
+            read["cell"].detach().mT,
+            read["pbc"],
+            read["system_idx"],
+            cutoff=None,
+            total_charge=self._total_charge,
+            spin=self._spin,
+        )
+        self._neighbors.unwrap(batch)  # the integrators wrap all atoms in every step
+        self._neighbors.attach(batch)
+        compute = ("forces", "stress") if self._compute_stress else ("forces",)
+        output = self.model(batch, compute, create_graph=False)
+        found = {"energy": output.energy, "forces": output.forces, "stress": output.stress}
+        return {
+            name: value.detach().to(read["positions"].dtype)
+            for name, value in found.items()
+            if value is not None
+        }
