@@ -6,5 +6,6 @@ energies, forces, stress, charges, dipoles, Born effective charges and dielectri
 The engines share :class:`.fixed_atoms.FixedAtoms`, a model on copies of one structure.
 :mod:`.ipi_driver` is the driver of i-PI in its process, and :mod:`.ipi_socket` the one behind a
 socket, which ``muse-lr ipi`` runs. :mod:`.openmm_force` makes a force of OpenMM and
-:mod:`.lammps_fix` computes the forces of a LAMMPS instance. The engines are optional packages.
+:mod:`.lammps_fix` computes the forces of a LAMMPS instance. :mod:`.torch_sim`
+moves many systems at once. The engines are optional packages.
 """

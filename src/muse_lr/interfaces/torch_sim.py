@@ -6,15 +6,13 @@ Written for torch-sim 0.3 (``torch-sim-atomistic``), the last version that runs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.interfaces.ase import DTYPES
-from muse_lr.model.serialization import as_model
+from muse_lr.interfaces.fixed_atoms import DTYPES, evaluation_model
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.verlet_list import VerletList
 from muse_lr.utils.devices import find_device
@@ -83,12 +81,8 @@ class TorchSimModel(ModelInterface):
         spin: float | None = None,
     ) -> None:
         super().__init__()
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r}: give the text 'float32' or 'float64'")
+        self.model = evaluation_model(model, device, dtype, trust)
         self._device, self._dtype = find_device(device), DTYPES[dtype]
-        own = as_model(model, trust)
-        own = (deepcopy(own) if own is model else own).to(device=self._device, dtype=self._dtype)
-        self.model = own.eval().requires_grad_(False)
         self._compute_stress, self._compute_forces = bool(compute_stress), True
         self._memory_scales_with = "n_atoms_x_density"
         self._neighbors = VerletList(self.model.cutoff, skin)
