@@ -13,9 +13,10 @@ from torch import Tensor
 
 from muse_lr.units import COULOMB_CONSTANT
 
-#: Where a package needs a cell for a molecule: empty space on every side, and what the sides are
-#: multiples of, so that a small displacement does not change the cell, A.
-VACUUM, ROUNDING = 10.0, 10.0
+#: Where a package needs a cell for a molecule: empty space on every side, and what the extent is
+#: rounded up to a multiple of, A. It is longer than all paths of the checks of smoothness, so that
+#: the cell does not change on them.
+VACUUM, ROUNDING = 10.0, 40.0
 Tell = Callable[[Calculator, Atoms], None]
 #: (atoms, positions, cell, charges) -> energy in e^2/A.
 EnergyOf = Callable[[Atoms, Tensor, Tensor, Tensor], Tensor]
@@ -144,6 +145,6 @@ def boxed(atoms: Atoms) -> Atoms:
     cell = copy.cell.array.copy()
     for axis in np.flatnonzero(~cell.any(axis=1)):
         extent = np.ptp(copy.positions[:, axis])
-        cell[axis, axis] = ROUNDING * np.ceil(extent / ROUNDING) + 2 * VACUUM
+        cell[axis, axis] = ROUNDING * max(1.0, np.ceil(extent / ROUNDING)) + 2 * VACUUM
     copy.set_cell(cell)
     return copy
