@@ -161,19 +161,31 @@ def make():
 """
 
 
-def test_a_process_that_ends_does_not_end_the_exam(tmp_path, monkeypatch):
-    """The check at which it ends is a failure, and the others are run without it."""
+def test_a_process_that_ends_is_told(tmp_path, monkeypatch):
     (tmp_path / "mortal.py").write_text(MORTAL)
     monkeypatch.setattr(execute, "ROOT", tmp_path)
+    who, names = ["--calculator", "mortal:make"], ["far_copies", "stress"]
+    found = execute._attempt(who, names, True, tmp_path / "log", execute.Limits())
+    assert found == (None, ["far_copies"], "the process ended with exit code 9")
+
+
+def test_a_process_that_ends_does_not_end_the_exam(tmp_path, monkeypatch):
+    """The check at which it ends is a failure, and the others are run without it."""
+
+    def mortal(who, names, *settings):
+        if "stress" in names:
+            return None, list(names[: names.index("stress")]), "the process ended"
+        return [{"name": name, "status": "pass"} for name in names], [], ""
+
+    monkeypatch.setattr(execute, "_attempt", mortal)
     names = ["far_copies", "stress", "tail_neutral"]
-    who = ["--calculator", "mortal:make"]
-    found = execute._run(who, names, True, tmp_path / "log", execute.Limits())
-    assert {result["name"]: result["status"] for result in found} == {
-        "far_copies": "pass",
-        "stress": "fail",
-        "tail_neutral": "pass",
-    }
-    assert found[1]["why"] == "the process ended with exit code 9"
+    found = execute._run(["model.pt"], names, True, tmp_path, execute.Limits())
+    assert [(result["name"], result["status"]) for result in found] == [
+        ("far_copies", "pass"),
+        ("stress", "fail"),
+        ("tail_neutral", "pass"),
+    ]
+    assert found[1]["why"] == "the process ended"
 
 
 def test_a_check_that_never_ends_is_skipped(tmp_path):
