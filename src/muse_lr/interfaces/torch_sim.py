@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from muse_lr.errors import InputError
-from muse_lr.interfaces.fixed_atoms import DTYPES, evaluation_model
+from muse_lr.interfaces.fixed_atoms import evaluation_model
 from muse_lr.structures.batch import AtomsBatch
 from muse_lr.structures.verlet_list import VerletList
-from muse_lr.utils.devices import find_device
 
 try:
     from torch_sim.models.interface import ModelInterface
@@ -82,7 +81,7 @@ class TorchSimModel(ModelInterface):
     ) -> None:
         super().__init__()
         self.model = evaluation_model(model, device, dtype, trust)
-        self._device, self._dtype = find_device(device), DTYPES[dtype]
+        self._device, self._dtype = self.model.device, self.model.dtype
         self._compute_stress, self._compute_forces = bool(compute_stress), True
         self._memory_scales_with = "n_atoms_x_density"
         self._neighbors = VerletList(self.model.cutoff, skin)
