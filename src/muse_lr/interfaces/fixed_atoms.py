@@ -205,6 +205,7 @@ class FixedAtoms:
         complete = np.stack([complete_cell(cell, pbc) for cell in rows])
         batch.positions = torch.tensor(positions.reshape(-1, 3)).to(self.model.device)
         batch.cell = torch.from_numpy(complete).to(self.model.device)
+        self._neighbors.unwrap(batch)  # engines wrap atoms that leave the cell
         self._neighbors.attach(batch)
         return batch
 
