@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig
@@ -69,7 +70,7 @@ class Bridge(nn.Module):
             nn.Linear(tensor_channels, known[order], bias=False) for order in self.orders
         )
         self.tensors_out = nn.ModuleList(
-            nn.Linear(known[order], tensor_channels, bias=False) for order in self.orders
+            _out_of_modules(known[order], tensor_channels) for order in self.orders
         )
 
     def forward(
@@ -109,6 +110,20 @@ class Bridge(nn.Module):
         scalars = nodes.scalars + self.scalars_out(learned.scalars)
         features = TensorFeatures(scalars, updated[1], updated[2])
         return features, READOUT_INIT_SCALE * energies
+
+
+def _out_of_modules(known: int, channels: int) -> nn.Linear:
+    """Map from the tensors of the modules to those of the nodes.
+
+    Modules with fewer channels than the nodes write the same tensors into many channels. Their
+    initial weights are those of a module with the channels of the nodes, so that the tensors of the
+    nodes start with the same size for every kind of module.
+    """
+    linear = nn.Linear(known, channels, bias=False)
+    if known < channels:
+        with torch.no_grad():
+            linear.weight.mul_((known / channels) ** 0.5)
+    return linear
 
 
 def _to_standard(nodes: TensorFeatures, order: int) -> Tensor:
