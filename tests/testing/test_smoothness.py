@@ -45,3 +45,20 @@ def test_a_jump_of_the_second_derivative_beside_a_seam(distance, jump):
 
     with pytest.raises(CheckFailed, match="jump of the second derivative"):
         testing.check_smooth(AlongX(energy), path, points=30)
+
+
+def rounded(x, jump=0.0):
+    """A smooth energy of some eV, the difference of sums of which each was rounded."""
+    rounding = 2e-11 * (1e5 * np.sin(1e9 * x) % 1 - 0.5)  # reproducible, and irregular
+    return -3.0 + 1e-3 * np.sin(3 * x) + jump / 2 * np.clip(x - 0.3, 0, None) ** 2 + rounding
+
+
+def test_rounding_within_a_potential_is_no_jump():
+    for at in np.linspace(-0.4, 0.4, 9):
+        assert testing.check_smooth(AlongX(rounded), path, look_at=(at,), points=20).passed
+
+
+@pytest.mark.parametrize("jump", [0.005, 5.0])
+def test_a_jump_beside_rounding_is_found(jump):
+    with pytest.raises(CheckFailed, match="jump of the second derivative at coordinate 0.3"):
+        testing.check_smooth(AlongX(lambda x: rounded(x, jump)), path, points=20)

@@ -155,6 +155,19 @@ def _suspects(fine: Array) -> list[int]:
     return [4 + 2 * i for i in sorted(chosen)]
 
 
+def _noise(energies: Array) -> float:
+    """Largest error of h^2 times an extrapolated step that the noise of the energies explains.
+
+    At least the rounding of the energies themselves. The rounding within the potential is measured:
+    the sixth difference of a smooth energy vanishes at small h, and that of independent errors of
+    the deviation s has the median 0.6745 sqrt(924) s = 20.5 s. A jump changes only few of the
+    differences, and so not their median. The step is a sum with the deviation sqrt(10) s; 14 s is
+    the largest of 21 steps, times 4/3 of the extrapolation, with a margin.
+    """
+    rounding = 4 * np.finfo(float).eps * float(np.abs(energies).max())
+    return max(rounding, 14 / 20.5 * float(np.median(np.abs(np.diff(energies, 6)))))
+
+
 def _zoom(
     potential: Potential, path: Path, center: float, h: float, levels: int, tolerance: float
 ) -> tuple[float, float, float]:
@@ -170,7 +183,7 @@ def _zoom(
             scale = max(scale, float(np.abs(_curvature(energies, h)).max()))
         jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
         previous, center = float(steps[found]), float(grid[found + 2])
-        noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
+        noise = _noise(energies) / h**2
         # The extrapolation underestimates a step that was partly outside the last window. Continue
         # until the jump is within the limit, or noise would dominate at the next h.
         settled = jump <= tolerance * scale + noise or jump < 32 * noise
