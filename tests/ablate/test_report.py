@@ -26,8 +26,10 @@ from muse_lr.ablate.aggregate import (
 )
 from muse_lr.ablate.execute import Outcome
 from muse_lr.ablate.report.breakdowns import breakdown_tables, predicted_charges, unknown_keys
+from muse_lr.ablate.report.outcome import outcomes
 from muse_lr.ablate.report.page import study_title, write_study_report
 from muse_lr.ablate.report.sentences import result_blocks
+from muse_lr.ablate.report.subsets import largest_change
 from muse_lr.ablate.report.tables import (
     accuracy_table,
     compact_table,
@@ -42,6 +44,7 @@ from muse_lr.ablate.study import Run
 from muse_lr.cli import ablate
 from muse_lr.errors import InputError
 from muse_lr.reporting.html import text_table
+from muse_lr.reporting.predictions import frame_sums
 
 FAKE = SimpleNamespace(**runpy.run_path(str(Path(__file__).resolve().parents[1] / "fabricate.py")))
 VARIANTS = {"short_range": False, "charges": True}
@@ -199,8 +202,12 @@ def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
     html, markdown = report.html, report.markdown
     near, _, far, lines = result_blocks(study.results)
     assert far.startswith("On the test set `far`, compared with `short_range` (")
-    (line,) = lines.lines
+    line, subset = lines.lines
     assert re.match(r"`charges`: force error \d+ % lower \[", line)
+    start = (
+        "Largest of 2 significant changes on subsets: `charges` on subset `sodium-chloride` (27 "
+    )
+    assert subset.startswith(start + "frames), force error ")
     body = re.sub("</?code>", "`", html.split("<body>")[1].replace("\u00a0", " "))
     order = ["<h1>Ions &amp; water</h1>", near, far, line, "Best on the validation data: `charges`"]
     order += [
@@ -218,6 +225,22 @@ def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
         "# Ions &amp; water\n\nOn the test set `near`, compared with `short_range` ("
     )
     assert markdown.index("`far`, compared with") < markdown.index("## ")
+
+
+def test_the_largest_change_on_a_subset_is_that_of_its_frames(study):
+    far = outcomes(study.results)[1]
+    found = largest_change(study.results, far)
+    sums = {}
+    for record in study.results.records:
+        predictions = record.predictions["far"]
+        inside = [info["subset"] == found.name for info in predictions.info]
+        absolute, _, count = frame_sums(predictions, "forces")
+        mean = absolute[inside].sum() / count[inside].sum()
+        sums[record.run.variant] = sums.get(record.run.variant, 0) + mean
+    assert found.change.ratio == pytest.approx(sums["charges"] / sums["short_range"], rel=1e-12)
+    assert (found.frames, found.count) == (sum(inside), 2)
+    # A key with one value, or without any, divides nothing.
+    assert largest_change(study.results, far, ["nowhere"]) == found
 
 
 def test_errors_by_element_and_subset_have_a_column_for_each_variant(study, report):
@@ -361,12 +384,14 @@ def test_the_terminal_ends_with_the_result_and_the_next_command(study, monkeypat
     lines = terminal_lines(study.results, Path("report.html"))
     assert lines[0].startswith("All ")
     report = lines.index("report: report.html")
-    assert all(line.startswith("warning: ") for line in lines[report + 1 : -7])
-    near, first, far, second, best, model, command = lines[-7:]
+    assert all(line.startswith("warning: ") for line in lines[report + 1 : -9])
+    near, first, part, far, second, other, best, model, command = lines[-9:]
     assert near.startswith("On the test set `near`, compared with `short_range`")
     assert far.startswith("On the test set `far`")
     assert first.startswith("  `charges`: force error ")
     assert second.startswith("  `charges`: force error ")
+    assert part.startswith("  Largest of 2 significant changes on subsets: ")
+    assert other.startswith("  Largest of 2 significant changes on subsets: ")
     assert best.startswith("Best on the validation data: `charges`, force error (MAE) ")
     seed = re.fullmatch(r"model: charges/seed-(\d)/model\.pt", model)[1]
     assert (

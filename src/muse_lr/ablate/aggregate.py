@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from muse_lr.ablate.model_metrics import measured
 from muse_lr.ablate.statistics import (
@@ -204,6 +205,23 @@ def differences(
     InputError
         If two runs were tested on different frames.
     """
+    pairs = _pairs(results, test, metric, reference)
+    return {variant: paired_difference(*errors) for variant, errors in pairs.items()}
+
+
+def subset_differences(
+    results: Results, test: str, metric: str, frames: NDArray[np.bool_], reference: str = ""
+) -> dict[str, Difference]:
+    """:func:`differences` on the frames of the mask ``frames``, (n_frames,)."""
+    pairs = _pairs(results, test, metric, reference)
+    found = {v: (ours.subset(frames), theirs.subset(frames)) for v, (ours, theirs) in pairs.items()}
+    return {v: paired_difference(*errors) for v, errors in found.items() if errors[0].counts.any()}
+
+
+def _pairs(
+    results: Results, test: str, metric: str, reference: str
+) -> dict[str, tuple[FrameErrors, FrameErrors]]:
+    """Errors of each variant and of the reference, for the seeds that both have."""
     against = reference or results.reference
     others = {r.run.seed: r for r in results.of(against)}
     found = {}
@@ -218,9 +236,10 @@ def differences(
         first = pairs[0][1]
         for record in (record for pair in pairs for record in pair):
             _require_same_frames(record, first, test, metric)
-        ours = _frame_errors([pair[0] for pair in pairs], test, metric)
-        theirs = _frame_errors([pair[1] for pair in pairs], test, metric)
-        found[variant] = paired_difference(ours, theirs)
+        ours, theirs = (
+            _frame_errors(list(side), test, metric) for side in zip(*pairs, strict=True)
+        )
+        found[variant] = (ours, theirs)
     return found
 
 

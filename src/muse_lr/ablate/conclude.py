@@ -53,7 +53,7 @@ def conclude(file: StudyFile, out: Path, runs: list[Run], failed: list[Run]) -> 
         report = write_study_report(
             results, file.text, title, out, study.description or "", study.subsets
         )
-        for line in terminal_lines(results, report):
+        for line in terminal_lines(results, report, study.subsets):
             print(line)
     if failed:
         names = ", ".join(run.name for run in failed)

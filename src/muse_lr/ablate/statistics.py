@@ -95,6 +95,10 @@ class FrameErrors:
         mean = (self.sums @ weights) / (self.counts @ weights)
         return np.sqrt(mean) if self.root else mean
 
+    def subset(self, frames: NDArray[np.bool_]) -> FrameErrors:
+        """Errors of the frames of a mask, (n_frames,)."""
+        return replace(self, sums=self.sums[:, frames], counts=self.counts[frames])
+
 
 def mean_interval(values: Sequence[float]) -> Mean:
     """Mean of ``values`` with the half width of the Student 95 % interval."""

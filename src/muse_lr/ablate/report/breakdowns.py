@@ -12,12 +12,10 @@ from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.report.tables import mean_cell
 from muse_lr.ablate.statistics import mean_interval
 from muse_lr.data.formats import printable
-from muse_lr.errors import InputError
-from muse_lr.reporting.breakdown.errors import FRAME_PROPERTIES, Group, breakdowns, by_info
+from muse_lr.reporting.breakdown.errors import FRAME_PROPERTIES, Group, breakdowns, known_keys
 from muse_lr.reporting.figures import reference_charges
 from muse_lr.reporting.html import Cell, Table
 from muse_lr.reporting.metric_units import METRIC_UNITS
-from muse_lr.reporting.predictions import Predictions
 from muse_lr.reporting.wording import code, times
 
 Array = NDArray[np.float64]
@@ -62,7 +60,7 @@ def breakdown_tables(
             predictions = record.predictions.get(test)
             if predictions is None:
                 continue
-            for parts in breakdowns(predictions, _known(predictions, by)):
+            for parts in breakdowns(predictions, known_keys(predictions, by)):
                 for label in LABELS:
                     for group in parts.groups:
                         _add(tables.setdefault((parts.by, label), {}), variant, group, label)
@@ -74,7 +72,7 @@ def breakdown_tables(
 def unknown_keys(results: Results, by: Sequence[str]) -> list[str]:
     """Keys of ``by`` that no frame of any test set has, or that cannot be grouped."""
     tests = [p for record in results.records for p in record.predictions.values()]
-    return [key for key in by if not any(_known(test, [key]) for test in tests)]
+    return [key for key in by if not any(known_keys(test, [key]) for test in tests)]
 
 
 def predicted_charges(
@@ -102,18 +100,6 @@ def predicted_charges(
         for found in tests:
             reference = reference or reference_charges(found)
     return predicted, reference
-
-
-def _known(predictions: Predictions, by: Sequence[str]) -> list[str]:
-    """Keys of ``by`` by which the frames can be grouped."""
-    found = []
-    for key in by:
-        try:
-            by_info(predictions, key)
-        except InputError:
-            continue
-        found.append(key)
-    return found
 
 
 def _add(rows: dict[str, _Row], variant: str, group: Group, label: str) -> None:

@@ -89,7 +89,7 @@ def write_study_report(
         title=title,
         subtitle=f"Ablation study: {finished} of {len(runs)} runs finished; reference variant "
         f"{code(results.reference)}; muse_lr {__version__}.",
-        lead=_lead(results, out),
+        lead=_lead(results, out, subsets),
         description=description,
         sections=[
             Section("What was equal", [*_status_blocks(results), *_equality_blocks(results)]),
@@ -107,8 +107,8 @@ def write_study_report(
     return write_html(report, out / "report.html")
 
 
-def _lead(results: Results, out: Path) -> Lead:
-    sentences = [*result_blocks(results), *_winner_sentences(results)]
+def _lead(results: Results, out: Path, subsets: Sequence[str]) -> Lead:
+    sentences = [*result_blocks(results, subsets), *_winner_sentences(results)]
     warnings = [*result_warnings(results), *findings(results)]
     if measured_equality(results).unequal:
         warnings.append("Not all settings were equal for all variants: see the next section.")

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from muse_lr.ablate.aggregate import Results
 from muse_lr.ablate.report.findings import preliminary
 from muse_lr.ablate.report.outcome import Outcome, against, other_errors, outcomes
+from muse_lr.ablate.report.subsets import largest_change
 from muse_lr.ablate.statistics import Difference
+from muse_lr.data.formats import printable
 from muse_lr.reporting.html import Items
 from muse_lr.reporting.wording import (
     code,
@@ -28,11 +30,17 @@ WHOLE, PARTS = "both", ("charges", "muse")
 MOST_NAMED = 4
 
 
-def result_blocks(results: Results) -> list[str | Items]:
+def result_blocks(results: Results, subsets: Sequence[str] = ()) -> list[str | Items]:
     """Say what the study found: for each test set a heading and a line for each variant.
 
-    Sentences above say that the result is preliminary, and that test sets disagree. Without any
-    comparison, the errors are listed.
+    Sentences above say that the result is preliminary, and that test sets disagree. The last line
+    names the subset with the largest change. Without any comparison, the errors are listed.
+
+    Parameters
+    ----------
+    results : Results
+    subsets : sequence of str
+        Info keys by which the frames are divided; default: the usual ones that they have.
     """
     found = outcomes(results)
     obstacle = _obstacle(results, found)
@@ -42,7 +50,8 @@ def result_blocks(results: Results) -> list[str | Items]:
     for outcome in (o for o in found if o.changes):
         compared = [outcome, *other_errors(results, outcome)]
         blocks.append(_heading(compared))
-        blocks.append(Items(_lines(results, compared)))
+        lines = [*_lines(results, compared), *_largest(results, outcome, subsets)]
+        blocks.append(Items(lines))
     return blocks
 
 
@@ -146,6 +155,21 @@ def _lines(results: Results, compared: Sequence[Outcome]) -> list[str]:
         text = _changes(WHOLE, found, single)
         lines += [f"{code(WHOLE)} compared with {code(part)}: {text}"] if text else []
     return lines
+
+
+def _largest(results: Results, outcome: Outcome, subsets: Sequence[str]) -> list[str]:
+    """The largest significant change on one subset, with the number from which it was chosen."""
+    found = largest_change(results, outcome, subsets)
+    if found is None:
+        return []
+    change = f"{outcome.noun} {phrase(found.change, outcome.metric)}"
+    where = f"{found.key} {code(printable(found.name))} ({found.frames:,} frames)"
+    return [
+        f"Largest of {found.count} significant changes on subsets: {code(found.variant)} on "
+        f"{where}, {change}"
+        if found.count > 1
+        else f"The only significant change on a subset: {code(found.variant)} on {where}, {change}"
+    ]
 
 
 def _changes(variant: str, compared: Sequence[Outcome], single: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from muse_lr.ablate.aggregate import Results
@@ -15,7 +16,7 @@ from muse_lr.reporting.html import Lead, text_lines, text_table
 SIGNIFICANT = "* significant: the 95 % interval of the difference to the reference excludes zero"
 
 
-def terminal_lines(results: Results, report: Path) -> list[str]:
+def terminal_lines(results: Results, report: Path, subsets: Sequence[str] = ()) -> list[str]:
     """Everything that is printed after the runs.
 
     Parameters
@@ -24,6 +25,8 @@ def terminal_lines(results: Results, report: Path) -> list[str]:
         With at least one finished run.
     report : Path
         The page.
+    subsets : sequence of str
+        Info keys by which the frames are divided; default: the usual ones that they have.
     """
     table = compact_table(results)
     lines = [*measured_equality(results).lines(short=True), text_table(table)]
@@ -31,7 +34,7 @@ def terminal_lines(results: Results, report: Path) -> list[str]:
         lines.append(SIGNIFICANT)
     lines += result_notes(results)
     warnings = [*result_warnings(results), *findings(results)]
-    lead = Lead(result_blocks(results), warnings=warnings)
+    lead = Lead(result_blocks(results, subsets), warnings=warnings)
     lines += [f"report: {report}", *text_lines(lead.cautions), *text_lines(lead.result)]
     found = find_winner(results)
     if found is not None:

@@ -169,6 +169,17 @@ def by_info(predictions: Predictions, key: str) -> Breakdown:
     InputError
         If no frame has the key, or a value is neither a number nor text.
     """
+    return Breakdown(key, _by_frame(predictions, *info_classes(predictions, key)))
+
+
+def info_classes(predictions: Predictions, key: str) -> tuple[Index, list[str]]:
+    """Group of each frame by an info key, (n_frames,), and the names of the groups.
+
+    Raises
+    ------
+    InputError
+        As :func:`by_info`.
+    """
     if not any(key in info for info in predictions.info):
         known = groupable_keys(predictions.info)
         listed = ", ".join(known) or "none"
@@ -179,7 +190,19 @@ def by_info(predictions: Predictions, key: str) -> Breakdown:
         raise InputError(
             f"info key {key!r} holds {error}: errors are grouped by single numbers or text"
         ) from error
-    return Breakdown(key, _by_frame(predictions, *classes(values)))
+    return classes(values)
+
+
+def known_keys(predictions: Predictions, keys: Sequence[str]) -> list[str]:
+    """Info keys of ``keys`` by which the frames can be grouped."""
+    found = []
+    for key in keys:
+        try:
+            info_classes(predictions, key)
+        except InputError:
+            continue
+        found.append(key)
+    return found
 
 
 def by_size(predictions: Predictions) -> Breakdown:
