@@ -17,6 +17,8 @@ ELEMENTS = ("H", "C", "O", "Na", "Cl", "Cu")
 BACKBONES = ("painn", "mace", "so3krates")
 #: Structures for each backbone and number of levels, in `make test` and in the slow test.
 FEW, MANY = 6, 200
+#: Clusters of copper whose sites nearly tie, so that nodes come and go within hundredths of an A.
+NEAR_TIES = (34, 130, 190)
 
 
 def build(backbone: str, levels: int, seed: int = 0) -> muse_lr.EnergyModel:
@@ -69,7 +71,7 @@ def check_start(backbone: str, levels: int, count: int) -> None:
     """Energies below 0.5 eV/atom, forces below 1 eV/A, and parameters that learn."""
     model = build(backbone, levels)
     worst = np.zeros(2)
-    for seed in range(count):
+    for seed in dict.fromkeys([*range(count), *NEAR_TIES]):
         atoms = drawn(seed)
         batch = AtomsBatch.from_ase([atoms], model.cutoff)
         output = model(batch, ("forces", "parts"), create_graph=False)
