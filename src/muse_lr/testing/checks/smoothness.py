@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from ase import Atoms
@@ -90,8 +91,10 @@ def check_smooth(
     :math:`J_h(t) = |D_h(t+h) - D_h(t-h)|`. For a C2 energy the step shrinks linearly with h. It
     stays constant at a jump of the second derivative, and grows at a kink or jump of the energy.
     The path is scanned with h and h/2. Windows where J shrinks least are scanned again with h/4,
-    h/16, ... The measurement is the largest step in a window, extrapolated to h = 0 as
-    :math:`(4 J_{h/4} - J_h) / 3`. A value above the tolerance is confirmed at two more levels.
+    h/16, ... The measurement is the largest step in a window, extrapolated to h = 0 (Richardson):
+    :math:`K_h = (4 J_{h/4} - J_h) / 3` has no term of order h, and
+    :math:`(16 K_{h/4} - K_h) / 15` none of order h^2. A value above the tolerance is confirmed at
+    two more levels.
 
     Parameters
     ----------
@@ -155,38 +158,35 @@ def _suspects(fine: Array) -> list[int]:
     return [4 + 2 * i for i in sorted(chosen)]
 
 
-def _noise(energies: Array) -> float:
-    """Largest error of h^2 times an extrapolated step that the noise of the energies explains.
-
-    At least the rounding of the energies themselves. The rounding within the potential is measured:
-    the sixth difference of a smooth energy vanishes at small h, and that of independent errors of
-    the deviation s has the median 0.6745 sqrt(924) s = 20.5 s. A jump changes only few of the
-    differences, and so not their median. The step is a sum with the deviation sqrt(10) s; 14 s is
-    the largest of 21 steps, times 4/3 of the extrapolation, with a margin.
-    """
-    rounding = 4 * np.finfo(float).eps * float(np.abs(energies).max())
-    return max(rounding, 14 / 20.5 * float(np.median(np.abs(np.diff(energies, 6)))))
-
-
 def _zoom(
     potential: Potential, path: Path, center: float, h: float, levels: int, tolerance: float
 ) -> tuple[float, float, float]:
     """Extrapolated jump near a point, its limit, and its coordinate."""
-    previous, jump, scale, noise = np.inf, np.inf, 1e-2, 0.0
+    scale, noise, jump = 1e-2, 0.0, np.inf
+    steps: list[float] = []
     for level in range(levels + CONFIRMATIONS):
         width, h = 3 * h, h / 4
         grid = np.linspace(center - width, center + width, 25)
         energies = _energies(potential, path, grid)
-        steps = _steps(energies, h)
-        found = int(np.argmax(steps))
+        found = _steps(energies, h)
+        largest = int(np.argmax(found))
         if level == 0:
             scale = max(scale, float(np.abs(_curvature(energies, h)).max()))
-        jump = (4 * float(steps[found]) - previous) / 3 if level else float(steps[found])
-        previous, center = float(steps[found]), float(grid[found + 2])
-        noise = _noise(energies) / h**2
+        steps.append(float(found[largest]))
+        center = float(grid[largest + 2])
+        jump = _extrapolated(steps)
+        noise = 64 * np.finfo(float).eps * max(1.0, float(np.abs(energies).max())) / h**2
         # The extrapolation underestimates a step that was partly outside the last window. Continue
         # until the jump is within the limit, or noise would dominate at the next h.
         settled = jump <= tolerance * scale + noise or jump < 32 * noise
         if level >= levels - 1 and settled:
             break
     return max(jump, 0.0), tolerance * scale + noise, center
+
+
+def _extrapolated(steps: Sequence[float]) -> float:
+    """The step at h = 0 from those at h, h/4, h/16, .., without the terms of orders h and h^2."""
+    if len(steps) == 1:
+        return steps[0]
+    linear = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(steps[-3:])]
+    return linear[0] if len(linear) == 1 else (16 * linear[1] - linear[0]) / 15
