@@ -32,7 +32,12 @@ class Promise:
 TORCH_PME = "https://github.com/lab-cosmo/torch-pme"
 MACE = "https://github.com/ACEsuit/mace"
 ASE = "https://ase-lib.org/ase/calculators"
-SMOOTH = ("smooth_separation", "smooth_displacement", "smooth_strain")
+SMOOTH = (
+    "smooth_separation",
+    "smooth_displacement",
+    "smooth_strain",
+    "smooth_rearrangement",
+)
 FAR = (
     "far_copies",
     "unlike_fragments",
