@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
+from muse_lr.math.filtered_sums import FilteredSums, TracedSums, filtered_sums
 from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
@@ -81,30 +82,47 @@ class PaiNN(Backbone):
         """See :meth:`Backbone.forward`."""
         graph = graph.within(self.cutoff)
         scalars = self.embedding(graph.composition)  # (N, F)
-        vectors = scalars.new_zeros((scalars.shape[0], 3, scalars.shape[1]))  # (N, 3, F)
+        vectors = None  # (N, 3, F)
         if self.graph_embedding is not None:
             scalars = scalars + self.graph_embedding(graph)
         if initial is not None:
             scalars = scalars + initial.scalars
             if 1 in initial.tensors:
-                vectors = vectors + from_standard_order(initial.tensors[1])
-        lengths = graph.edge_lengths
-        directions = graph.edge_vectors / lengths[:, None]  # (E, 3)
-        envelope = switch_off(lengths, 0.0, self.cutoff)
-        if graph.edge_weights is not None:
-            envelope = envelope * graph.edge_weights
-        # The last radial function is constant. Its weights are the bias of the filters.
-        radial = torch.cat([self.radial(lengths), torch.ones_like(lengths[:, None])], dim=1)
-        radial = radial * envelope[:, None]  # (E, R + 1)
+                vectors = from_standard_order(initial.tensors[1])
+        sums = filtered_sums(graph.edge_index, graph.num_nodes)
+        radial, directed = (sums.pad(weights) for weights in self._weights(graph))
         for message, update in zip(self.messages, self.updates, strict=True):
-            scalars, vectors = message(scalars, vectors, graph.edge_index, directions, radial)
+            scalars, vectors = message(scalars, vectors, sums, radial, directed)
             scalars, vectors = update(scalars, vectors)
+        assert vectors is not None  # there is at least one layer
         energies = self.readout(scalars, vectors)
         return NodeFeatures(scalars, {1: to_standard_order(vectors)}), energies
 
+    def _weights(self, graph: Graph) -> tuple[Tensor, Tensor]:
+        """(E, R + 1) radial functions, and (E, 3 (R + 1)) radial functions times directions.
+
+        The last radial function is constant. Its weights are the bias of the filters.
+        """
+        lengths = graph.edge_lengths
+        envelope = switch_off(lengths, 0.0, self.cutoff)
+        if graph.edge_weights is not None:
+            envelope = envelope * graph.edge_weights
+        radial = torch.cat([self.radial(lengths), torch.ones_like(lengths[:, None])], dim=1)
+        radial = radial * envelope[:, None]
+        directions = graph.edge_vectors / lengths[:, None]
+        return radial, (directions[:, :, None] * radial[:, None]).flatten(1)
+
 
 class Message(nn.Module):
-    """Message layer: sums filtered scalars, directions and filtered vectors over the neighbors."""
+    r"""Message layer: sums filtered scalars, directions and filtered vectors over the neighbors.
+
+    The filters are linear in the radial functions, so that
+
+    .. math:: \sum_j x_{jc} \sum_r W_{cr} R_r(r_{ij}) = \sum_r W_{cr} \sum_j R_r(r_{ij})\, x_{jc}.
+
+    The inner sums are matrix products of few radial functions and many channels, and no array of
+    all edges and channels is formed (:mod:`muse_lr.math.filtered_sums`).
+    """
 
     def __init__(self, channels: int, radial: int) -> None:
         super().__init__()
@@ -116,26 +134,33 @@ class Message(nn.Module):
     def forward(
         self,
         scalars: Tensor,
-        vectors: Tensor,
-        edge_index: Tensor,
-        directions: Tensor,
+        vectors: Tensor | None,
+        sums: FilteredSums | TracedSums,
         radial: Tensor,
+        directed: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        sender, receiver = edge_index
+        """Add the messages of the neighbors to (N, F) scalars and (N, 3, F) vectors.
+
+        Parameters
+        ----------
+        scalars, vectors : Tensor
+            No vectors are vectors of zeros, as in the first layer.
+        sums : FilteredSums or TracedSums
+            Sums over edges, from senders to receivers.
+        radial, directed : Tensor
+            Weights of :meth:`PaiNN._weights`, padded for the sums.
+        """
         weights = torch.cat([self.filter.weight, self.filter.bias[:, None]], dim=1)  # (3F, R + 1)
-        # One gate at a time, since slices of one array of all gates are strided, which is slow.
-        to_scalars, along_edge, carried = (
-            context.index_select(0, sender) * (radial @ weight.T)  # (E, F)
-            for context, weight in zip(
-                self.context(scalars).chunk(3, dim=-1), weights.chunk(3), strict=True
-            )
-        )
-        moved = along_edge[:, None] * directions[:, :, None]  # (E, 3, F)
-        moved = moved + carried[:, None] * vectors.index_select(0, sender)
-        return (
-            scalars.index_add(0, receiver, to_scalars),
-            vectors.index_add(0, receiver, moved),
-        )
+        for_scalars, along_edge, for_vectors = weights.T.chunk(3, dim=1)  # (R + 1, F)
+        plain, turned, gate = self.context(scalars).chunk(3, dim=1)
+        moved = sums(directed, turned, along_edge)  # (N, 3, F)
+        if vectors is None:
+            return scalars + sums(radial, plain, for_scalars)[:, 0], moved
+        values = torch.cat([plain, (gate[:, None] * vectors).flatten(1)], dim=1)  # (N, 4F)
+        filters = torch.cat([for_scalars, *[for_vectors] * 3], dim=1)
+        summed = sums(radial, values, filters)[:, 0]
+        to_scalars, carried = summed.tensor_split([scalars.shape[1]], dim=1)
+        return scalars + to_scalars, vectors + moved + carried.view_as(vectors)
 
 
 class Update(nn.Module):

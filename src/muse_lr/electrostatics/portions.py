@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muse_lr.electrostatics.ewald.plain_derivatives import wanted_inputs
+from muse_lr.math.plain_derivatives import wanted_inputs
 
 #: Approximate memory of the intermediate results of one portion of a sum, with its derivatives.
 PORTION_BYTES = 256 * 2**20

@@ -125,7 +125,7 @@ class PairSums:
 
     def spread(self, weights: Tensor, values: Tensor) -> Tensor:
         """Sums y at the sources: (n_blocks, width, r), (n_targets, r, c) -> (n_sources, c)."""
-        sums: Tensor = _Spread.apply(weights, values, self)
+        sums: Tensor = Spread.apply(weights, values, self)
         return sums
 
     def take(self, values: Tensor) -> Tensor:
@@ -172,12 +172,12 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         weights, values = ctx.saved_tensors
-        first = _Weighed.apply(values, slope, ctx.pairs) if ctx.needs_input_grad[0] else None
-        second = _Spread.apply(weights, slope, ctx.pairs) if ctx.needs_input_grad[1] else None
+        first = Weighed.apply(values, slope, ctx.pairs) if ctx.needs_input_grad[0] else None
+        second = Spread.apply(weights, slope, ctx.pairs) if ctx.needs_input_grad[1] else None
         return first, second, None
 
 
-class _Spread(torch.autograd.Function):
+class Spread(torch.autograd.Function):
     """Derivative with respect to x, (n_sources, c)."""
 
     @staticmethod
@@ -194,12 +194,12 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         weights, values = ctx.saved_tensors
-        first = _Weighed.apply(slope, values, ctx.pairs) if ctx.needs_input_grad[0] else None
+        first = Weighed.apply(slope, values, ctx.pairs) if ctx.needs_input_grad[0] else None
         second = _Gathered.apply(weights, slope, ctx.pairs) if ctx.needs_input_grad[1] else None
         return first, second, None
 
 
-class _Weighed(torch.autograd.Function):
+class Weighed(torch.autograd.Function):
     """Derivative with respect to w, (n_blocks, width, r)."""
 
     @staticmethod
@@ -218,6 +218,6 @@ class _Weighed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         values, slopes = ctx.saved_tensors
-        first = _Spread.apply(slope, slopes, ctx.pairs) if ctx.needs_input_grad[0] else None
+        first = Spread.apply(slope, slopes, ctx.pairs) if ctx.needs_input_grad[0] else None
         second = _Gathered.apply(slope, values, ctx.pairs) if ctx.needs_input_grad[1] else None
         return first, second, None

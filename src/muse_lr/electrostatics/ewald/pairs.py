@@ -22,8 +22,8 @@ from torch import Tensor
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import REAL_TAPER
 from muse_lr.electrostatics.ewald.pair_kernel import ScreenedKernel, dot
-from muse_lr.electrostatics.ewald.plain_derivatives import hessian_product, wanted_inputs
 from muse_lr.electrostatics.kernels import short_range_kernel
+from muse_lr.math.plain_derivatives import hessian_product, wanted_inputs
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import sum_nodes

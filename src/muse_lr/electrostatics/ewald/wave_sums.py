@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muse_lr.electrostatics.ewald.plain_derivatives import hessian_product, wanted_inputs
 from muse_lr.electrostatics.ewald.waves import WaveNumbers, phases
+from muse_lr.math.plain_derivatives import hessian_product, wanted_inputs
 
 #: Fractional coordinates (G, n, 3), charges (G, n) and weights (G, K).
 Inputs = tuple[Tensor, Tensor, Tensor]
