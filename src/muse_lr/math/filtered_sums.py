@@ -93,8 +93,8 @@ class TracedSums:
 def filtered_sums(edge_index: Tensor, n_nodes: int) -> FilteredSums | TracedSums:
     """Sums over edges (2, e) from senders to receivers, fastest if sorted by receiver."""
     if get_proxy_mode() is not None or torch.compiler.is_compiling():
-        return TracedSums(*edge_index, n_nodes)
-    return FilteredSums(pair_sums(*edge_index, n_nodes, n_nodes))
+        return TracedSums(edge_index[0], edge_index[1], n_nodes)
+    return FilteredSums(pair_sums(edge_index[0], edge_index[1], n_nodes, n_nodes))
 
 
 class _Filtered(torch.autograd.Function):
