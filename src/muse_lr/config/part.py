@@ -11,7 +11,10 @@ from muse_lr.config.schema import Strict
 from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from muse_lr.structures.batch import AtomsBatch
+    from muse_lr.structures.geometry import Geometry
 
 
 class Part(nn.Module, ABC):
@@ -58,6 +61,25 @@ class Part(nn.Module, ABC):
         ------
         InputError
             The message names the structure and a remedy.
+        """
+
+    def not_compiled(self) -> str | None:
+        """Why the part cannot be compiled, for an error message; None if it can.
+
+        What is compiled has no branch and no size that depends on values of tensors. Tables with
+        such sizes come from :meth:`prepare`.
+        """
+        return "its equations have branches or sizes that depend on the structure"
+
+    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+        """Make all tables in ``geometry.host`` that an evaluation of the part reads.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Without gradients.
+        composition : Tensor
+            (n_atoms, n_elements), one-hot.
         """
 
     def describe(self) -> list[str]:

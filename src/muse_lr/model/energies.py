@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def evaluate_energies(
     derivatives: frozenset[Derivative],
     by_charges: bool,
     chosen: Selection,
+    call: Callable[[int, HeadInputs], Tensor] | None = None,
 ) -> ModelOutput:
     """Evaluate the chosen energies of a model and what they need.
 
@@ -52,6 +54,9 @@ def evaluate_energies(
     by_charges : bool
         Whether the energy will be differentiated by the moments of the density.
     chosen : Selection
+    call : callable, optional
+        Evaluates the heads that a compiled program calls, from the number of the head and its
+        inputs.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def evaluate_energies(
         # Other parts of the model can need edges that are longer than those of the backbone.
         found = _features(model, graph.within(model.backbone.cutoff), geometry, chosen, parts)
     density = None
-    nothing = NodeFeatures(composition.new_zeros((len(composition), 0)))
+    nothing = NodeFeatures(composition.new_zeros((composition.shape[0], 0)))
     if chosen.charges and model.charges is not None:
         source = found.local if model.charges.input == "backbone" else found.wide
         inputs = ChargeInputs(source or nothing, composition, geometry, batch)
@@ -80,9 +85,10 @@ def evaluate_energies(
     head_inputs = HeadInputs(
         geometry, density, found.wide or nothing, composition, derivatives, found.levels
     )
-    for name, head in model.heads.items():
+    for number, (name, head) in enumerate(model.heads.items()):
         if chosen.has(name):
-            parts[name] = head(head_inputs)
+            called = call is not None and not head.traced
+            parts[name] = call(number, head_inputs) if called else head(head_inputs)
     return ModelOutput(
         torch.stack(list(parts.values())).sum(0),
         parts,
@@ -124,7 +130,8 @@ def _density(
     """The charge density; the energy of the charge model is added to ``parts`` if chosen."""
     assert model.charges is not None
     density: ChargeDensity = model.charges(inputs)
-    density.check()
+    if not inputs.geometry.host.closed:  # else the caller checks the results
+        density.check()
     if by_charges and not density.moments.requires_grad:
         density = replace(density, moments=density.moments.detach().requires_grad_(True))
     if density.energy is not None and chosen.has("charges"):
@@ -147,4 +154,6 @@ def _graph(
         num_graphs=geometry.num_graphs,
         total_charge=total_charge,
         spin=batch.spin,
+        reach=geometry.reach,
+        tables=geometry.host,
     )

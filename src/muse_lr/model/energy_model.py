@@ -26,6 +26,7 @@ from muse_lr.model.validation import check_batch
 from muse_lr.structures.geometry import strained_geometry
 
 if TYPE_CHECKING:
+    from muse_lr.model.compilation.compiled_model import CompiledProgram
     from muse_lr.structures.batch import AtomsBatch
 
 
@@ -44,6 +45,8 @@ class EnergyModel(nn.Module):
         Neighbor-list cutoff that the parts need, A.
     size_consistent : bool
         Whether every part is size-consistent.
+    program : CompiledProgram or None
+        What :func:`muse_lr.compile_model` made; it is used where it gives what is requested.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class EnergyModel(nn.Module):
         if elements is None:
             raise InputError("model.elements is needed to build a model without data")
         self.elements = elements
+        self.program: CompiledProgram | None = None
         parts = build_parts(config, elements)
         self.backbone, self.multiscale = parts.backbone, parts.multiscale
         self.charges = parts.charges
@@ -170,6 +174,9 @@ class EnergyModel(nn.Module):
         compute = requested(compute, create_graph, self.charges is not None)
         chosen = selected(only, self.parts, compute)
         self.check(batch)
+        if self.program is not None and only is None and not create_graph:
+            if self.program.serves(self, batch, compute):
+                return self.program(self, batch, compute)
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
         by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
