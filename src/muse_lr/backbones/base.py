@@ -96,9 +96,9 @@ class Backbone(Part):
         reach = self.layers * self.cutoff
         return [f"receptive field {self.layers} x {self.cutoff:g} = {reach:g} A"]
 
-    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""
-        geometry.within(self.cutoff)
+        graph.within(self.cutoff)
 
     @abstractmethod
     def forward(

@@ -18,7 +18,7 @@ from muse_lr.errors import InputError
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures, sum_nodes
+from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
@@ -96,7 +96,7 @@ class SplitCharges(LearnedCharges):
         self.transfer = nn.Linear(hidden, 1, bias=False)
         self.offsets = initial_charges(context.elements, scale=INITIAL_SHARE)
 
-    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""
         geometry.within(self.cutoff)
 

@@ -11,10 +11,9 @@ from muse_lr.config.schema import Strict
 from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from muse_lr.structures.batch import AtomsBatch
     from muse_lr.structures.geometry import Geometry
+    from muse_lr.structures.graph import Graph
 
 
 class Part(nn.Module, ABC):
@@ -71,15 +70,15 @@ class Part(nn.Module, ABC):
         """
         return "its equations have branches or sizes that depend on the structure"
 
-    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """Make all tables in ``geometry.host`` that an evaluation of the part reads.
 
         Parameters
         ----------
         geometry : Geometry
             Without gradients.
-        composition : Tensor
-            (n_atoms, n_elements), one-hot.
+        graph : Graph
+            The graph of the atoms, as the backbone gets it.
         """
 
     def describe(self) -> list[str]:

@@ -13,7 +13,7 @@ from muse_lr.config.schema import by_pair
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.graph import Graph, sum_nodes
 
 #: Elements whose bond to hydrogen has much the same length in all molecules. Other bonds have not:
 #: they are single or multiple, and small rings have distances shortly beyond.
@@ -82,7 +82,7 @@ class BondBarrierHead(Head):
         self._barriers = _barriers(self.gaps, config.stiffness, context.elements)
         self.cutoff = max((end for _, end in self.gaps.values()), default=0.0)
 
-    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""
         geometry.within(self.cutoff)
 

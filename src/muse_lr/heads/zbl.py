@@ -14,7 +14,7 @@ from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.graph import Graph, sum_nodes
 from muse_lr.units import BOHR, COULOMB_CONSTANT
 
 #: phi(x) = sum_k c_k exp(-d_k x) of Ziegler, Biersack and Littmark.
@@ -97,7 +97,7 @@ class ZBLHead(Head):
         self.cutoff = float(self._switches[1].max())
         self.distances, self.wall = dict(config.distances or {}), config.wall
 
-    def prepare(self, geometry: Geometry, composition: Tensor) -> None:
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""
         geometry.within(self.cutoff)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from muse_lr.backbones.base import Backbone
 from muse_lr.charges.base import ChargeInputs
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Derivative
@@ -73,9 +74,8 @@ def evaluate_energies(
         total_charge = model.charges.total_charge(batch)
     found = _Features()
     if chosen.backbone and model.backbone is not None:
-        graph = _graph(batch, geometry, composition, total_charge)
-        # Other parts of the model can need edges that are longer than those of the backbone.
-        found = _features(model, graph.within(model.backbone.cutoff), geometry, chosen, parts)
+        graph = atomic_graph(model.backbone, batch, geometry, composition, total_charge)
+        found = _features(model, graph, geometry, chosen, parts)
     density = None
     nothing = NodeFeatures(composition.new_zeros((composition.shape[0], 0)))
     if chosen.charges and model.charges is not None:
@@ -141,11 +141,16 @@ def _density(
     return density
 
 
-def _graph(
-    batch: AtomsBatch, geometry: Geometry, composition: Tensor, total_charge: Tensor
+def atomic_graph(
+    backbone: Backbone,
+    batch: AtomsBatch,
+    geometry: Geometry,
+    composition: Tensor,
+    total_charge: Tensor,
 ) -> Graph:
+    """The graph of the atoms that a backbone gets, in the precision of the model."""
     dtype = composition.dtype
-    return Graph(
+    graph = Graph(
         composition=composition,
         edge_index=geometry.edge_index,
         edge_vectors=geometry.edge_vectors.to(dtype),
@@ -157,3 +162,5 @@ def _graph(
         reach=geometry.reach,
         tables=geometry.host,
     )
+    # Other parts of the model can need edges that are longer than those of the backbone.
+    return graph.within(backbone.cutoff)

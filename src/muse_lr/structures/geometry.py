@@ -98,7 +98,7 @@ class Geometry:
         edges = sender, receiver, self.edge_vectors, self.edge_lengths
         kept = None
         if self.reach > cutoff:
-            kept = edges_within(self.host, self.edge_lengths, cutoff)
+            kept = edges_within(self.host, self.edge_lengths, cutoff, self.reach)
         if kept is None:
             return edges
         sender, receiver, vectors, lengths = (each.index_select(0, kept) for each in edges)

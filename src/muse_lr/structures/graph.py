@@ -43,8 +43,10 @@ class Graph:
         (n_edges,) weight of each message; None means 1.
     reach : float
         All edges are known to be shorter, A.
+    mixed : bool
+        Whether nodes may be of several elements.
     tables : HostTables
-        Tables of these edges.
+        Tables of the nodes and edges.
     """
 
     composition: Tensor
@@ -57,6 +59,7 @@ class Graph:
     spin: Tensor
     edge_weights: Tensor | None = None
     reach: float = math.inf
+    mixed: bool = False
     tables: HostTables = field(default_factory=HostTables)
 
     @property
@@ -67,15 +70,13 @@ class Graph:
         """Return the graph with only the edges shorter than ``cutoff`` (A)."""
         if self.reach <= cutoff:
             return self
-        kept = edges_within(self.tables, self.edge_lengths, cutoff)
-        tables = self.tables.child(f"within {cutoff!r}")
+        kept = edges_within(self.tables, self.edge_lengths, cutoff, self.reach)
         if kept is None:
-            return replace(self, reach=cutoff, tables=tables)
+            return replace(self, reach=cutoff)
         weights = self.edge_weights
         return replace(
             self,
             reach=cutoff,
-            tables=tables,
             edge_index=self.edge_index.index_select(1, kept),
             edge_vectors=self.edge_vectors.index_select(0, kept),
             edge_lengths=self.edge_lengths.index_select(0, kept),

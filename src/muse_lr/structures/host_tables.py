@@ -69,8 +69,13 @@ class HostTables:
         return other
 
 
-def edges_within(tables: HostTables, lengths: Tensor, cutoff: float) -> Tensor | None:
-    """(k,) edges shorter than ``cutoff`` (A) among (n_edges,) lengths; None for all of them."""
+def edges_within(
+    tables: HostTables, lengths: Tensor, cutoff: float, reach: float
+) -> Tensor | None:
+    """(k,) edges shorter than ``cutoff`` (A) among (n_edges,) lengths; None for all of them.
+
+    ``reach`` says which edges these are: all that are shorter, of the geometry of the tables.
+    """
 
     def make() -> Tensor | None:
         near = lengths < cutoff
@@ -78,7 +83,7 @@ def edges_within(tables: HostTables, lengths: Tensor, cutoff: float) -> Tensor |
             return None
         return near.nonzero()[:, 0]
 
-    return tables.get(f"edges within {cutoff!r}", make)
+    return tables.get(f"edges within {cutoff!r} of {reach!r}", make)
 
 
 def fixed_number(number: int, value: int) -> bool:

@@ -29,6 +29,7 @@ from muse_lr.backbones.mace.files import (
 from muse_lr.backbones.mace.imports import float64_construction
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import tensors_from_e3nn, tensors_to_e3nn
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph, NodeFeatures
 
 
@@ -176,6 +177,7 @@ class MaceBackbone(ExactConstants, Backbone):
         if initial is not None:
             features = features + initial.scalars
 
+        rows = self._rows_of_elements(graph)
         outputs: list[Tensor] = []
         for layer, (interaction, product) in enumerate(
             zip(self.interactions, self.products, strict=True)
@@ -188,7 +190,7 @@ class MaceBackbone(ExactConstants, Backbone):
                 edge_index=edge_index,
                 cutoff=factors,
             )
-            features = product(node_feats=messages, sc=skip, node_attrs=composition)
+            features = self._product(product, messages, skip, graph, rows)
             if layer == 0 and initial is not None and initial.tensors:
                 features = features + self._initial_tensors(initial)
             outputs.append(features)
@@ -199,6 +201,41 @@ class MaceBackbone(ExactConstants, Backbone):
                 lengths, composition, edge_index, graph.edge_weights
             )
         return self._collect(outputs), self.scale * energies + self.shift
+
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        self._rows_of_elements(graph.within(self.cutoff))
+
+    def _rows_of_elements(self, graph: Graph) -> tuple[Tensor, ...] | None:
+        """(n_e,) nodes of each element of the product basis; None for mixed nodes."""
+        if graph.mixed:
+            return None
+
+        def make() -> tuple[Tensor, ...]:
+            if self.config.agnostic_product:
+                return (torch.arange(graph.num_nodes, device=graph.composition.device),)
+            return tuple((column != 0).nonzero()[:, 0] for column in graph.composition.unbind(1))
+
+        return graph.tables.get("nodes of each element", make)
+
+    @staticmethod
+    def _product(
+        block: Any,
+        messages: Tensor,
+        skip: Tensor | None,
+        graph: Graph,
+        rows: tuple[Tensor, ...] | None,
+    ) -> Tensor:
+        """The product block of mace-torch, with known nodes of each element."""
+        composition = graph.composition
+        if block.use_agnostic_product:
+            composition = torch.ones_like(composition[:, :1])
+        options = rows, graph.tables.general
+        features: Tensor = block.linear(block.symmetric_contractions(messages, composition, *options))
+        return features + skip if block.use_sc and skip is not None else features
 
     def _radial(self, graph: Graph, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Radial features of the edges, and factors of their messages."""
@@ -227,7 +264,7 @@ class MaceBackbone(ExactConstants, Backbone):
             part = initial.tensors.get(order)
             if part is None:
                 width = self.config.channels * (2 * order + 1)
-                parts.append(initial.scalars.new_zeros(len(initial.scalars), width))
+                parts.append(initial.scalars.new_zeros(initial.scalars.shape[0], width))
             else:
                 parts.append(tensors_to_e3nn(part, order))
         return torch.cat(parts, dim=-1)

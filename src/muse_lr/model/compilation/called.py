@@ -28,6 +28,8 @@ class _Call(threading.local):
     heads: tuple[Head, ...] = ()
     inputs: HeadInputs | None = None
     virial: bool = True
+    #: Included and excluded keys of torch's dispatcher.
+    keys: tuple[Any, ...] = ()
 
 
 _CALL = _Call()
@@ -48,6 +50,8 @@ def calling(heads: tuple[Head, ...], inputs: HeadInputs, virial: bool) -> Iterat
     """
     before = vars(_CALL).copy()
     _CALL.heads, _CALL.inputs, _CALL.virial = heads, inputs, virial
+    included = torch._C._dispatch_tls_local_include_set()
+    _CALL.keys = included, torch._C._dispatch_tls_local_exclude_set()
     try:
         yield
     finally:
@@ -60,11 +64,8 @@ def _head(
     number: int, positions: Tensor, cell: Tensor, moments: Tensor, scalars: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Energies of a head, and the gradient of their sum with respect to the four tensors."""
-    # An operator runs without autograd, which this context puts back.
-    keys = torch._C._dispatch_tls_local_include_set(), torch._C.DispatchKeySet(
-        torch._C.DispatchKey.Undefined
-    )
-    with torch._C._ForceDispatchKeyGuard(*keys), torch.enable_grad():
+    # An operator runs without autograd. The state of the caller of the program has it.
+    with torch._C._ForceDispatchKeyGuard(*_CALL.keys), torch.enable_grad():
         return _evaluate(number, positions, cell, moments, scalars)
 
 

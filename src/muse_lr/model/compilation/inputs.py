@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from muse_lr.config.part import Part
+from muse_lr.model.energies import atomic_graph
 from muse_lr.structures.batch import AtomsBatch, AtomsData
 from muse_lr.structures.geometry import Geometry, strained_geometry
 from muse_lr.structures.host_tables import HostTables
@@ -88,9 +89,11 @@ def program_inputs(model: EnergyModel, batch: AtomsBatch) -> ProgramInputs:
     reach = max((part.cutoff for part in parts), default=0.0)
     whole = strained_geometry(batch, batch.positions.detach(), None)
     geometry = _shortened(whole, reach)
-    composition = model.composition(batch)
+    assert model.backbone is not None  # models without a backbone are not compiled
+    about = model.composition(batch), batch.total_charge
+    graph = atomic_graph(model.backbone, batch, geometry, *about)
     for part in parts:
-        part.prepare(geometry, composition)
+        part.prepare(geometry, graph)
     images = geometry.tables.images
     tensors = {name: getattr(batch, name).detach() for name in OF_BATCH}
     tensors |= {
