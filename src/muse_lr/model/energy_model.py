@@ -174,9 +174,9 @@ class EnergyModel(nn.Module):
         compute = requested(compute, create_graph, self.charges is not None)
         chosen = selected(only, self.parts, compute)
         self.check(batch)
-        if self.program is not None and only is None and not create_graph:
-            if self.program.serves(self, batch, compute):
-                return self.program(self, batch, compute)
+        program = None if create_graph or only is not None else self.program
+        if program is not None and program.serves(self, batch, compute):
+            return program(self, batch, compute)
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
         by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)

@@ -144,9 +144,7 @@ def _first_state(
     )
 
 
-def _first_energies(
-    state: State, potential: Potential, origins: Sequence[str]
-) -> None:
+def _first_energies(state: State, potential: Potential, origins: Sequence[str]) -> None:
     potential.update(state, stress=True)
     for row, reason in potential.broken.items():
         # The model numbers the structures of its batch; here there is one, whose source is named.

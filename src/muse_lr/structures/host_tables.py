@@ -69,9 +69,7 @@ class HostTables:
         return other
 
 
-def edges_within(
-    tables: HostTables, lengths: Tensor, cutoff: float, reach: float
-) -> Tensor | None:
+def edges_within(tables: HostTables, lengths: Tensor, cutoff: float, reach: float) -> Tensor | None:
     """(k,) edges shorter than ``cutoff`` (A) among (n_edges,) lengths; None for all of them.
 
     ``reach`` says which edges these are: all that are shorter, of the geometry of the tables.

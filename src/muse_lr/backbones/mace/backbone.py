@@ -234,7 +234,9 @@ class MaceBackbone(ExactConstants, Backbone):
         if block.use_agnostic_product:
             composition = torch.ones_like(composition[:, :1])
         options = rows, graph.tables.general
-        features: Tensor = block.linear(block.symmetric_contractions(messages, composition, *options))
+        features: Tensor = block.linear(
+            block.symmetric_contractions(messages, composition, *options)
+        )
         return features + skip if block.use_sc and skip is not None else features
 
     def _radial(self, graph: Graph, lengths: Tensor) -> tuple[Tensor, Tensor | None]:

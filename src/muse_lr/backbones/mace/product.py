@@ -120,9 +120,7 @@ class ProductBasis(nn.Module):
         products = features.new_zeros(*features.shape[:2], sum(self.components))
         return products.index_copy(0, order, torch.cat(parts))
 
-    def _of_mixed(
-        self, features: Tensor, composition: Tensor, elements: Sequence[int]
-    ) -> Tensor:
+    def _of_mixed(self, features: Tensor, composition: Tensor, elements: Sequence[int]) -> Tensor:
         """(n_nodes, channels, m) polynomials of nodes with any composition of the elements."""
         products = features.new_zeros(*features.shape[:2], sum(self.components))
         pairs = self._pairs(features)

@@ -35,9 +35,15 @@ FIRST: frozenset[Derivative] = frozenset({"forces", "stress"})
 
 
 def equations(
-    model: EnergyModel, like: ProgramInputs, names: list[str]
+    model: EnergyModel,
+    like: ProgramInputs,
+    call: Callable[[int, HeadInputs], Tensor],
+    names: list[str],
 ) -> Callable[..., tuple[Tensor, ...]]:
-    """The function that is traced. It puts the names of its energies into ``names``.
+    """The function that is traced.
+
+    It evaluates the heads that it does not contain by ``call``, from their number and their inputs,
+    and puts the names of its energies into ``names``.
 
     Its arguments are the tensors of :class:`ProgramInputs`. Its results are the (n_terms, n_graphs)
     energies in eV, the (n_atoms, 3) forces in eV/A, the (n_graphs, 3, 3) derivative by the strain
@@ -55,10 +61,11 @@ def equations(
                 reach=like.reach,
                 host=host,
             )
-            options = FIRST, False, Selection(None), call_head
+            options = FIRST, False, Selection(None), call
             output = evaluate_energies(model, batch, geometry, *options)
             forces, virial = forces_and_virial(output.energy, positions, strain, False)
-        assert forces is not None and virial is not None
+        assert forces is not None
+        assert virial is not None
         names[:] = output.energy_parts
         energies = torch.stack(list(output.energy_parts.values()))
         found = [energies, forces, virial]
@@ -98,10 +105,16 @@ def compile_program(
     from torch._inductor import aoti_compile_and_package
 
     heads, names = tuple(model.heads.values()), list[str]()
+    # Constants that parts make at their first use must not be made, and kept, while tracing.
+    equations(model, example, _nothing, names)(*example.named().values())
     with _general_sizes(), calling(heads, template, virial=True):
-        exported = _exported(equations(model, example, names), example)
+        exported = _exported(equations(model, example, call_head, names), example)
         aoti_compile_and_package(exported, package_path=str(path))
     return names
+
+
+def _nothing(number: int, inputs: HeadInputs) -> Tensor:
+    return inputs.geometry.cell.sum((1, 2)) * 0
 
 
 def _exported(function: Callable[..., Any], example: ProgramInputs) -> Any:
@@ -111,7 +124,7 @@ def _exported(function: Callable[..., Any], example: ProgramInputs) -> Any:
 
     arguments, dynamic = _symbolic(example)
     traced = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*arguments)
-    shapes = tuple({axis: Dim.AUTO for axis in axes} for axes in dynamic)
+    shapes = tuple(dict.fromkeys(axes, Dim.AUTO) for axes in dynamic)
     exported = export(traced, tuple(example.named().values()), dynamic_shapes=shapes)
     _refuse_fixed_sizes(exported, example, dynamic)
     return exported

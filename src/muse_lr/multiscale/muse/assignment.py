@@ -42,9 +42,7 @@ from muse_lr.structures.host_tables import HostTables
 UNCOVERED = 0.1
 
 
-def kept_nodes(
-    mass: Tensor, geometry: Geometry, tables: HostTables | None = None
-) -> CoarseNodes:
+def kept_nodes(mass: Tensor, geometry: Geometry, tables: HostTables | None = None) -> CoarseNodes:
     """The nodes: all atoms with nonzero mass."""
     atoms = (tables or HostTables()).get("nodes", lambda: (mass > 0).nonzero()[:, 0])
     return CoarseNodes(atoms, mass.index_select(0, atoms), geometry.graph_index[atoms])
@@ -122,9 +120,7 @@ def assign(
     content = none.index_add(0, node, share)
     tables = tables or HostTables()
     general = tables.general
-    arranged = tables.get(
-        "pairs with nodes", lambda: arrange_pairs(atom, node, count, general)
-    )
+    arranged = tables.get("pairs with nodes", lambda: arrange_pairs(atom, node, count, general))
     pairs = pair_sums(arranged, n_atoms, count)
     mean, tensor = reach / near, reach * near.rsqrt()
     return Assignment(atom, node, vectors, lengths, share, mean, tensor, content, pairs)

@@ -82,9 +82,7 @@ def coarse_edges(
     vectors = coarse.edge_vectors.to(content.dtype)
     size = content.shape[0]
     general = tables.general
-    arranged = tables.get(
-        "pairs of nodes", lambda: arrange_pairs(sender, receiver, size, general)
-    )
+    arranged = tables.get("pairs of nodes", lambda: arrange_pairs(sender, receiver, size, general))
     pairs = pair_sums(arranged, size, size)
     return CoarseEdges(coarse.edge_index, vectors, lengths, weights, pairs)
 

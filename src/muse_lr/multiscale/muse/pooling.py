@@ -57,7 +57,6 @@ class Edges:
     lengths: Tensor
     tables: HostTables
 
-
     def pairs(self, n_atoms: int) -> PairSums:
         """Sums over the edges, with senders as sources and receivers as targets."""
 

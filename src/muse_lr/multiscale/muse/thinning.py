@@ -174,9 +174,7 @@ def masses(
     difference, window = difference.index_select(0, kept), window.index_select(0, kept)
     size = priority.shape[0]
     general = tables.general
-    arranged = tables.get(
-        "pairs of rivals", lambda: arrange_pairs(sender, receiver, size, general)
-    )
+    arranged = tables.get("pairs of rivals", lambda: arrange_pairs(sender, receiver, size, general))
     pairs = pair_sums(arranged, size, size)
     suppression = pairs.pad(window * smoothstep(difference))
     rivalry = pairs.pad(window * (1 - smoothstep(difference.abs())))
