@@ -92,7 +92,7 @@ def outputs(model: muse_lr.EnergyModel, structures: list[Atoms], skin: float = 0
 
 
 def assert_equal(found: dict, expected: dict, relative: float) -> None:
-    """Compare all quantities; differences are relative to the largest value, or to 1 in its unit."""
+    """Compare all quantities; differences are relative to the largest, or to 1."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         scale = max(1.0, float(value.nan_to_num().abs().max()))
@@ -171,7 +171,7 @@ def test_without_a_compiler_the_message_says_what_to_install(monkeypatch, tmp_pa
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
     monkeypatch.setenv("MUSE_LR_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="needs a C.. compiler.*install g"):
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler.*install g"):
         muse_lr.compile_model(random_model(TINY))
     assert list(tmp_path.iterdir()) == []
 
@@ -182,7 +182,7 @@ def test_a_program_of_elsewhere_needs_trust_and_must_fit(models, tmp_path):
     model, _ = models
     path = tmp_path / "given"
     shutil.copytree(cache.entries()[0].path, path)
-    with pytest.raises(InputError, match="runs its code.*trust=True"):
+    with pytest.raises(InputError, match=r"runs its code.*trust=True"):
         muse_lr.compile_model(deepcopy(model), path)
     muse_lr.compile_model(deepcopy(model), path, trust=True)
     other = random_model(TINY, seed=5)

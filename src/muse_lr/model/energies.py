@@ -87,8 +87,10 @@ def evaluate_energies(
     )
     for number, (name, head) in enumerate(model.heads.items()):
         if chosen.has(name):
-            called = call is not None and not head.traced
-            parts[name] = call(number, head_inputs) if called else head(head_inputs)
+            if call is None or head.traced:
+                parts[name] = head(head_inputs)
+            else:
+                parts[name] = call(number, head_inputs)
     return ModelOutput(
         torch.stack(list(parts.values())).sum(0),
         parts,

@@ -62,8 +62,10 @@ class HostTables:
         """Closed tables of the same names with other tensors, in the order of :meth:`tensors`."""
         other = HostTables(self.general, closed=True)
         for name, table in self.found.items():
-            is_tuple = isinstance(table, tuple)
-            other.found[name] = tuple(next(values) for _ in table) if is_tuple else next(values)
+            if isinstance(table, tuple):
+                other.found[name] = tuple(next(values) for _ in table)
+            else:
+                other.found[name] = next(values)
         for name, child in self.children.items():
             other.children[name] = child.filled(values)
         return other

@@ -86,8 +86,8 @@ def _evaluate(number: int, *tensors: Tensor) -> Any:
     )
     gradients = [torch.zeros_like(leaf) for leaf in leaves]
     if energy.requires_grad:
-        options = {"allow_unused": True, "materialize_grads": True}
-        gradients = list(torch.autograd.grad(energy.sum(), leaves, **options))
+        found = torch.autograd.grad(energy.sum(), leaves, allow_unused=True, materialize_grads=True)
+        gradients = list(found)
     by_positions, by_moments, by_scalars, *by_cell = gradients
     by_cell = by_cell or [torch.zeros_like(cell)]
     return energy.detach(), by_positions, *by_cell, by_moments, by_scalars

@@ -175,14 +175,16 @@ def _refuse_fixed_sizes(
 @contextmanager
 def _general_sizes() -> Iterator[None]:
     """Equations for sizes of 0 and 1 are those for all sizes; no notes of the compiler."""
-    from torch.fx.experimental import _config
+    from torch.fx.experimental import _config as config
+
+    patch: Any = config.patch  # type: ignore[attr-defined]
 
     logger = logging.getLogger("torch._inductor")
     level = logger.level
     logger.setLevel(logging.ERROR)
     settings = {"backed_size_oblivious": True, "use_duck_shape": False}
     try:
-        with _config.patch(settings), warnings.catch_warnings():
+        with patch(settings), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
