@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,8 +67,7 @@ def evaluate_energies(
     """
     parts: dict[str, Tensor] = {}
     if chosen.has("e0"):
-        e0 = model.isolated_energies(batch)
-        parts["e0"] = sum_nodes(e0, batch.batch, batch.num_graphs)
+        parts["e0"] = sum_nodes(model.isolated_energies(batch), batch.batch, batch.num_graphs)
     composition = model.composition(batch)
     total_charge = batch.total_charge
     if model.charges is not None:
@@ -82,15 +82,12 @@ def evaluate_energies(
         source = found.local if model.charges.input == "backbone" else found.wide
         inputs = ChargeInputs(source or nothing, composition, geometry, batch)
         density = _density(model, inputs, by_charges, chosen, parts)
-    head_inputs = HeadInputs(
-        geometry, density, found.wide or nothing, composition, derivatives, found.levels
-    )
+    read = found.wide or nothing, composition, derivatives, found.levels
+    head_inputs = HeadInputs(geometry, density, *read)
     for number, (name, head) in enumerate(model.heads.items()):
         if chosen.has(name):
-            if call is None or head.traced:
-                parts[name] = head(head_inputs)
-            else:
-                parts[name] = call(number, head_inputs)
+            evaluate = head if call is None or head.traced else partial(call, number)
+            parts[name] = evaluate(head_inputs)
     return ModelOutput(
         torch.stack(list(parts.values())).sum(0),
         parts,
@@ -162,6 +159,7 @@ def atomic_graph(
         total_charge=total_charge,
         spin=batch.spin,
         reach=geometry.reach,
+        one_hot=True,
         tables=geometry.host,
     )
     # Other parts of the model can need edges that are longer than those of the backbone.

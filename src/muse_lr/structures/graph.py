@@ -43,8 +43,8 @@ class Graph:
         (n_edges,) weight of each message; None means 1.
     reach : float
         All edges are known to be shorter, A.
-    mixed : bool
-        Whether nodes may be of several elements.
+    one_hot : bool
+        Whether every node is known to be of one element.
     tables : HostTables
         Tables of the nodes and edges.
     """
@@ -59,7 +59,7 @@ class Graph:
     spin: Tensor
     edge_weights: Tensor | None = None
     reach: float = math.inf
-    mixed: bool = False
+    one_hot: bool = False
     tables: HostTables = field(default_factory=HostTables)
 
     @property

@@ -210,8 +210,8 @@ class MaceBackbone(ExactConstants, Backbone):
         self._rows_of_elements(graph.within(self.cutoff))
 
     def _rows_of_elements(self, graph: Graph) -> tuple[Tensor, ...] | None:
-        """(n_e,) nodes of each element of the product basis; None for mixed nodes."""
-        if graph.mixed:
+        """(n_e,) nodes of each element of the product basis; None for nodes that may be mixed."""
+        if not graph.one_hot:
             return None
 
         def make() -> tuple[Tensor, ...]:

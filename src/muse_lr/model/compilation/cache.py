@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-import muse_lr
+from muse_lr import __version__
 from muse_lr.errors import InputError
 from muse_lr.utils.files import write_json
 
@@ -74,7 +74,7 @@ def limit_mb() -> float:
 def sources() -> str:
     """Digest of the source files of the package, by which programs of other equations differ."""
     digest = hashlib.sha256()
-    root = Path(muse_lr.__file__).parent
+    root = Path(__file__).parents[2]
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -101,7 +101,7 @@ def of_process(device: torch.device) -> dict[str, str]:
     """The values of :data:`OF_PROCESS` here."""
     return {
         "torch": torch.__version__,
-        "muse_lr": muse_lr.__version__,
+        "muse_lr": __version__,
         "sources": sources(),
         "device": device.type,
         "processor": _processor(device),

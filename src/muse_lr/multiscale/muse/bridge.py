@@ -95,7 +95,6 @@ class Bridge(nn.Module):
             spin=graph.spin,
             edge_weights=edges.weights,
             reach=self.interactions.cutoff,
-            mixed=True,
             tables=HostTables(graph.tables.general),
         )
         tensors = {
