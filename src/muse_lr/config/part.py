@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -80,6 +81,10 @@ class Part(nn.Module, ABC):
         graph : Graph
             The graph of the atoms, as the backbone gets it.
         """
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """Context in which the part is traced, for parts of other packages that need one."""
+        return nullcontext()
 
     def describe(self) -> list[str]:
         """Lines for ``muse-lr info``. The first is printed after the name of the part."""

@@ -19,7 +19,7 @@ from muse_lr.model.config import ModelConfig, e0_numbers
 from muse_lr.model.derivatives import add_derivatives
 from muse_lr.model.energies import evaluate_energies
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.requests import requested, selected
+from muse_lr.model.requests import Selection, requested, selected
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
 from muse_lr.model.text import model_text
 from muse_lr.model.validation import check_batch
@@ -177,6 +177,13 @@ class EnergyModel(nn.Module):
         program = None if create_graph or only is not None else self.program
         if program is not None and program.serves(self, batch, compute):
             return program(self, batch, compute)
+        keep = self.training if create_graph is None else create_graph
+        return self._evaluate(batch, compute, chosen, keep)
+
+    def _evaluate(
+        self, batch: AtomsBatch, compute: Sequence[str], chosen: Selection, keep: bool
+    ) -> ModelOutput:
+        """:meth:`forward` of a checked batch; ``keep`` for derivatives that can be derived."""
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
         by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
@@ -191,7 +198,6 @@ class EnergyModel(nn.Module):
             geometry = strained_geometry(batch, positions, strain)
             if by_field:
                 geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
-            keep = self.training if create_graph is None else create_graph
             derivatives = self._derivatives(batch, compute, keep)
             options = derivatives, "potential" in responses, chosen
             output = evaluate_energies(self, batch, geometry, *options)

@@ -6,6 +6,7 @@ the model files are implemented here (I. Batatia et al., NeurIPS 2022, arXiv:220
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +27,7 @@ from muse_lr.backbones.mace.files import (
     mace_file_elements,
     read_mace_file,
 )
-from muse_lr.backbones.mace.imports import float64_construction
+from muse_lr.backbones.mace.imports import float64_construction, traced_harmonics
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import tensors_from_e3nn, tensors_to_e3nn
 from muse_lr.structures.geometry import Geometry
@@ -204,6 +205,10 @@ class MaceBackbone(ExactConstants, Backbone):
 
     def not_compiled(self) -> None:
         """See :meth:`Part.not_compiled`."""
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """See :meth:`Part.tracing`."""
+        return traced_harmonics()
 
     def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""

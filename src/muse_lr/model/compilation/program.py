@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from muse_lr.electrostatics.base import Derivative
 from muse_lr.heads.base import HeadInputs
 from muse_lr.model.compilation.called import call_head, calling
-from muse_lr.model.compilation.inputs import ProgramInputs, rebuilt
+from muse_lr.model.compilation.inputs import ProgramInputs, rebuilt, traced_parts
 from muse_lr.model.derivatives import forces_and_virial
 from muse_lr.model.energies import evaluate_energies
 from muse_lr.model.requests import Selection
@@ -107,7 +107,9 @@ def compile_program(
     heads, names = tuple(model.heads.values()), list[str]()
     # Constants that parts make at their first use must not be made, and kept, while tracing.
     equations(model, example, _nothing, names)(*example.named().values())
-    with _general_sizes(), calling(heads, template, virial=True):
+    with _general_sizes(), calling(heads, template, virial=True), ExitStack() as stack:
+        for part in traced_parts(model):
+            stack.enter_context(part.tracing())
         exported = _exported(equations(model, example, call_head, names), example)
         aoti_compile_and_package(exported, package_path=str(path))
     return names
@@ -168,8 +170,12 @@ def _refuse_fixed_sizes(
     inputs = [place for place in places if place.name in exported.graph_signature.user_inputs]
     for place, name, axes in zip(inputs, example.named(), dynamic, strict=True):
         for axis in axes:
-            if isinstance(place.meta["val"].shape[axis], int):
+            if _is_fixed(place.meta["val"].shape[axis]):
                 raise RuntimeError(f"the compiled equations depend on the size {axis} of {name}")
+
+
+def _is_fixed(size: int | torch.SymInt) -> bool:
+    return isinstance(size, int) or size.node.maybe_as_int() is not None
 
 
 @contextmanager

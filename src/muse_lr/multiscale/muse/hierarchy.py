@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -167,6 +168,11 @@ class Muse(Multiscale):
 
     def not_compiled(self) -> None:
         """See :meth:`Part.not_compiled`."""
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """See :meth:`Part.tracing`."""
+        bridge = cast("Level", self.levels[0]).bridge
+        return nullcontext() if bridge is None else bridge.interactions.tracing()
 
     def prepare(self, geometry: Geometry, graph: Graph) -> None:
         """See :meth:`Part.prepare`."""
