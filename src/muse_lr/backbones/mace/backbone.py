@@ -17,6 +17,7 @@ from muse_lr.backbones.constants import ExactConstants
 from muse_lr.backbones.mace.blocks import (
     DistanceTransform,
     PairRepulsion,
+    apply_product,
     build_layers,
     highest_order,
 )
@@ -191,7 +192,7 @@ class MaceBackbone(ExactConstants, Backbone):
                 edge_index=edge_index,
                 cutoff=factors,
             )
-            features = self._product(product, messages, skip, graph, rows)
+            features = apply_product(product, messages, skip, graph, rows)
             if layer == 0 and initial is not None and initial.tensors:
                 features = features + self._initial_tensors(initial)
             outputs.append(features)
@@ -225,24 +226,6 @@ class MaceBackbone(ExactConstants, Backbone):
             return tuple((column != 0).nonzero()[:, 0] for column in graph.composition.unbind(1))
 
         return graph.tables.get("nodes of each element", make)
-
-    @staticmethod
-    def _product(
-        block: Any,
-        messages: Tensor,
-        skip: Tensor | None,
-        graph: Graph,
-        rows: tuple[Tensor, ...] | None,
-    ) -> Tensor:
-        """The product block of mace-torch, with known nodes of each element."""
-        composition = graph.composition
-        if block.use_agnostic_product:
-            composition = torch.ones_like(composition[:, :1])
-        options = rows, graph.tables.general
-        features: Tensor = block.linear(
-            block.symmetric_contractions(messages, composition, *options)
-        )
-        return features + skip if block.use_sc and skip is not None else features
 
     def _radial(self, graph: Graph, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Radial features of the edges, and factors of their messages."""
