@@ -21,6 +21,7 @@ _PUBLIC = {
     "InputError": "muse_lr.errors",
     "attach_parts": "muse_lr.interfaces.ase",
     "build_model": "muse_lr.model.build",
+    "compile_model": "muse_lr.model.compilation.compiled_model",
     "load_model": "muse_lr.model.serialization",
     "read_dataset": "muse_lr.data.dataset",
     "save_model": "muse_lr.model.serialization",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from muse_lr.interfaces.ase import Calculator as Calculator
     from muse_lr.interfaces.ase import attach_parts as attach_parts
     from muse_lr.model.build import build_model as build_model
+    from muse_lr.model.compilation.compiled_model import compile_model as compile_model
     from muse_lr.model.energy_model import EnergyModel as EnergyModel
     from muse_lr.model.serialization import load_model as load_model
     from muse_lr.model.serialization import save_model as save_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from muse_lr.math import pair_sums as module
-from muse_lr.math.pair_sums import PairSums, pair_sums
+from muse_lr.math.pair_sums import PairSums, arrange_pairs, pair_sums
 
 SOURCES, TARGETS = 4, 6
 
@@ -20,7 +20,7 @@ def arranged(target: list[int]) -> tuple[torch.Tensor, torch.Tensor, PairSums]:
     """Sources, targets and their sums."""
     targets = torch.tensor(target, dtype=torch.int64)
     sources = torch.arange(len(target)) * 3 % SOURCES
-    return sources, targets, pair_sums(sources, targets, SOURCES, TARGETS)
+    return sources, targets, pair_sums(arrange_pairs(sources, targets, TARGETS), SOURCES, TARGETS)
 
 
 @pytest.fixture(params=[1, 10**6], ids=["block by block", "at once"])

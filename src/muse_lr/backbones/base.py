@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from muse_lr.config.part import Part
 from muse_lr.config.schema import Strict
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import FeatureSize, Graph, NodeFeatures
 
 
@@ -94,6 +95,10 @@ class Backbone(Part):
         """See :meth:`Part.describe`."""
         reach = self.layers * self.cutoff
         return [f"receptive field {self.layers} x {self.cutoff:g} = {reach:g} A"]
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        graph.within(self.cutoff)
 
     @abstractmethod
     def forward(

@@ -76,6 +76,9 @@ class PaiNN(Backbone):
         self.updates = nn.ModuleList([Update(channels) for _ in range(config.layers)])
         self.readout = Readout(channels)
 
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None
     ) -> tuple[NodeFeatures, Tensor]:

@@ -36,7 +36,7 @@ def spread(values: Tensor, weights: Tensor, totals: Tensor, graph_index: Tensor)
     Tensor
         (n_atoms, ...) q, in the precision of ``values``.
     """
-    count = len(totals)
+    count = totals.shape[0]
     missing = totals.to(torch.float64) - sum_nodes(values, graph_index, count)
     # Graphs without atoms have no weights.
     share = missing / sum_nodes(weights, graph_index, count).clamp(

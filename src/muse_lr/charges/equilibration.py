@@ -110,6 +110,10 @@ class EquilibratedCharges(ChargeModel):
         hardness = nn.functional.softplus(hardness.double())
         return ELECTRONEGATIVITY_UNIT * chi[:, 0].double(), HARDNESS_UNIT * hardness[:, 0]
 
+    def not_compiled(self) -> str:
+        """See :meth:`Part.not_compiled`."""
+        return "its charges are found by iterations, whose number depends on the structure"
+
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         features, composition = inputs.features, inputs.composition

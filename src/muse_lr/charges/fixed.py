@@ -59,6 +59,9 @@ class FixedCharges(ChargeModel):
             self._table = self._table.to(batch.numbers.device)
         return self._table
 
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         composition, geometry, batch = inputs.composition, inputs.geometry, inputs.batch

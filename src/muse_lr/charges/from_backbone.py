@@ -40,6 +40,9 @@ class BackboneCharges(ChargeModel):
                 "charges"
             )
 
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         features, composition, geometry = inputs.features, inputs.composition, inputs.geometry

@@ -173,6 +173,10 @@ class PolarizableCharges(LearnedCharges):
             blocks.append(linear(features.tensors[order]))
         return torch.cat(blocks, dim=1).double()
 
+    def not_compiled(self) -> str:
+        """See :meth:`Part.not_compiled`."""
+        return "its charges are found by iterations, whose number depends on the structure"
+
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         features, composition = inputs.features, inputs.composition

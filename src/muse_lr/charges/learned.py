@@ -76,6 +76,10 @@ class LearnedCharges(ChargeModel):
         )
         self.reads_tensors = config.l_max > 0
 
+    def not_compiled(self) -> str | None:
+        """See :meth:`Part.not_compiled`."""
+        return None
+
     def density(
         self,
         charges: Tensor,

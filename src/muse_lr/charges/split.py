@@ -18,7 +18,7 @@ from muse_lr.errors import InputError
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
 from muse_lr.structures.geometry import Geometry
-from muse_lr.structures.graph import NodeFeatures, sum_nodes
+from muse_lr.structures.graph import Graph, NodeFeatures, sum_nodes
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
@@ -96,20 +96,23 @@ class SplitCharges(LearnedCharges):
         self.transfer = nn.Linear(hidden, 1, bias=False)
         self.offsets = initial_charges(context.elements, scale=INITIAL_SHARE)
 
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        geometry.within(self.cutoff)
+
     def forward(self, inputs: ChargeInputs) -> ChargeDensity:
         """See :meth:`ChargeModel.forward`."""
         features, composition = inputs.features, inputs.composition
         geometry, batch = inputs.geometry, inputs.batch
-        near = geometry.edge_lengths < self.cutoff
-        sender, receiver = geometry.edge_index[:, near]
-        lengths = geometry.edge_lengths[near].to(composition.dtype)
+        sender, receiver, vectors, lengths = geometry.within(self.cutoff)
+        lengths = lengths.to(composition.dtype)
         transfers = self._transfers(features, composition, sender, receiver, lengths)  # (E, 1)
         constant = self._constant_charges(composition, geometry, batch)  # (N, 1)
         charges = constant.to(composition.dtype).index_add(0, receiver, transfers)
         charges = charges.index_add(0, sender, -transfers)
         density = self.density(charges, features, composition, geometry)
         # The edge vector points from the receiver to the sender.
-        moved = -transfers.to(torch.float64) * geometry.edge_vectors[near]
+        moved = -transfers.to(torch.float64) * vectors
         moved = sum_nodes(moved, geometry.graph_index[receiver], geometry.num_graphs)
         fixed = torch.cat([constant, density.moments[:, 1:].to(torch.float64)], dim=1)
         resting = replace(density, moments=fixed).dipole(geometry.positions)

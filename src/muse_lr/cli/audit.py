@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 if TYPE_CHECKING:
     from muse_lr.testing.exam import Progress, Result, Structures

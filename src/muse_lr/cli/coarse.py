@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from muse_lr.reporting.coarse_summary import LevelSummary
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 HELP = "write and plot the coarse nodes of a model for one structure"
 

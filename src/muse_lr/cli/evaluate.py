@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 if TYPE_CHECKING:
     from muse_lr.data.reading import Frame

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 #: Width of text in the terminal, characters.
 WIDTH = 88

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from muse_lr.model.energy_model import EnergyModel
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 HELP = "print the parts, parameters, receptive field and solvers of a model or configuration"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_compile_argument, add_trust_argument
 
 HELP = "compute energies, forces and virials for i-PI, or for ASE, through a socket"
 
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float64",
         help="precision of the model (default: float64)",
     )
+    add_compile_argument(parser)
     add_trust_argument(parser)
 
 
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         skin=args.skin,
         trust=args.trust,
+        compile=args.compile,
     )
     prefix = PREFIX if args.prefix is None else args.prefix
     address = Address(args.unix, args.host, args.port, prefix)

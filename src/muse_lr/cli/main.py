@@ -13,7 +13,7 @@ from muse_lr.utils.malloc import tune_malloc
 
 VERBS = (
     *("init", "data", "train", "evaluate", "study", "ablate", "md", "hessian", "profile"),
-    *("audit", "info", "coarse", "ipi", "doctor"),
+    *("audit", "info", "coarse", "ipi", "cache", "doctor"),
 )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_compile_argument, add_trust_argument
 
 if TYPE_CHECKING:
     from muse_lr.simulate.settings import Settings
@@ -69,12 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="precision of the model (default: float32); positions and sums are float64",
     )
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the backbone first (about a minute, with a C++ compiler), which makes long "
-        "runs up to twice as fast; a restart is then exact only up to rounding",
-    )
+    add_compile_argument(parser)
     add_trust_argument(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from muse_lr.cli.trust import add_trust_argument
+from muse_lr.cli.options import add_trust_argument
 
 #: Width of text in the terminal, characters.
 WIDTH = 88

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -12,6 +13,8 @@ from muse_lr.structures.geometry import ALL_BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
     from muse_lr.structures.batch import AtomsBatch
+    from muse_lr.structures.geometry import Geometry
+    from muse_lr.structures.graph import Graph
 
 
 class Part(nn.Module, ABC):
@@ -59,6 +62,29 @@ class Part(nn.Module, ABC):
         InputError
             The message names the structure and a remedy.
         """
+
+    def not_compiled(self) -> str | None:
+        """Why the part cannot be compiled, for an error message; None if it can.
+
+        What is compiled has no branch and no size that depends on values of tensors. Tables with
+        such sizes come from :meth:`prepare`.
+        """
+        return "its equations have branches or sizes that depend on the structure"
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """Make all tables in ``geometry.host`` that an evaluation of the part reads.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Without gradients.
+        graph : Graph
+            The graph of the atoms, as the backbone gets it.
+        """
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """Context in which the part is traced, for parts of other packages that need one."""
+        return nullcontext()
 
     def describe(self) -> list[str]:
         """Lines for ``muse-lr info``. The first is printed after the name of the part."""

@@ -97,6 +97,9 @@ class Head(Part):
     reads_potential : bool
         Whether the head uses the electrostatic potential as an input feature. The non-analytic term
         of phonons then differs from that of the Coulomb energy.
+    traced : bool
+        Whether a compiled model contains the equations of the head. Otherwise it calls the head,
+        which is evaluated as without compilation.
     """
 
     needs_density: ClassVar[bool] = False
@@ -107,6 +110,11 @@ class Head(Part):
     excludes_near_pairs: bool = False
     altered_by: tuple[str, ...] = ()
     reads_potential: ClassVar[bool] = False
+    traced: ClassVar[bool] = False
+
+    def not_compiled(self) -> str | None:
+        """See :meth:`Part.not_compiled`. A head that is called only gets scalar features."""
+        return "it reads features of l > 0" if self.reads_tensors and not self.traced else None
 
     @abstractmethod
     def forward(self, inputs: HeadInputs) -> Tensor:

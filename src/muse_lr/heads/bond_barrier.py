@@ -12,7 +12,8 @@ from torch import Tensor
 from muse_lr.config.schema import by_pair
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
-from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import Graph, sum_nodes
 
 #: Elements whose bond to hydrogen has much the same length in all molecules. Other bonds have not:
 #: they are single or multiple, and small rings have distances shortly beyond.
@@ -22,6 +23,8 @@ PARTNERS = ("B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "I"
 INNER, OUTER = 1.15, 1.45
 #: Largest second derivative of (1 - x^2)^3, at x^2 = 3/5.
 CURVATURE = 4.8
+#: Pairs without a barrier have no width. This avoids a division by zero, A.
+SMALLEST = 1e-6
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -69,6 +72,7 @@ class BondBarrierHead(Head):
     Config: ClassVar[type[HeadConfig]] = BondBarrierConfig
     reads_density: bool = False
     reads_features: bool = False
+    traced: ClassVar[bool] = True
 
     def __init__(self, config: BondBarrierConfig, context: HeadContext) -> None:
         super().__init__()
@@ -78,20 +82,23 @@ class BondBarrierHead(Head):
         self._barriers = _barriers(self.gaps, config.stiffness, context.elements)
         self.cutoff = max((end for _, end in self.gaps.values()), default=0.0)
 
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        geometry.within(self.cutoff)
+
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
         geometry = inputs.geometry
-        near = geometry.edge_lengths < self.cutoff
-        sender, receiver = geometry.edge_index[:, near]
-        distance = geometry.edge_lengths[near].to(inputs.composition.dtype)
+        sender, receiver, _, lengths = geometry.within(self.cutoff)
+        distance = lengths.to(inputs.composition.dtype)
         kind = inputs.composition.argmax(dim=1)
         if self._barriers.device != distance.device:  # once, not in every evaluation
             self._barriers = self._barriers.to(distance.device)
         center, half, height = self._barriers.to(distance.dtype)[:, kind[sender], kind[receiver]]
-        inside = (distance - center).abs() < half
-        x = (distance[inside] - center[inside]) / half[inside]
-        energy = height[inside] * (1 - x * x) ** 3
-        graph = geometry.graph_index[receiver[inside]]
+        # Beyond the gap x^2 is 1, where the barrier and its first two derivatives vanish.
+        x = ((distance - center) / half.clamp(min=SMALLEST)).clamp(-1, 1)
+        energy = height * (1 - x * x) ** 3
+        graph = geometry.graph_index[receiver]
         return sum_nodes(energy / 2, graph, geometry.num_graphs)
 
     def describe(self) -> list[str]:

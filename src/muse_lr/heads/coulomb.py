@@ -137,6 +137,10 @@ class CoulombHead(Head):
         )
         self.cutoff = max(self.electrostatics.cutoff, config.exclusion_radius or 0.0)
 
+    def not_compiled(self) -> str | None:
+        """See :meth:`Part.not_compiled`."""
+        return None if self.level == 0 else "it reads the coarse nodes of the hierarchy"
+
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
         assert inputs.density is not None  # guaranteed by needs_density when the model is built

@@ -13,7 +13,8 @@ from muse_lr.config.schema import by_pair
 from muse_lr.errors import InputError
 from muse_lr.heads.base import Head, HeadConfig, HeadContext, HeadInputs
 from muse_lr.math.switching import switch_off
-from muse_lr.structures.graph import sum_nodes
+from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.graph import Graph, sum_nodes
 from muse_lr.units import BOHR, COULOMB_CONSTANT
 
 #: phi(x) = sum_k c_k exp(-d_k x) of Ziegler, Biersack and Littmark.
@@ -87,6 +88,7 @@ class ZBLHead(Head):
     Config: ClassVar[type[HeadConfig]] = ZBLConfig
     reads_density: bool = False
     reads_features: bool = False
+    traced: ClassVar[bool] = True
 
     def __init__(self, config: ZBLConfig, context: HeadContext) -> None:
         super().__init__()
@@ -95,14 +97,17 @@ class ZBLHead(Head):
         self.cutoff = float(self._switches[1].max())
         self.distances, self.wall = dict(config.distances or {}), config.wall
 
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        geometry.within(self.cutoff)
+
     def forward(self, inputs: HeadInputs) -> Tensor:
         """See :meth:`Head.forward`."""
         geometry = inputs.geometry
         dtype = inputs.composition.dtype
-        near = geometry.edge_lengths < self.cutoff
-        sender, receiver = geometry.edge_index[:, near]
+        sender, receiver, _, lengths = geometry.within(self.cutoff)
+        distance = lengths.to(dtype)
         kind = inputs.composition.argmax(dim=1)
-        distance = geometry.edge_lengths[near].to(dtype)
         if self._switches.device != distance.device:  # once, not in every evaluation
             self._switches = self._switches.to(distance.device)
         inner, outer, wall = self._switches.to(dtype)[:, kind[sender], kind[receiver]]

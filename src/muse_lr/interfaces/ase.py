@@ -62,6 +62,8 @@ class Calculator(ASECalculator):
     extras : sequence of str
         Further quantities for :attr:`extras`, any of quadrupole, polarization, potential and
         polarizability.
+    compile : bool
+        Whether to compile the copy, which takes minutes once (:func:`muse_lr.compile_model`).
 
     Attributes
     ----------
@@ -102,6 +104,7 @@ class Calculator(ASECalculator):
         skin: float = 0.5,
         trust: bool = False,
         extras: Sequence[str] = (),
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(extras, str):
@@ -110,7 +113,7 @@ class Calculator(ASECalculator):
             if name not in EXTRAS:
                 known = ", ".join(EXTRAS)
                 raise InputError(f"extras: {name!r} is none of {known}{nearest(name, EXTRAS)}")
-        self.model = evaluation_model(model, device, dtype, trust)
+        self.model = evaluation_model(model, device, dtype, trust, compile)
         self._neighbors = VerletList(self.model.cutoff, skin)
         self._state: State | None = None
         self._extra_names = tuple(extras)

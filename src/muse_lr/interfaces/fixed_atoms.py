@@ -29,20 +29,28 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def evaluation_model(
-    model: EnergyModel | str | Path, device: str, dtype: str, trust: bool
+    model: EnergyModel | str | Path, device: str, dtype: str, trust: bool, compile: bool = False
 ) -> EnergyModel:
     """Copy or read a model for evaluation; its parameters require no gradients.
+
+    With ``compile``, the copy is compiled (:func:`muse_lr.compile_model`).
 
     Raises
     ------
     InputError
-        If the source is no model, or if the device or the precision is not available.
+        If the source is no model, if the device or the precision is not available, or if the model
+        cannot be compiled.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}: give the text 'float32' or 'float64'")
     own = as_model(model, trust)
     own = deepcopy(own) if own is model else own
-    return own.to(device=find_device(device), dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    own = own.to(device=find_device(device), dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    if compile:
+        from muse_lr.model.compilation.compiled_model import compile_model
+
+        compile_model(own)
+    return own
 
 
 def require_engine(package: str, name: str) -> None:
@@ -117,6 +125,8 @@ class FixedAtoms:
         Skin of the neighbor list, A.
     trust : bool
         Whether a model file may import parts named ``package.module:Class``, which runs their code.
+    compile : bool
+        Whether to compile the copy, which takes minutes once (:func:`muse_lr.compile_model`).
 
     Attributes
     ----------
@@ -139,8 +149,9 @@ class FixedAtoms:
         dtype: str = "float64",
         skin: float = 0.5,
         trust: bool = False,
+        compile: bool = False,
     ) -> None:
-        self.model = evaluation_model(model, device, dtype, trust)
+        self.model = evaluation_model(model, device, dtype, trust, compile)
         self.atoms = _read(structure)
         self._data = atoms_to_data(self.atoms, None)
         self._neighbors = VerletList(self.model.cutoff, skin)

@@ -52,7 +52,7 @@ UNITS = {
 
 
 #: What is passed on to FixedAtoms.
-OPTIONS = ("device", "dtype", "skin", "trust")
+OPTIONS = ("device", "dtype", "skin", "trust", "compile")
 
 
 class BeadResult(NamedTuple):

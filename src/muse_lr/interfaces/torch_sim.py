@@ -55,6 +55,8 @@ class TorchSimModel(ModelInterface):
         Total charge of each system, e. States of torch-sim 0.3 have none of their own.
     spin : float, optional
         Multiplicity 2S + 1 of each system. Default: the lowest one for the number of electrons.
+    compile : bool
+        Whether to compile the copy, which takes minutes once (:func:`muse_lr.compile_model`).
 
     Attributes
     ----------
@@ -78,9 +80,10 @@ class TorchSimModel(ModelInterface):
         compute_stress: bool = True,
         total_charge: float = 0.0,
         spin: float | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        self.model = evaluation_model(model, device, dtype, trust)
+        self.model = evaluation_model(model, device, dtype, trust, compile)
         self._device, self._dtype = self.model.device, self.model.dtype
         self._compute_stress, self._compute_forces = bool(compute_stress), True
         self._memory_scales_with = "n_atoms_x_density"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from muse_lr.math.pair_sums import PairSums, Spread, Weighed, pair_sums
+from muse_lr.math.pair_sums import PairSums, Spread, Weighed, arrange_pairs, pair_sums
 from muse_lr.math.plain_derivatives import wanted_inputs
 
 
@@ -94,7 +94,8 @@ def filtered_sums(edge_index: Tensor, n_nodes: int) -> FilteredSums | TracedSums
     """Sums over edges (2, e) from senders to receivers, fastest if sorted by receiver."""
     if get_proxy_mode() is not None or torch.compiler.is_compiling():
         return TracedSums(edge_index[0], edge_index[1], n_nodes)
-    return FilteredSums(pair_sums(edge_index[0], edge_index[1], n_nodes, n_nodes))
+    tables = arrange_pairs(edge_index[0], edge_index[1], n_nodes)
+    return FilteredSums(pair_sums(tables, n_nodes, n_nodes))
 
 
 class _Filtered(torch.autograd.Function):

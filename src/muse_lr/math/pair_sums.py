@@ -136,6 +136,8 @@ class PairSums:
     def portions(self, channels: int, *of_blocks: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Sources of the slots and (n_blocks, ...) tensors, for the blocks of a portion each."""
         width = self.blocks.width
+        if not isinstance(width, int):  # in a compiled program, whose sizes are not known
+            return iter([(self.sources, *of_blocks)])
         on_host = self.sources.device.type == "cpu"
         most = AT_ONCE if on_host else AT_ONCE_ELSEWHERE
         step = max(most // max(width * channels, 1), 1)
@@ -143,11 +145,33 @@ class PairSums:
         return zip(self.sources.split(step * width), *parts, strict=True)
 
 
-def pair_sums(source: Tensor, target: Tensor, n_sources: int, n_targets: int) -> PairSums:
-    """Sums over p pairs of ``source`` and ``target``, both (p,), fastest if sorted by target."""
+def arrange_pairs(
+    source: Tensor, target: Tensor, n_targets: int, general: bool = False
+) -> tuple[Tensor, ...]:
+    """Tables of p pairs of ``source`` and ``target``, both (p,), fastest if sorted by target.
+
+    Returns
+    -------
+    tuple of Tensor
+        (p,) slot of each pair, (n_blocks, width) source of the pair in each slot and, unless there
+        is one block for each target, (n_blocks,) target of each block. With ``general``, the last
+        one is always there.
+    """
     arranged = blocks(target, n_targets)
     slots = source.new_zeros(arranged.count * arranged.width)
-    return PairSums(arranged, slots.index_copy(0, arranged.slot, source), n_sources)
+    sources = slots.index_copy(0, arranged.slot, source)
+    found = arranged.slot, sources.view(arranged.count, arranged.width)
+    if arranged.group is not None:
+        return *found, arranged.group
+    return (*found, torch.arange(n_targets, device=target.device)) if general else found
+
+
+def pair_sums(tables: tuple[Tensor, ...], n_sources: int, n_targets: int) -> PairSums:
+    """Sums over the pairs of :func:`arrange_pairs`."""
+    slot, sources, *group = tables
+    count, width = sources.shape
+    arranged = Blocks(slot, width, group[0] if group else None, n_targets, count)
+    return PairSums(arranged, sources.flatten(), n_sources)
 
 
 # Sum_e w_er x_s(e)c g_k(e)rc is linear in each of w, x and g. Its derivatives with respect to one
@@ -161,13 +185,12 @@ class _Gathered(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, values: Tensor, pairs: PairSums) -> Tensor:
         ctx.save_for_backward(weights, values)
         ctx.pairs = pairs
-        count, width, rows = weights.shape
-        channels = values.shape[1]
-        sums = values.new_empty((count, rows, channels))
-        for sources, first, out in pairs.portions(channels, weights.mT, sums):
-            taken = values.index_select(0, sources).view(-1, width, channels)
-            torch.bmm(first, taken, out=out)
-        return pairs.blocks.sum_blocks(sums)
+        width, channels = weights.shape[1], values.shape[1]
+        sums = [
+            torch.bmm(first, values.index_select(0, sources).unflatten(0, (-1, width)))
+            for sources, first in pairs.portions(channels, weights.mT)
+        ]
+        return pairs.blocks.sum_blocks(_joined(sums))
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -175,6 +198,10 @@ class _Gathered(torch.autograd.Function):
         first = Weighed.apply(values, slope, ctx.pairs) if ctx.needs_input_grad[0] else None
         second = Spread.apply(weights, slope, ctx.pairs) if ctx.needs_input_grad[1] else None
         return first, second, None
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class Spread(torch.autograd.Function):
@@ -188,7 +215,7 @@ class Spread(torch.autograd.Function):
         sums = values.new_zeros((pairs.n_sources, values.shape[2]))
         channels = values.shape[2]
         for sources, first, second in pairs.portions(channels, weights, own):
-            sums.index_add_(0, sources, torch.bmm(first, second).view(-1, channels))
+            sums.index_add_(0, sources, torch.bmm(first, second).flatten(0, 1))
         return sums
 
     @staticmethod
@@ -207,13 +234,12 @@ class Weighed(torch.autograd.Function):
         ctx.save_for_backward(values, slopes)
         ctx.pairs = pairs
         width, own = pairs.blocks.width, pairs.blocks.of_blocks(slopes)
-        channels = values.shape[1]
         # Its transpose, since matrix products with few columns are slow.
-        found = values.new_empty((len(own), slopes.shape[1], width))
-        for sources, slope, out in pairs.portions(channels, own, found):
-            taken = values.index_select(0, sources).view(-1, width, channels)
-            torch.bmm(slope, taken.mT, out=out)
-        return found.mT
+        found = [
+            torch.bmm(slope, values.index_select(0, sources).unflatten(0, (-1, width)).mT)
+            for sources, slope in pairs.portions(values.shape[1], own)
+        ]
+        return _joined(found).mT
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:

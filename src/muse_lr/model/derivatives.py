@@ -47,6 +47,18 @@ def differentiate(
         (n_graphs, 3, 3) in eV/A^3; NaN for graphs without a volume: open systems, and slabs whose
         cell has no vector along the open direction.
     """
+    forces, virial = forces_and_virial(energies, positions, strain, create_graph, keep_graph)
+    return forces, None if virial is None else stress_of(virial, geometry)
+
+
+def forces_and_virial(
+    energies: Tensor,
+    positions: Tensor | None,
+    strain: Tensor | None,
+    create_graph: bool,
+    keep_graph: bool = False,
+) -> tuple[Tensor | None, Tensor | None]:
+    """(n_atoms, 3) -dE/dr in eV/A and (n_graphs, 3, 3) dE/dstrain in eV, see `differentiate`."""
     leaves = [leaf for leaf in (positions, strain) if leaf is not None]
     energy = energies.sum()
     if energy.requires_grad:
@@ -61,15 +73,14 @@ def differentiate(
     else:  # the energies do not depend on the geometry
         gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
     found = list(gradients)
-    forces = stress = None
-    if positions is not None:
-        forces = -found.pop(0)
-    if strain is not None:
-        virial = found.pop(0)
-        volume = geometry.volume[:, None, None]
-        defined = geometry.has_volume[:, None, None]
-        stress = torch.where(defined, virial / volume, torch.nan)
-    return forces, stress
+    forces = None if positions is None else -found.pop(0)
+    return forces, None if strain is None else found.pop(0)
+
+
+def stress_of(virial: Tensor, geometry: Geometry) -> Tensor:
+    """(n_graphs, 3, 3) stress of a derivative by the strain; NaN for graphs without a volume."""
+    volume = geometry.volume[:, None, None]
+    return torch.where(geometry.has_volume[:, None, None], virial / volume, torch.nan)
 
 
 def differentiate_parts(

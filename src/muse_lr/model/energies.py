@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from muse_lr.backbones.base import Backbone
 from muse_lr.charges.base import ChargeInputs
 from muse_lr.density import ChargeDensity
 from muse_lr.electrostatics.base import Derivative
@@ -40,6 +43,7 @@ def evaluate_energies(
     derivatives: frozenset[Derivative],
     by_charges: bool,
     chosen: Selection,
+    call: Callable[[int, HeadInputs], Tensor] | None = None,
 ) -> ModelOutput:
     """Evaluate the chosen energies of a model and what they need.
 
@@ -52,6 +56,9 @@ def evaluate_energies(
     by_charges : bool
         Whether the energy will be differentiated by the moments of the density.
     chosen : Selection
+    call : callable, optional
+        Evaluates the heads that a compiled program calls, from the number of the head and its
+        inputs.
 
     Raises
     ------
@@ -60,29 +67,27 @@ def evaluate_energies(
     """
     parts: dict[str, Tensor] = {}
     if chosen.has("e0"):
-        e0 = model.isolated_energies(batch)
-        parts["e0"] = sum_nodes(e0, batch.batch, batch.num_graphs)
+        parts["e0"] = sum_nodes(model.isolated_energies(batch), batch.batch, batch.num_graphs)
     composition = model.composition(batch)
     total_charge = batch.total_charge
     if model.charges is not None:
         total_charge = model.charges.total_charge(batch)
     found = _Features()
     if chosen.backbone and model.backbone is not None:
-        graph = _graph(batch, geometry, composition, total_charge)
-        # Other parts of the model can need edges that are longer than those of the backbone.
-        found = _features(model, graph.within(model.backbone.cutoff), geometry, chosen, parts)
+        graph = atomic_graph(model.backbone, batch, geometry, composition, total_charge)
+        found = _features(model, graph, geometry, chosen, parts)
     density = None
-    nothing = NodeFeatures(composition.new_zeros((len(composition), 0)))
+    nothing = NodeFeatures(composition.new_zeros((composition.shape[0], 0)))
     if chosen.charges and model.charges is not None:
         source = found.local if model.charges.input == "backbone" else found.wide
         inputs = ChargeInputs(source or nothing, composition, geometry, batch)
         density = _density(model, inputs, by_charges, chosen, parts)
-    head_inputs = HeadInputs(
-        geometry, density, found.wide or nothing, composition, derivatives, found.levels
-    )
-    for name, head in model.heads.items():
+    read = found.wide or nothing, composition, derivatives, found.levels
+    head_inputs = HeadInputs(geometry, density, *read)
+    for number, (name, head) in enumerate(model.heads.items()):
         if chosen.has(name):
-            parts[name] = head(head_inputs)
+            evaluate = head if call is None or head.traced else partial(call, number)
+            parts[name] = evaluate(head_inputs)
     return ModelOutput(
         torch.stack(list(parts.values())).sum(0),
         parts,
@@ -124,7 +129,8 @@ def _density(
     """The charge density; the energy of the charge model is added to ``parts`` if chosen."""
     assert model.charges is not None
     density: ChargeDensity = model.charges(inputs)
-    density.check()
+    if not inputs.geometry.host.closed:  # else the caller checks the results
+        density.check()
     if by_charges and not density.moments.requires_grad:
         density = replace(density, moments=density.moments.detach().requires_grad_(True))
     if density.energy is not None and chosen.has("charges"):
@@ -134,11 +140,16 @@ def _density(
     return density
 
 
-def _graph(
-    batch: AtomsBatch, geometry: Geometry, composition: Tensor, total_charge: Tensor
+def atomic_graph(
+    backbone: Backbone,
+    batch: AtomsBatch,
+    geometry: Geometry,
+    composition: Tensor,
+    total_charge: Tensor,
 ) -> Graph:
+    """The graph of the atoms that a backbone gets, in the precision of the model."""
     dtype = composition.dtype
-    return Graph(
+    graph = Graph(
         composition=composition,
         edge_index=geometry.edge_index,
         edge_vectors=geometry.edge_vectors.to(dtype),
@@ -147,4 +158,9 @@ def _graph(
         num_graphs=geometry.num_graphs,
         total_charge=total_charge,
         spin=batch.spin,
+        reach=geometry.reach,
+        one_hot=True,
+        tables=geometry.host,
     )
+    # Other parts of the model can need edges that are longer than those of the backbone.
+    return graph.within(backbone.cutoff)

@@ -19,13 +19,14 @@ from muse_lr.model.config import ModelConfig, e0_numbers
 from muse_lr.model.derivatives import add_derivatives
 from muse_lr.model.energies import evaluate_energies
 from muse_lr.model.output import ModelOutput
-from muse_lr.model.requests import requested, selected
+from muse_lr.model.requests import Selection, requested, selected
 from muse_lr.model.response import BY_FIELD, BY_POSITIONS, RESPONSES, compute_responses
 from muse_lr.model.text import model_text
 from muse_lr.model.validation import check_batch
 from muse_lr.structures.geometry import strained_geometry
 
 if TYPE_CHECKING:
+    from muse_lr.model.compilation.compiled_model import CompiledProgram
     from muse_lr.structures.batch import AtomsBatch
 
 
@@ -44,6 +45,8 @@ class EnergyModel(nn.Module):
         Neighbor-list cutoff that the parts need, A.
     size_consistent : bool
         Whether every part is size-consistent.
+    program : CompiledProgram or None
+        What :func:`muse_lr.compile_model` made; it is used where it gives what is requested.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class EnergyModel(nn.Module):
         if elements is None:
             raise InputError("model.elements is needed to build a model without data")
         self.elements = elements
+        self.program: CompiledProgram | None = None
         parts = build_parts(config, elements)
         self.backbone, self.multiscale = parts.backbone, parts.multiscale
         self.charges = parts.charges
@@ -170,28 +174,35 @@ class EnergyModel(nn.Module):
         compute = requested(compute, create_graph, self.charges is not None)
         chosen = selected(only, self.parts, compute)
         self.check(batch)
+        program = None if create_graph or only is not None else self.program
+        if program is not None and program.serves(self, batch, compute):
+            return program(self, batch, compute)
+        keep = self.training if create_graph is None else create_graph
+        return self._evaluate(batch, compute, chosen, keep)
+
+    def _evaluate(
+        self, batch: AtomsBatch, compute: Sequence[str], chosen: Selection, keep: bool
+    ) -> ModelOutput:
+        """:meth:`forward` of a checked batch; ``keep`` for derivatives that can be derived."""
         forces, stress = "forces" in compute, "stress" in compute
         responses = set(compute) & set(RESPONSES)
         by_positions, by_field = bool(responses & BY_POSITIONS), bool(responses & BY_FIELD)
         positions = batch.positions
         if (forces or by_positions) and not positions.requires_grad:
             positions = positions.detach().requires_grad_(True)
-        strain = None
-        if stress:
-            strain = positions.new_zeros((batch.num_graphs, 3, 3)).requires_grad_(True)
+        size = (batch.num_graphs, 3, 3)
+        strain = positions.new_zeros(size).requires_grad_(True) if stress else None
         derived = forces or stress or by_positions or by_field or "potential" in responses
         with torch.set_grad_enabled(torch.is_grad_enabled() or derived):
             geometry = strained_geometry(batch, positions, strain)
             if by_field:
                 geometry = replace(geometry, field=geometry.field.detach().requires_grad_(True))
-            keep = self.training if create_graph is None else create_graph
             derivatives = self._derivatives(batch, compute, keep)
             options = derivatives, "potential" in responses, chosen
             output = evaluate_energies(self, batch, geometry, *options)
             if responses and self.charges is not None:
-                where = geometry, positions
-                found = compute_responses(output, self.charges, self.heads, *where, responses, keep)
-                vars(output).update(found)
+                asked = geometry, positions, responses, keep
+                vars(output).update(compute_responses(output, self.charges, self.heads, *asked))
             if forces or stress:
                 leaves = (positions if forces else None, strain)
                 add_derivatives(output, geometry, *leaves, keep, "parts" in compute)

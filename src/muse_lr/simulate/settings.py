@@ -59,7 +59,7 @@ class Settings(Strict):
     barostat_every: int = Field(10, ge=1, description="Steps between two changes of the volume.")
     skin: float = Field(0.5, ge=0, description="Skin of the neighbor list, Å.")
     compile: bool = Field(
-        False, description="Whether the backbone is compiled, which takes about a minute."
+        False, description="Whether the model is compiled, which takes minutes, once on a machine."
     )
     trajectory: TrajectoryKind = Field("extxyz", description="Format of the trajectories.")
     save_every: int = Field(100, ge=1, description="Steps between two frames of a trajectory.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import torch
 from ase import Atoms, units
 
 from muse_lr.errors import InputError
+from muse_lr.model.compilation.compiled_model import compile_model
 from muse_lr.simulate.failures import FailureCheck
 from muse_lr.simulate.integrators import (
     Integrator,
@@ -75,7 +75,7 @@ def prepare(
     """
     model.eval().requires_grad_(False)
     if settings.compile:
-        _compile(model)
+        compile_model(model)
     for atoms, source in zip(structures, sources, strict=True):
         _check_boundary(atoms, source, settings)
     converted = [_convert(atoms, source) for atoms, source in zip(structures, sources, strict=True)]
@@ -93,7 +93,7 @@ def prepare(
     potential = Potential(model, data, settings.skin, check.reach)
     state.cell = potential.batch.cell
     draw_velocities(state, noise, settings.ensemble)
-    _first_energies(state, potential, origins, settings)
+    _first_energies(state, potential, origins)
     for row, reason in check.close(state, potential).items():
         raise InputError(
             f"{origins[row]}: {reason}: this copy would fail at once; correct the structure, or "
@@ -144,28 +144,8 @@ def _first_state(
     )
 
 
-def _compile(model: EnergyModel) -> None:
-    """Compile the backbone for edges of any number."""
-    if model.backbone is None:
-        raise InputError("--compile compiles the backbone, but the model has none: leave it out")
-    # Its warnings concern developers only: where a program is divided into several.
-    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-    model.backbone.compile(dynamic=True)
-
-
-def _first_energies(
-    state: State, potential: Potential, origins: Sequence[str], settings: Settings
-) -> None:
-    try:
-        potential.update(state, stress=True)
-    except RuntimeError as error:
-        if not settings.compile:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--compile: torch cannot compile the backbone here ({reason}): install a C++ compiler "
-            "such as g++, or leave out --compile"
-        ) from error
+def _first_energies(state: State, potential: Potential, origins: Sequence[str]) -> None:
+    potential.update(state, stress=True)
     for row, reason in potential.broken.items():
         # The model numbers the structures of its batch; here there is one, whose source is named.
         raise InputError(f"{origins[row]}: {reason.replace('structure 0 ', 'the structure ')}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from muse_lr.structures.host_tables import HostTables, edges_within
 from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ class Geometry:
         As in :class:`~muse_lr.structures.batch.AtomsBatch`.
     batch_tables : NeighborTables
         Tables of the neighbor list of the batch, which are stored with the batch.
+    reach : float
+        All edges are known to be shorter, A.
+    host : HostTables
+        Tables of this geometry.
     """
 
     positions: Tensor
@@ -53,6 +60,8 @@ class Geometry:
     field: Tensor
     coarse_index: Tensor
     batch_tables: NeighborTables
+    reach: float = math.inf
+    host: HostTables = dataclass_field(default_factory=HostTables)
 
     @cached_property
     def tables(self) -> NeighborTables:
@@ -82,6 +91,18 @@ class Geometry:
         """(n_edges,) in A."""
         with torch.set_grad_enabled(self.edge_vectors.requires_grad):
             return torch.linalg.vector_norm(self.edge_vectors, dim=1)
+
+    def within(self, cutoff: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Senders, receivers, vectors (A) and lengths (A) of the edges shorter than ``cutoff``."""
+        sender, receiver = self.edge_index
+        edges = sender, receiver, self.edge_vectors, self.edge_lengths
+        kept = None
+        if self.reach > cutoff:
+            kept = edges_within(self.host, self.edge_lengths, cutoff, self.reach)
+        if kept is None:
+            return edges
+        sender, receiver, vectors, lengths = (each.index_select(0, kept) for each in edges)
+        return sender, receiver, vectors, lengths
 
     @property
     def open_graphs(self) -> Tensor:
@@ -120,7 +141,7 @@ def plane_areas(cell: Tensor, pbc: Tensor) -> Tensor:
 
 def _planes(cell: Tensor, pbc: Tensor) -> Tensor:
     """(n_graphs, 3) products of the vectors after the first open axis."""
-    rows = torch.arange(len(cell), device=cell.device)
+    rows = torch.arange(cell.shape[0], device=cell.device)
     axis = (~pbc).long().argmax(1)
     return torch.linalg.cross(cell[rows, (axis + 1) % 3], cell[rows, (axis + 2) % 3])
 

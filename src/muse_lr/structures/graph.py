@@ -7,10 +7,13 @@ scale the messages of coarse nodes that are only partially present.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from muse_lr.structures.host_tables import HostTables, edges_within, fixed_number
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Graph:
         (n_graphs,) total charge in e and spin multiplicity 2S + 1.
     edge_weights : Tensor or None
         (n_edges,) weight of each message; None means 1.
+    reach : float
+        All edges are known to be shorter, A.
+    one_hot : bool
+        Whether every node is known to be of one element.
+    tables : HostTables
+        Tables of the nodes and edges.
     """
 
     composition: Tensor
@@ -49,6 +58,9 @@ class Graph:
     total_charge: Tensor
     spin: Tensor
     edge_weights: Tensor | None = None
+    reach: float = math.inf
+    one_hot: bool = False
+    tables: HostTables = field(default_factory=HostTables)
 
     @property
     def num_nodes(self) -> int:
@@ -56,13 +68,15 @@ class Graph:
 
     def within(self, cutoff: float) -> Graph:
         """Return the graph with only the edges shorter than ``cutoff`` (A)."""
-        keep = self.edge_lengths < cutoff
-        if bool(keep.all()):
+        if self.reach <= cutoff:
             return self
-        kept = keep.nonzero()[:, 0]
+        kept = edges_within(self.tables, self.edge_lengths, cutoff, self.reach)
+        if kept is None:
+            return replace(self, reach=cutoff)
         weights = self.edge_weights
         return replace(
             self,
+            reach=cutoff,
             edge_index=self.edge_index.index_select(1, kept),
             edge_vectors=self.edge_vectors.index_select(0, kept),
             edge_lengths=self.edge_lengths.index_select(0, kept),
@@ -104,7 +118,7 @@ class FeatureSize:
 
 def sum_nodes(values: Tensor, graph_index: Tensor, num_graphs: int) -> Tensor:
     """Sum per-node values over each graph in float64: (n_nodes, ...) -> (n_graphs, ...)."""
-    if num_graphs == 1:
+    if fixed_number(num_graphs, 1):
         return values.sum(0, dtype=torch.float64)[None]
     out = values.new_zeros((num_graphs, *values.shape[1:]), dtype=torch.float64)
     return out.index_add(0, graph_index, values.to(torch.float64))

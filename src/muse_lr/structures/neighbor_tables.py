@@ -142,6 +142,16 @@ class NeighborTables:
         graph = self.graph_index.index_select(0, self.edge_index[1])
         return image_table(self.edge_shift, graph, self.num_graphs)
 
+    @classmethod
+    def with_images(
+        cls, edge_index: Tensor, images: ImageTable, graph_index: Tensor, num_graphs: int
+    ) -> NeighborTables:
+        """Tables of edges whose images are known."""
+        shifts = images.shifts.new_zeros((0, 3))  # only the images are read
+        tables = cls(edge_index, shifts, graph_index, num_graphs)
+        tables.__dict__["images"] = images
+        return tables
+
     @cached_property
     def half(self) -> HalfList:
         """Distinct pairs of the edges."""

@@ -6,6 +6,7 @@ the model files are implemented here (I. Batatia et al., NeurIPS 2022, arXiv:220
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from muse_lr.backbones.constants import ExactConstants
 from muse_lr.backbones.mace.blocks import (
     DistanceTransform,
     PairRepulsion,
+    apply_product,
     build_layers,
     highest_order,
 )
@@ -26,9 +28,10 @@ from muse_lr.backbones.mace.files import (
     mace_file_elements,
     read_mace_file,
 )
-from muse_lr.backbones.mace.imports import float64_construction
+from muse_lr.backbones.mace.imports import float64_construction, traced_harmonics
 from muse_lr.errors import InputError
 from muse_lr.math.harmonics import tensors_from_e3nn, tensors_to_e3nn
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph, NodeFeatures
 
 
@@ -176,6 +179,7 @@ class MaceBackbone(ExactConstants, Backbone):
         if initial is not None:
             features = features + initial.scalars
 
+        rows = self._rows_of_elements(graph)
         outputs: list[Tensor] = []
         for layer, (interaction, product) in enumerate(
             zip(self.interactions, self.products, strict=True)
@@ -188,7 +192,7 @@ class MaceBackbone(ExactConstants, Backbone):
                 edge_index=edge_index,
                 cutoff=factors,
             )
-            features = product(node_feats=messages, sc=skip, node_attrs=composition)
+            features = apply_product(product, messages, skip, graph, rows)
             if layer == 0 and initial is not None and initial.tensors:
                 features = features + self._initial_tensors(initial)
             outputs.append(features)
@@ -199,6 +203,29 @@ class MaceBackbone(ExactConstants, Backbone):
                 lengths, composition, edge_index, graph.edge_weights
             )
         return self._collect(outputs), self.scale * energies + self.shift
+
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """See :meth:`Part.tracing`."""
+        return traced_harmonics()
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        self._rows_of_elements(graph.within(self.cutoff))
+
+    def _rows_of_elements(self, graph: Graph) -> tuple[Tensor, ...] | None:
+        """(n_e,) nodes of each element of the product basis; None for nodes that may be mixed."""
+        if not graph.one_hot:
+            return None
+
+        def make() -> tuple[Tensor, ...]:
+            if self.config.agnostic_product:
+                return (torch.arange(graph.num_nodes, device=graph.composition.device),)
+            return tuple((column != 0).nonzero()[:, 0] for column in graph.composition.unbind(1))
+
+        return graph.tables.get("nodes of each element", make)
 
     def _radial(self, graph: Graph, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """Radial features of the edges, and factors of their messages."""
@@ -227,7 +254,7 @@ class MaceBackbone(ExactConstants, Backbone):
             part = initial.tensors.get(order)
             if part is None:
                 width = self.config.channels * (2 * order + 1)
-                parts.append(initial.scalars.new_zeros(len(initial.scalars), width))
+                parts.append(initial.scalars.new_zeros(initial.scalars.shape[0], width))
             else:
                 parts.append(tensors_to_e3nn(part, order))
         return torch.cat(parts, dim=-1)

@@ -7,6 +7,7 @@ smooth in the composition and equal those of mace-torch for atoms.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from muse_lr.backbones.mace.config import DEFAULT_NEIGHBORS, MaceConfig
 from muse_lr.backbones.mace.imports import import_mace
 from muse_lr.backbones.mace.product import ProductBasis
+from muse_lr.structures.graph import Graph
 
 GATES = {"silu": nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "none": None}
 #: Smallest covalent radius in A. It avoids a division by zero for nodes without composition.
@@ -106,6 +108,25 @@ def _build_product(
     product.symmetric_contractions = ProductBasis(product.symmetric_contractions)
     block: nn.Module = product
     return block
+
+
+def apply_product(
+    block: Any,
+    messages: Tensor,
+    skip: Tensor | None,
+    graph: Graph,
+    rows: Sequence[Tensor] | None,
+) -> Tensor:
+    """Apply a product block of mace-torch, with known nodes of each element.
+
+    ``rows`` are those of :meth:`ProductBasis.forward`.
+    """
+    composition = graph.composition
+    if block.use_agnostic_product:
+        composition = torch.ones_like(composition[:, :1])
+    products = block.symmetric_contractions(messages, composition, rows, graph.tables.general)
+    features: Tensor = block.linear(products)
+    return features + skip if block.use_sc and skip is not None else features
 
 
 def _build_readouts(config: MaceConfig, modules: Any) -> nn.ModuleList:

@@ -69,6 +69,20 @@ def float64_construction() -> Iterator[None]:
 
 
 @contextmanager
+def traced_harmonics() -> Iterator[None]:
+    """The spherical harmonics of e3nn as Python code, since TorchScript fixes the sizes."""
+    import_mace()
+    from e3nn.o3 import _spherical_harmonics as module
+
+    compiled = module._spherical_harmonics
+    module._spherical_harmonics = getattr(compiled, "_torchdynamo_inline", compiled)
+    try:
+        yield
+    finally:
+        module._spherical_harmonics = compiled
+
+
+@contextmanager
 def _environment_kept() -> Iterator[None]:
     before = dict(os.environ)
     try:

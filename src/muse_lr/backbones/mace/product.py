@@ -8,10 +8,13 @@ are then only the products of two features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from muse_lr.structures.host_tables import fixed_number
 
 
 class ProductBasis(nn.Module):
@@ -59,7 +62,13 @@ class ProductBasis(nn.Module):
                 by_pairs = _by_pairs(u, nu, one, other)
                 self.register_buffer(f"basis_{number}_{nu}", by_pairs, persistent=False)
 
-    def forward(self, features: Tensor, composition: Tensor) -> Tensor:
+    def forward(
+        self,
+        features: Tensor,
+        composition: Tensor,
+        rows: Sequence[Tensor] | None = None,
+        every: bool = False,
+    ) -> Tensor:
         """Evaluate the polynomials of the nodes.
 
         Parameters
@@ -70,31 +79,66 @@ class ProductBasis(nn.Module):
             (n_nodes, n_elements). Elements that no node has are skipped, including their
             derivatives. If every node is of one element, the derivatives by the other entries of
             its composition are skipped too.
+        rows : sequence of Tensor, optional
+            (n_e,) nodes of each element, if every node is of one element.
+        every : bool
+            Whether to include the elements that no node has.
 
         Returns
         -------
         Tensor
             (n_nodes, channels * sum of 2l + 1), for each l a block of (channels, 2l + 1).
         """
+        if rows is not None:
+            return self._joined(self._of_rows(features, rows))
+        if every:
+            elements = range(composition.shape[1])
+            return self._joined(self._of_mixed(features, composition, elements))
         element, node = composition.detach().t().nonzero(as_tuple=True)
         counts = torch.bincount(element, minlength=composition.shape[1]).tolist()
         present = [e for e, count in enumerate(counts) if count]
-        coefficients = [self._coefficients(nu, present) for nu in range(1, self.correlation + 1)]
-        each = [[c[k] for c in coefficients] for k in range(len(present))]
+        if len(node) > len(features):
+            return self._joined(self._of_mixed(features, composition, present))
         products = features.new_zeros(*features.shape[:2], sum(self.components))
-        if len(node) <= len(features):
-            amount = composition[node, element]
-            groups = features.index_select(0, node).split([counts[e] for e in present])
-            parts = [self._products(x, c) for x, c in zip(groups, each, strict=True)]
-            if parts:
-                products = products.index_add(0, node, torch.cat(parts) * amount[:, None, None])
-        else:
-            pairs = self._pairs(features)
-            for e, c in zip(present, each, strict=True):
-                of_element = self._products(features, c, pairs)
-                products = products + composition[:, e, None, None] * of_element
+        amount = composition[node, element]
+        groups = features.index_select(0, node).split([counts[e] for e in present])
+        each = self._by_element(present)
+        parts = [self._products(x, c) for x, c in zip(groups, each, strict=True)]
+        if parts:
+            products = products.index_add(0, node, torch.cat(parts) * amount[:, None, None])
+        return self._joined(products)
+
+    def _of_rows(self, features: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        """(n_nodes, channels, m) polynomials of nodes of one element each."""
+        present = [e for e, nodes in enumerate(rows) if not fixed_number(nodes.shape[0], 0)]
+        if not present:
+            return features.new_zeros(*features.shape[:2], sum(self.components))
+        order = torch.cat([rows[e] for e in present])
+        groups = features.index_select(0, order).split([rows[e].shape[0] for e in present])
+        each = self._by_element(present)
+        parts = [self._products(x, c) for x, c in zip(groups, each, strict=True)]
+        products = features.new_zeros(*features.shape[:2], sum(self.components))
+        return products.index_copy(0, order, torch.cat(parts))
+
+    def _of_mixed(self, features: Tensor, composition: Tensor, elements: Sequence[int]) -> Tensor:
+        """(n_nodes, channels, m) polynomials of nodes with any composition of the elements."""
+        products = features.new_zeros(*features.shape[:2], sum(self.components))
+        pairs = self._pairs(features)
+        for e, c in zip(elements, self._by_element(elements), strict=True):
+            of_element = self._products(features, c, pairs)
+            products = products + composition[:, e, None, None] * of_element
+        return products
+
+    def _joined(self, products: Tensor) -> Tensor:
+        """(n_nodes, channels, m) -> (n_nodes, channels * m), for each l a block of its own."""
         blocks = products.split(self.components, dim=-1)
         return torch.cat([block.flatten(1) for block in blocks], dim=-1)
+
+    def _by_element(self, elements: Sequence[int]) -> list[list[Tensor]]:
+        """Coefficients of every degree, for each element."""
+        chosen = list(elements)
+        coefficients = [self._coefficients(nu, chosen) for nu in range(1, self.correlation + 1)]
+        return [[c[k] for c in coefficients] for k in range(len(chosen))]
 
     def _pairs(self, x: Tensor) -> Tensor:
         """(n, channels, pairs) products of two features."""

@@ -32,6 +32,7 @@ from muse_lr.backbones.so3krates.files import read_so3krates_file, so3krates_fil
 from muse_lr.backbones.so3krates.imports import import_so3krates
 from muse_lr.backbones.so3krates.terms import PhysicalTerms, So3lrTerms
 from muse_lr.math.switching import switch_off
+from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph, NodeFeatures
 
 
@@ -147,6 +148,15 @@ class So3kratesBackbone(ExactConstants, Backbone):
         self.keep_constants()
         # A file may have a scale of the energy of each element.
         self.register_buffer("element_scales", torch.ones(len(elements)))
+
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        graph.within(self.config.cutoff)
+        if self.terms is not None:
+            self.terms.prepare(graph)
 
     def forward(
         self, graph: Graph, initial: NodeFeatures | None = None

@@ -92,6 +92,11 @@ class So3lrTerms(nn.Module):
         self.electrostatics = potentials.ElectrostaticInteraction()
         self.dispersion = potentials.DispersionInteraction()
 
+    def prepare(self, graph: Graph) -> None:
+        """Make the tables of the edges within both cutoffs."""
+        for cutoff in (self.local_cutoff, self.config.cutoff):
+            graph.within(cutoff)
+
     def forward(self, graph: Graph, scalars: Tensor) -> PhysicalTerms:
         """Compute the terms. The graph must have all edges within the long-range cutoff."""
         if graph.edge_weights is not None:

@@ -32,38 +32,45 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from muse_lr.math.pair_sums import pair_sums
+from muse_lr.math.pair_sums import arrange_pairs, pair_sums
 from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import Assignment, CoarseNodes
 from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.host_tables import HostTables
 
 #: Atoms with a smaller sum of weights are not covered. Affinities are at least exp(-1).
 UNCOVERED = 0.1
 
 
-def kept_nodes(mass: Tensor, geometry: Geometry) -> CoarseNodes:
+def kept_nodes(mass: Tensor, geometry: Geometry, tables: HostTables | None = None) -> CoarseNodes:
     """The nodes: all atoms with nonzero mass."""
-    atoms = (mass.detach() > 0).nonzero()[:, 0]
+    atoms = (tables or HostTables()).get("nodes", lambda: (mass > 0).nonzero()[:, 0])
     return CoarseNodes(atoms, mass.index_select(0, atoms), geometry.graph_index[atoms])
 
 
 def pairs_with_nodes(
-    nodes: CoarseNodes, geometry: Geometry, radius: float, allowed: Tensor | None = None
+    nodes: CoarseNodes,
+    geometry: Geometry,
+    radius: float,
+    allowed: Tensor | None = None,
+    tables: HostTables | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Atom, node, vector and length of all pairs within ``radius``.
 
     The pairs of each node with its own atom come first. The others are the edges of the geometry
     whose receiver is a node, restricted to ``allowed`` edges, (n_edges,) of bool.
     """
-    row = torch.full_like(geometry.numbers, -1)
-    row[nodes.atoms] = torch.arange(len(nodes.atoms), device=row.device)
+    count = nodes.atoms.shape[0]
+    own = torch.arange(count, device=nodes.atoms.device)
+    row = torch.full_like(geometry.numbers, -1).index_copy(0, nodes.atoms, own)
     sender, receiver = geometry.edge_index
-    near = (row[receiver] >= 0) & (geometry.edge_lengths < radius)
-    if allowed is not None:
-        near = near & allowed
-    edges = near.nonzero()[:, 0]
-    own = torch.arange(len(nodes.atoms), device=row.device)
-    nothing = geometry.edge_vectors.new_zeros((len(own), 3))
+
+    def make() -> Tensor:
+        near = (row[receiver] >= 0) & (geometry.edge_lengths < radius)
+        return (near if allowed is None else near & allowed).nonzero()[:, 0]
+
+    edges = (tables or HostTables()).get("edges to nodes", make)
+    nothing = geometry.edge_vectors.new_zeros((count, 3))
     return (
         torch.cat([nodes.atoms, sender[edges]]),
         torch.cat([own, row[receiver[edges]]]),
@@ -79,6 +86,7 @@ def assign(
     inner: float,
     radius: float,
     n_atoms: int,
+    tables: HostTables | None = None,
 ) -> Assignment:
     """Compute the assignment for the pairs of :func:`pairs_with_nodes`.
 
@@ -95,6 +103,8 @@ def assign(
         Number of atoms. If the weights of an atom sum to less than :data:`UNCOVERED`, its shares
         decay to 0 instead of summing to 1. With thinning this does not occur, with other choices of
         nodes it can.
+    tables : HostTables, optional
+        Tables of these nodes.
     """
     atom, node, vectors, lengths = found
     reach = switch_off(lengths, inner, radius)
@@ -103,11 +113,15 @@ def assign(
     weight = reach * nodes.mass.index_select(0, node)
     total = weight.new_zeros(n_atoms).index_add(0, atom, weight)
     share = weight / _bounded(total).index_select(0, atom)
-    none = reach.new_zeros(len(nodes.atoms))
+    count = nodes.atoms.shape[0]
+    none = reach.new_zeros(count)
     near = none.index_add(0, node, reach)  # positive, since each node is at an atom
     near = near.index_select(0, node)
     content = none.index_add(0, node, share)
-    pairs = pair_sums(atom, node, n_atoms, len(nodes.atoms))
+    tables = tables or HostTables()
+    general = tables.general
+    arranged = tables.get("pairs with nodes", lambda: arrange_pairs(atom, node, count, general))
+    pairs = pair_sums(arranged, n_atoms, count)
     mean, tensor = reach / near, reach * near.rsqrt()
     return Assignment(atom, node, vectors, lengths, share, mean, tensor, content, pairs)
 

@@ -22,6 +22,7 @@ from muse_lr.multiscale.muse.tensors import (
     matrices_to_standard,
 )
 from muse_lr.structures.graph import Graph, NodeFeatures
+from muse_lr.structures.host_tables import HostTables
 
 #: Keys of backbones that do not apply to coarse graphs.
 ATOMS_ALONE = ("embed", "file", "frozen", "so3lr", "trust")
@@ -85,7 +86,7 @@ class Bridge(nn.Module):
         weight = assignment.mean_weight[:, None]
         atoms = graph.composition.index_select(0, assignment.atom)
         coarse = Graph(
-            composition=gather(atoms * weight, assignment.node, len(kept.mass)),
+            composition=gather(atoms * weight, assignment.node, kept.mass.shape[0]),
             edge_index=edges.edge_index,
             edge_vectors=self.scale * edges.vectors,
             edge_lengths=self.scale * edges.lengths,
@@ -94,6 +95,8 @@ class Bridge(nn.Module):
             total_charge=graph.total_charge,
             spin=graph.spin,
             edge_weights=edges.weights,
+            reach=self.interactions.cutoff,
+            tables=HostTables(graph.tables.general),
         )
         tensors = {
             order: linear(_to_standard(nodes, order))

@@ -46,6 +46,10 @@ class NodeChoice(nn.Module, ABC):
 
     coverage: float | None = None
 
+    def label(self, radius: float) -> str:
+        """Name of the tables of nodes with a radius (A), different for different choices."""
+        return f"{type(self).__name__} within {radius!r}"
+
     def allowed(self, geometry: Geometry) -> Tensor | None:
         """(n_edges,) of bool: whether the receiver may belong to a node at the sender.
 
@@ -64,11 +68,16 @@ class NodeChoice(nn.Module, ABC):
             Distances at which the window starts to decay and ends, A.
         """
         index, lengths = geometry.edge_index, geometry.edge_lengths
-        near, allowed = lengths < radius, self.allowed(geometry)
-        if allowed is not None:
-            near = near & allowed
-        if not bool(near.all()):
-            kept = near.nonzero()[:, 0]
+        tables = geometry.host
+
+        def make() -> Tensor | None:
+            near, allowed = lengths < radius, self.allowed(geometry)
+            if allowed is not None:
+                near = near & allowed
+            return None if not tables.general and bool(near.all()) else near.nonzero()[:, 0]
+
+        kept = tables.get(f"{self.label(radius)}, edges", make)
+        if kept is not None:
             index, lengths = index.index_select(1, kept), lengths.index_select(0, kept)
         return WindowedEdges(index, lengths, switch_off(lengths, inner, radius))
 
@@ -102,12 +111,19 @@ class ThinnedNodes(NodeChoice):
         self.softening, self.crowding = softening, crowding
         self.coverage = coverage_bound(kappa)
 
+    def label(self, radius: float) -> str:
+        """See :meth:`NodeChoice.label`."""
+        values = self.delta, self.kappa, self.softening, self.crowding
+        return f"{super().label(radius)} {values}"
+
     def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
         """See :meth:`NodeChoice.masses`."""
-        crowded = self.crowding * radius
-        priority, rate = crowding(geometry.numbers, edges.index, edges.lengths, crowded)
+        crowded, tables = self.crowding * radius, geometry.host.child(self.label(radius))
+        about = geometry.numbers, edges.index, edges.lengths
+        priority, rate = crowding(*about, crowded, tables)
         spread = self.softening**2 * rate if self.softening else None
-        return masses(priority, edges.index, edges.window, self.delta, self.kappa, spread)
+        options = self.delta, self.kappa, spread, tables
+        return masses(priority, edges.index, edges.window, *options)
 
 
 class GivenNodes(ThinnedNodes):
@@ -151,6 +167,10 @@ class SpeciesNodes(NodeChoice):
     def __init__(self, species: tuple[str, ...]) -> None:
         super().__init__()
         self.numbers = tuple(atomic_numbers[symbol] for symbol in species)
+
+    def label(self, radius: float) -> str:
+        """See :meth:`NodeChoice.label`."""
+        return f"{super().label(radius)} {self.numbers}"
 
     def masses(self, geometry: Geometry, edges: WindowedEdges, radius: float) -> Tensor:
         """See :meth:`NodeChoice.masses`."""

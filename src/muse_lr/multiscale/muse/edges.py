@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muse_lr.math.pair_sums import pair_sums
+from muse_lr.math.pair_sums import arrange_pairs, pair_sums
 from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import CoarseNodes
 from muse_lr.multiscale.muse.coarse import CoarseEdges
 from muse_lr.structures.geometry import Geometry
+from muse_lr.structures.host_tables import HostTables
+from muse_lr.structures.neighbor_tables import ImageTable, NeighborTables, image_table
 from muse_lr.structures.neighbors import neighbor_list
 
 #: Graphs with more candidates (pairs times images) use a cell list, one graph at a time. A cell
@@ -48,6 +50,7 @@ def coarse_edges(
     geometry: Geometry,
     window: MessageWindow,
     mean_content: Tensor,
+    tables: HostTables | None = None,
 ) -> CoarseEdges:
     r"""Edges between the nodes of each graph and their quadrature weights, differentiable.
 
@@ -66,35 +69,58 @@ def coarse_edges(
         Window w.
     mean_content : Tensor
         M_0, a number.
+    tables : HostTables, optional
+        Tables of these nodes.
     """
-    coarse = coarse_geometry(nodes, geometry, window.far)
+    tables = tables or HostTables()
+    coarse = coarse_geometry(nodes, geometry, window.far, tables)
     lengths = coarse.edge_lengths.to(content.dtype)
     sender, receiver = coarse.edge_index
     weights = window(lengths) * content.index_select(0, sender)
     total = torch.zeros_like(content).index_add(0, receiver, weights) + mean_content
     weights = weights / total.index_select(0, receiver)
     vectors = coarse.edge_vectors.to(content.dtype)
-    pairs = pair_sums(sender, receiver, len(content), len(content))
+    size = content.shape[0]
+    general = tables.general
+    arranged = tables.get("pairs of nodes", lambda: arrange_pairs(sender, receiver, size, general))
+    pairs = pair_sums(arranged, size, size)
     return CoarseEdges(coarse.edge_index, vectors, lengths, weights, pairs)
 
 
-def coarse_geometry(nodes: CoarseNodes, geometry: Geometry, cutoff: float) -> Geometry:
+def coarse_geometry(
+    nodes: CoarseNodes, geometry: Geometry, cutoff: float, tables: HostTables | None = None
+) -> Geometry:
     """A geometry with the nodes as sites and with edges up to ``cutoff`` (A; 0 for no edges)."""
     positions = geometry.positions[nodes.atoms]
-    index = torch.zeros((2, 0), dtype=torch.int64, device=positions.device)
-    shift = positions.new_zeros((0, 3))
-    if cutoff > 0:
-        index, shift = _search(positions.detach(), nodes.graph_index, geometry, cutoff)
-    counts = torch.bincount(nodes.graph_index, minlength=geometry.num_graphs)
+
+    def make() -> tuple[Tensor, ...]:
+        """Edges, the distinct images with their graphs, the image of each edge, and ``ptr``."""
+        index = torch.zeros((2, 0), dtype=torch.int64, device=positions.device)
+        shift = positions.new_zeros((0, 3))
+        if cutoff > 0:
+            index, shift = _search(positions.detach(), nodes.graph_index, geometry, cutoff)
+        graphs = nodes.graph_index.index_select(0, index[1])
+        images = image_table(shift, graphs, geometry.num_graphs)
+        counts = torch.bincount(nodes.graph_index, minlength=geometry.num_graphs)
+        ptr = torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
+        return index, images.shifts, images.graph, images.row_of_edge, ptr
+
+    tables = tables or HostTables()
+    index, shifts, graphs, rows, ptr = tables.get("coarse edges", make)
+    where = nodes.graph_index, geometry.num_graphs
+    edges = NeighborTables.with_images(index, ImageTable(shifts, graphs, rows), *where)
     return replace(
         geometry,
         positions=positions,
         edge_index=index,
-        edge_shift=shift,
+        edge_shift=edges.edge_shift,
+        batch_tables=edges,
+        reach=cutoff,
+        host=tables,
         numbers=geometry.numbers[nodes.atoms],
         coarse_index=geometry.coarse_index[nodes.atoms],
         graph_index=nodes.graph_index,
-        ptr=torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)]),
+        ptr=ptr,
     )
 
 

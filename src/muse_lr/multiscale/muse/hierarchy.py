@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -165,6 +166,29 @@ class Muse(Multiscale):
         found_levels = tuple((state.nodes, state.assignment) for state in states)
         return MultiscaleOutput(joined, energy, found_levels)
 
+    def not_compiled(self) -> None:
+        """See :meth:`Part.not_compiled`."""
+
+    def tracing(self) -> AbstractContextManager[None]:
+        """See :meth:`Part.tracing`."""
+        bridge = cast("Level", self.levels[0]).bridge
+        return nullcontext() if bridge is None else bridge.interactions.tracing()
+
+    def prepare(self, geometry: Geometry, graph: Graph) -> None:
+        """See :meth:`Part.prepare`."""
+        if self.local is not None:
+            self._local_edges(graph).pairs(graph.num_nodes)
+        for level in self.levels:
+            cast("Level", level).prepare(geometry)
+
+    def _local_edges(self, graph: Graph) -> Edges:
+        """Edges of the atoms within the local cutoff."""
+        near = graph.within(self.local_cutoff)
+        sender, receiver = near.edge_index
+        directions = near.edge_vectors / near.edge_lengths[:, None]
+        tables = graph.tables.child(f"local edges within {self.local_cutoff!r}")
+        return Edges(sender, receiver, directions, near.edge_lengths, tables)
+
     def calibrate(self, geometries: Sequence[Geometry]) -> None:
         """See :meth:`Multiscale.calibrate`: set M_0 of each level.
 
@@ -185,11 +209,8 @@ class Muse(Multiscale):
         vectors = features.tensors.get(1)
         own = (None if vectors is None else from_standard_order(vectors), features.tensors.get(2))
         if self.local is None:
-            return AtomTensors(scalars, *own, scalars.new_zeros((len(scalars), 3, 0)), None)
-        near = graph.within(self.local_cutoff)
-        sender, receiver = near.edge_index
-        directions = near.edge_vectors / near.edge_lengths[:, None]
-        edges = Edges(sender, receiver, directions, near.edge_lengths)
+            return AtomTensors(scalars, *own, scalars.new_zeros((scalars.shape[0], 3, 0)), None)
+        edges = self._local_edges(graph)
         return AtomTensors(scalars, *own, *self.local(scalars, edges))
 
 

@@ -32,6 +32,7 @@ from muse_lr.multiscale.muse.tensors import (
 from muse_lr.multiscale.muse.unpooling import Unpooled, Unpooling
 from muse_lr.structures.geometry import Geometry
 from muse_lr.structures.graph import Graph
+from muse_lr.structures.host_tables import HostTables
 
 #: Width of the queries and keys of the affinity between atoms and nodes.
 AFFINITY = 8
@@ -160,12 +161,14 @@ class Level(nn.Module):
         """Features for the atoms, and the state of the level."""
         near = self.choice.edges(geometry, self.size.inner, self.size.radius)
         nodes, assignment = self.place(geometry, atoms.scalars, near)
-        crowded = _crowded(near, len(atoms.scalars)).to(atoms.scalars.dtype)
-        features = self.pooling(atoms, assignment, len(nodes.atoms))
-        counted = self._counts(graph, assignment, len(nodes.atoms))
+        crowded = _crowded(near, atoms.scalars.shape[0]).to(atoms.scalars.dtype)
+        count = nodes.atoms.shape[0]
+        features = self.pooling(atoms, assignment, count)
+        counted = self._counts(graph, assignment, count)
         features = bounded(replace(features, scalars=features.scalars + counted))
         window = MessageWindow(self.size.radius, self.size.cutoff)
-        edges = coarse_edges(nodes, assignment.content, geometry, window, self.mean_content)
+        about = nodes, assignment.content, geometry, window, self.mean_content
+        edges = coarse_edges(*about, self._tables(geometry))
         for layer in self.layers:
             features = layer(features, edges)
         energies = torch.zeros_like(nodes.mass)
@@ -195,12 +198,24 @@ class Level(nn.Module):
         size, dtype = self.size, self.mean_content.dtype
         near = near or self.choice.edges(geometry, size.inner, size.radius)
         mass = self.choice.masses(geometry, near, size.radius).to(dtype)
-        nodes = kept_nodes(mass, geometry)
-        allowed = self.choice.allowed(geometry)
-        atom, node, vectors, lengths = pairs_with_nodes(nodes, geometry, size.radius, allowed)
+        tables = self._tables(geometry)
+        nodes = kept_nodes(mass, geometry, tables)
+        found = geometry, size.radius, self.choice.allowed(geometry), tables
+        atom, node, vectors, lengths = pairs_with_nodes(nodes, *found)
         pairs = (atom, node, vectors.to(dtype), lengths.to(dtype))
         affinity = None if scalars is None else self._affinity(scalars, nodes, atom, node)
-        return nodes, assign(nodes, pairs, affinity, size.inner, size.radius, len(mass))
+        windows = size.inner, size.radius
+        return nodes, assign(nodes, pairs, affinity, *windows, mass.shape[0], tables)
+
+    def prepare(self, geometry: Geometry) -> None:
+        """Make the tables of the level."""
+        nodes, assignment = self.place(geometry)
+        window = MessageWindow(self.size.radius, self.size.cutoff)
+        about = nodes, assignment.content, geometry, window, self.mean_content
+        coarse_edges(*about, self._tables(geometry))
+
+    def _tables(self, geometry: Geometry) -> HostTables:
+        return geometry.host.child(f"{self.choice.label(self.size.radius)}, level")
 
     def energy(self, state: LevelState, num_graphs: int) -> Tensor:
         """(n_graphs,) sum over the nodes of M_K times the energy of an atom, eV, float64."""

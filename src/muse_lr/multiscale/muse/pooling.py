@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from muse_lr.math.pair_sums import pair_sums
+from muse_lr.math.pair_sums import PairSums, arrange_pairs, pair_sums
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.tensors import (
@@ -24,6 +24,7 @@ from muse_lr.multiscale.muse.tensors import (
     shortened,
     unit_linear,
 )
+from muse_lr.structures.host_tables import HostTables
 
 #: Number of radial functions of pooling, unpooling and local tensors.
 RADIAL = 8
@@ -46,12 +47,23 @@ class Edges:
         (n_edges, 3) unit vectors from the receiver to the sender.
     lengths : Tensor
         (n_edges,) distances in A.
+    tables : HostTables
+        Tables of these edges.
     """
 
     sender: Tensor
     receiver: Tensor
     directions: Tensor
     lengths: Tensor
+    tables: HostTables
+
+    def pairs(self, n_atoms: int) -> PairSums:
+        """Sums over the edges, with senders as sources and receivers as targets."""
+
+        def make() -> tuple[Tensor, ...]:
+            return arrange_pairs(self.sender, self.receiver, n_atoms, self.tables.general)
+
+        return pair_sums(self.tables.get("pairs of neighbors", make), n_atoms, n_atoms)
 
 
 class LocalTensors(nn.Module):
@@ -75,7 +87,7 @@ class LocalTensors(nn.Module):
         """Compute vectors (n, 3, C) and, for l_max 2, matrices (n, 3, 3, C)."""
         envelope = GAIN * switch_off(edges.lengths, 0.0, self.cutoff)
         radial = self.radial(edges.lengths) * envelope[:, None]
-        pairs = pair_sums(edges.sender, edges.receiver, len(scalars), len(scalars))
+        pairs = edges.pairs(scalars.shape[0])
         contents = self.content(scalars).chunk(self.l_max, dim=1)
         filters = self.filter.weight.T.chunk(self.l_max, dim=1)
         sums = gather_directed(pairs, pairs.pad(radial), contents, filters, edges.directions)

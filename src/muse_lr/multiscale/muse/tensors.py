@@ -93,7 +93,7 @@ def bounded_scalars(scalars: Tensor) -> Tensor:
 def shortened(tensors: Tensor) -> Tensor:
     """Scale the tensor of each channel to a norm below :data:`LONGEST`: (n, ..., C)."""
     factor = torch.rsqrt(1 + inner(tensors, tensors) / LONGEST**2)
-    return tensors * factor.reshape(len(tensors), *[1] * (tensors.dim() - 2), -1)
+    return tensors * factor.reshape(tensors.shape[0], *[1] * (tensors.dim() - 2), -1)
 
 
 def matrix_of(vectors: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ changes over about :math:`\tau`.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -51,8 +52,9 @@ from ase import units
 from ase.data import atomic_masses
 from torch import Tensor
 
-from muse_lr.math.pair_sums import pair_sums
+from muse_lr.math.pair_sums import arrange_pairs, pair_sums
 from muse_lr.math.switching import smoothstep
+from muse_lr.structures.host_tables import HostTables, edges_within
 
 #: Number of iterations of the masses.
 ITERATIONS = 4
@@ -66,7 +68,11 @@ THERMAL = 300 * units.kB * units.fs**2
 
 
 def crowding(
-    numbers: Tensor, edge_index: Tensor, edge_lengths: Tensor, radius: float
+    numbers: Tensor,
+    edge_index: Tensor,
+    edge_lengths: Tensor,
+    radius: float,
+    tables: HostTables | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Priorities and their thermal rates.
 
@@ -90,6 +96,8 @@ def crowding(
         ``radius`` are ignored.
     radius : float
         Cutoff of the neighbors, A.
+    tables : HostTables, optional
+        Tables of these edges.
 
     Returns
     -------
@@ -98,15 +106,15 @@ def crowding(
     squared_rate : Tensor
         (n_atoms,) squared rates in fs^-2.
     """
-    near = edge_lengths < radius
-    if not bool(near.all()):
-        edges = near.nonzero()[:, 0]
-        edge_index, edge_lengths = edge_index.index_select(1, edges), edge_lengths[edges]
+    edges = edges_within(tables or HostTables(), edge_lengths, radius, math.inf)
+    if edges is not None:
+        edge_index = edge_index.index_select(1, edges)
+        edge_lengths = edge_lengths.index_select(0, edges)
     sender, receiver = edge_index
     x = edge_lengths / radius
     slope = 30 * (x * (1 - x)).square() / radius
     mobility = mobilities(x.device, x.dtype).index_select(0, numbers.index_select(0, sender))
-    nothing = x.new_zeros(len(numbers))
+    nothing = x.new_zeros(numbers.shape[0])
     count = nothing.index_add(0, receiver, 1 - smoothstep(x))
     squared_rate = nothing.index_add(0, receiver, slope.square() * mobility)
     return count + ELEMENT_WEIGHT * numbers.to(x.dtype).log2(), squared_rate
@@ -126,6 +134,7 @@ def masses(
     delta: float,
     kappa: float,
     spread: Tensor | None = None,
+    tables: HostTables | None = None,
 ) -> Tensor:
     """Compute the masses of the nodes, steps 2 to 4.
 
@@ -143,6 +152,8 @@ def masses(
         Strength of the suppression.
     spread : Tensor, optional
         (n_atoms,) (tau nu_i)^2, added to delta^2 for both atoms of an edge.
+    tables : HostTables, optional
+        Tables of these edges.
 
     Returns
     -------
@@ -157,10 +168,14 @@ def masses(
         wider = spread.index_select(0, sender) + spread.index_select(0, receiver)
         difference = difference * (delta**2 + wider).rsqrt()
     # The others, nearly half of all pairs where priorities differ, neither suppress nor share.
-    kept = (difference.detach() > -1).nonzero()[:, 0]
+    tables = tables or HostTables()
+    kept = tables.get("suppressing edges", lambda: (difference > -1).nonzero()[:, 0])
     sender, receiver = sender.index_select(0, kept), receiver.index_select(0, kept)
     difference, window = difference.index_select(0, kept), window.index_select(0, kept)
-    pairs = pair_sums(sender, receiver, len(priority), len(priority))
+    size = priority.shape[0]
+    general = tables.general
+    arranged = tables.get("pairs of rivals", lambda: arrange_pairs(sender, receiver, size, general))
+    pairs = pair_sums(arranged, size, size)
     suppression = pairs.pad(window * smoothstep(difference))
     rivalry = pairs.pad(window * (1 - smoothstep(difference.abs())))
     before = mass = torch.ones_like(priority)
