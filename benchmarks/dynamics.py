@@ -5,7 +5,7 @@
 Trains the water model of examples/water_nve, the same with 20 radial functions, and a model of an
 electrolyte (nacl_water_revpbe0d3, read from $MUSE_LR_DATA), with three seeds each and a schedule of
 25 epochs. Each model then runs 20 ps of Langevin dynamics at 300, 400 and 600 K with the default
-settings of ``muse-lr md`` and a compiled backbone, from a box of 18 randomly oriented molecules.
+settings of ``muse-lr md`` and a compiled model, from a box of 18 randomly oriented molecules.
 The table counts failures and dissociated molecules: oxygen atoms without exactly two hydrogen atoms
 within 1.3 A. An interrupted benchmark continues where it was.
 """
@@ -111,7 +111,7 @@ def simulate(name: str, seed: int, directory: Path) -> Path:
 
 
 def run_md(model: Path, start: Path, out: Path, *options: str) -> None:
-    """Run ``muse-lr md`` with a compiled backbone, unless it is done; continue if it is not."""
+    """Run ``muse-lr md`` with a compiled model, unless it is done; continue if it is not."""
     if (out / "summary.json").exists():
         return
     resume = ["--resume"] if (out / "settings.json").exists() else []
