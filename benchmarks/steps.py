@@ -29,11 +29,10 @@ RESULTS = Path(__file__).resolve().parent / "results" / "steps.md"
 SKIN, ROUNDS = 0.5, 5
 PAINN = {"kind": "painn", "cutoff": 5.0, "channels": 64, "layers": 3}
 MACE = {"kind": "mace", "cutoff": 5.0, "channels": 64, "layers": 2, "l_max": 1}
-#: Backbone and multiscale block, and the molecules along each axis of the boxes.
-MODELS: dict[str, tuple[dict[str, Any], dict[str, Any] | None, list[tuple[int, int, int]]]] = {
-    "PaiNN 64 x 3": (PAINN, None, [(4, 4, 4), (10, 10, 10)]),
-    "MACE 64x0e+64x1o": (MACE, None, [(4, 4, 4), (6, 6, 6)]),
-    "PaiNN 64 x 3 + muse": (PAINN, {"kind": "muse"}, [(4, 4, 4), (10, 10, 10)]),
+#: Backbone, and the molecules along each axis of the boxes.
+MODELS: dict[str, tuple[dict[str, Any], list[tuple[int, int, int]]]] = {
+    "PaiNN 64 x 3": (PAINN, [(4, 4, 4), (10, 10, 10)]),
+    "MACE 64x0e+64x1o": (MACE, [(4, 4, 4), (6, 6, 6)]),
 }
 HEADER = (
     "| model, all with latent charges and coulomb | atoms | eager, ms | compiled, ms | ratio | "
@@ -43,12 +42,11 @@ HEADER = (
 
 def rows(name: str) -> list[str]:
     """One line of the table for each box."""
-    backbone, multiscale, boxes = MODELS[name]
+    backbone, boxes = MODELS[name]
     torch.manual_seed(0)
     section: dict[str, Any] = {
         "elements": ["H", "O"],
         "backbone": backbone,
-        "multiscale": multiscale,
         "charges": {"kind": "latent"},
         "heads": {"coulomb": {"kind": "coulomb"}},
     }

@@ -19,6 +19,10 @@ from helpers import painn_section, random_model, rattled_salt, run_cli
 from muse_lr.errors import InputError
 from muse_lr.interfaces.fixed_atoms import FixedAtoms
 from muse_lr.model.compilation import cache, compiled_model
+from muse_lr.model.compilation.called import call_head, calling
+from muse_lr.model.compilation.examples import verify
+from muse_lr.model.compilation.inputs import program_inputs
+from muse_lr.model.compilation.program import equations
 from muse_lr.structures.verlet_list import VerletList
 from muse_lr.testing import strategies
 
@@ -45,11 +49,18 @@ def section(charges: str, heads: dict | None = None, **parts: object) -> dict:
 MATRIX = {
     "mace": section("conserved", backbone=MACE),
     "so3krates": section("fukui", {**COULOMB, "c6": {"kind": "c6"}}, backbone=SO3KRATES),
-    "muse": section("qet", {**COULOMB, "d3": {"kind": "d3"}}, multiscale=MUSE),
-    "muse on mace": section("split", backbone=MACE, multiscale={**MUSE, "levels": 2}),
+    "dispersion": section("qet", {**COULOMB, "d3": {"kind": "d3"}}),
+    "split": section("split", {**COULOMB, "mbd": {"kind": "mbd"}}),
     "short range": section(
         "latent", {**COULOMB, "zbl": {"kind": "zbl"}, "barrier": {"kind": "bond_barrier"}}
     ),
+}
+
+
+#: Models that can be traced, but that the compiler of torch does not compile correctly.
+TRACED = {
+    "muse": section("qet", multiscale=MUSE),
+    "muse on mace": section("split", backbone=MACE, multiscale={**MUSE, "levels": 2}),
 }
 
 
@@ -149,6 +160,7 @@ def test_what_a_program_does_not_give_and_changed_weights_are_computed_without_i
     ("parts", "reason"),
     [
         ({"charges": {"kind": "qeq"}}, "the charge model .kind qeq.: its charges are found by"),
+        ({"multiscale": MUSE}, "the multiscale block .kind muse.: the compiler of torch makes"),
         ({"multiscale": {"kind": "ewald_mp"}}, "the multiscale block .kind ewald_mp.: its equa"),
         ({"backbone": None}, "it has no backbone"),
     ],
@@ -193,6 +205,15 @@ def test_a_program_of_elsewhere_needs_trust_and_must_fit(models, tmp_path):
         (path / cache.ABOUT).write_text(json.dumps(about | {key: "other"}))
         with pytest.raises(InputError, match=f"compiled for .*{what} 'other'"):
             muse_lr.compile_model(deepcopy(model), path, trust=True)
+
+
+@needs_compiler
+def test_a_program_that_gives_something_else_is_not_used(models):
+    model, compiled = models
+    verify(model, compiled.program)
+    other = random_model(TINY, seed=5)
+    with pytest.raises(InputError, match="gives other results than the model"):
+        verify(other, compiled.program)
 
 
 def make_of(megabytes: float):
@@ -255,6 +276,22 @@ def test_the_command_lists_and_clears(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("MUSE_LR_CACHE_MB", "none")
     assert run_cli("cache") == 2
     assert "must be a positive number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [*MATRIX, *TRACED])
+@given(batch=strategies.mixed_batches(ELEMENTS, min_structures=1, max_structures=4))
+def test_what_is_traced_needs_only_tables_that_are_made_before(name, batch):
+    model = random_model({**MATRIX, **TRACED}[name], scale=0.02).requires_grad_(False)
+    own = muse_lr.AtomsBatch.from_ase(batch, cutoff=model.cutoff)
+    inputs = program_inputs(model, own)
+    template = compiled_model.head_inputs(model, own, inputs)
+    with calling(tuple(model.heads.values()), template, virial=True):
+        found = equations(model, inputs, call_head, [])(*inputs.named().values())
+    expected = model(own, ("forces", "charges"))
+    scale = max(1.0, float(expected.forces.abs().max()))
+    torch.testing.assert_close(found[0].sum(0), expected.energy.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[1], expected.forces, rtol=0, atol=1e-12 * scale)
+    torch.testing.assert_close(found[3][:, 0], expected.charges, rtol=0, atol=1e-12)
 
 
 @needs_compiler
