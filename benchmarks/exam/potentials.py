@@ -21,8 +21,10 @@ from benchmarks.exam.adapters import Adapted, FixedCharges
 from muse_lr.backbones.mace.imports import float64_construction, import_mace
 from muse_lr.structures.state import CHARGE_KEYS, FIELD_KEY, read_state
 
-#: Elements of molecules and salts; those of SO3LR; those of fixed charges, e.
+#: Elements of molecules and salts; those of xTB and of SO3LR; those of fixed charges, e.
 ORGANIC = ("H", "C", "N", "O", "Na", "Cl")
+#: Without salts, whose drawn structures let the self-consistency of xTB fail.
+MOLECULES = ("H", "C", "N", "O")
 BIOMOLECULES = ("H", "C", "N", "O", "Cl")
 CHARGES = {"Na": 1.0, "Cl": -1.0}
 #: Gaussian width of the splitting, cutoff of its real-space part, spacing of the mesh, A.
@@ -68,11 +70,11 @@ def _tblite(method: str) -> Calculator:
 
     def tell(inner: Calculator, atoms: Atoms) -> None:
         state = read_state(atoms)
-        field = list(state.field) if any(state.field) else None
+        field = np.array(state.field) if any(state.field) else None
         inner.set(charge=state.total_charge, electric_field=field)
 
     inner = TBLite(method=method, verbosity=0)
-    return Adapted(inner, ORGANIC, ("forces", "stress", "charges", "dipole"), tell)
+    return Adapted(inner, MOLECULES, ("forces", "stress", "charges", "dipole"), tell)
 
 
 def dftd3() -> Calculator:
@@ -256,6 +258,8 @@ def so3lr(dtype: str = "float64") -> Calculator:
         charge = read_state(atoms).total_charge
         atoms.info.pop("total_charge", None)
         atoms.info["charge"] = charge
+        # The calculator sets the default dtype when it is made, and needs it when it is used.
+        torch.set_default_dtype(getattr(torch, dtype))
 
     inner = SO3LRCalculator(default_dtype=dtype, compute_stress=True)
     names = {"charges": "partial_charges"}
