@@ -50,7 +50,7 @@ MATRIX = {
     "mace": section("conserved", backbone=MACE),
     "so3krates": section("fukui", {**COULOMB, "c6": {"kind": "c6"}}, backbone=SO3KRATES),
     "dispersion": section("qet", {**COULOMB, "d3": {"kind": "d3"}}),
-    "split": section("split", {**COULOMB, "mbd": {"kind": "mbd"}}),
+    "split": section("split"),
     "short range": section(
         "latent", {**COULOMB, "zbl": {"kind": "zbl"}, "barrier": {"kind": "bond_barrier"}}
     ),
@@ -278,7 +278,10 @@ def test_the_command_lists_and_clears(monkeypatch, tmp_path, capsys):
     assert "must be a positive number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [*MATRIX, *TRACED])
+@pytest.mark.parametrize(
+    "name",
+    [*MATRIX, "muse", pytest.param("muse on mace", marks=pytest.mark.slow)],
+)
 @given(batch=strategies.mixed_batches(ELEMENTS, min_structures=1, max_structures=4))
 def test_what_is_traced_needs_only_tables_that_are_made_before(name, batch):
     model = random_model({**MATRIX, **TRACED}[name], scale=0.02).requires_grad_(False)
