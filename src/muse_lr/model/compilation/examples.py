@@ -62,8 +62,8 @@ def verify(model: EnergyModel, program: CompiledProgram) -> None:
         assert found.forces is not None
         assert expected.forces is not None
         for one, other in (energies, [found.forces, expected.forces]):
-            scale = max(float(other.abs().max()), 1e-3)
-            difference = float((one - other).abs().max())
+            scale = max(float(other.detach().abs().max()), 1e-3)
+            difference = float((one - other).detach().abs().max())
             if not difference <= TOLERANCE[model.dtype] * scale:
                 raise InputError(
                     f"the compiled program gives other results than the model ({difference:.2g} "
