@@ -174,6 +174,7 @@ def test_many_body_dispersion_in_portions(monkeypatch):
     atoms = Atoms("CO", [[0, 0, 0], [1.2, 0, 0]], cell=[6, 7, 8], pbc=True)
     expected = results(model, [atoms])
     monkeypatch.setattr(dipoles, "PORTION_BYTES", 2**19)
-    assert_close(results(model, [atoms]), expected, 1e-11)
+    # The order of the sums differs. On some processors the rounding reaches 2e-11.
+    assert_close(results(model, [atoms]), expected, 1e-10)
     with pytest.raises(InputError, match=r"mbd head needs .* periodic box of 300 x 300 x 300 Å"):
         energies_of(model, [ethanol([300] * 3)])
