@@ -58,6 +58,13 @@ OPEN_TORCH_PME = Promise(
     "that introduced it names the corrections for no and one periodic direction as the next step.",
     f"{TORCH_PME}/pull/200",
 )
+TBLITE = "https://tblite.readthedocs.io/en/latest/users/ase.html"
+FIELD_OF_TBLITE = Promise(
+    ("dipole_of_field", "metal_slab"),
+    "The docstring of its calculator lists `electric_field`, a vector in V/Å. With a numpy array the "
+    "library below refuses it, with a list the conversion of units does.",
+    TBLITE,
+)
 STEP = (
     'A request for smooth cutoffs describes it: "Due to the realspace cutoff a step function is '
     'introduced in the dispersion energy"; the widths of the smooth cutoff are zero by default.'
@@ -91,15 +98,17 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
         Promise(
             (),
             "The page lists energy, forces, stress for periodic boundaries, dipole and charges.",
-            "https://tblite.readthedocs.io/en/latest/users/ase.html",
+            TBLITE,
         ),
+        FIELD_OF_TBLITE,
     ),
     "gfn2": (
         Promise(
             (),
             "The page lists energy, forces, stress for periodic boundaries, dipole and charges.",
-            "https://tblite.readthedocs.io/en/latest/users/ase.html",
+            TBLITE,
         ),
+        FIELD_OF_TBLITE,
         Promise(SMOOTH, STEP, "https://github.com/tblite/tblite/issues/325"),
     ),
     "dftd3": (Promise(SMOOTH, STEP, "https://github.com/dftd3/simple-dftd3/issues/182"),),
