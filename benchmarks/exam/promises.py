@@ -61,8 +61,8 @@ OPEN_TORCH_PME = Promise(
 TBLITE = "https://tblite.readthedocs.io/en/latest/users/ase.html"
 FIELD_OF_TBLITE = Promise(
     ("dipole_of_field", "metal_slab"),
-    "The docstring of its calculator lists `electric_field`, a vector in V/Å. With a numpy array the "
-    "library below refuses it, with a list the conversion of units does.",
+    "The docstring of its calculator lists `electric_field`, a vector in V/Å. The library below "
+    "refuses a numpy array, and the conversion of units a list.",
     TBLITE,
 )
 STEP = (
