@@ -69,6 +69,7 @@ BACKBONES = {
     "so3krates": ("So3krates-torch", "so3krates_torch"),
 }
 MACE_NOTE = "random weights: the package ships none, and they are downloaded at first use"
+TBLITE_NOTE = "H, C, N, O; a crash is a self-consistency that does not converge, or a field"
 PEERS = (
     Entry("emt", "EMT", ("ase",), "ase", install="ase", note="Cu and Au"),
     Entry("lj", "Lennard-Jones", ("ase",), "ase", install="ase", note="argon, default cutoff"),
@@ -80,8 +81,8 @@ PEERS = (
         install="ase",
         note="argon, default cutoff",
     ),
-    Entry("gfn1", "GFN1-xTB", ("tblite",), "tblite", install="tblite"),
-    Entry("gfn2", "GFN2-xTB", ("tblite",), "tblite", install="tblite"),
+    Entry("gfn1", "GFN1-xTB", ("tblite",), "tblite", install="tblite", note=TBLITE_NOTE),
+    Entry("gfn2", "GFN2-xTB", ("tblite",), "tblite", install="tblite", note=TBLITE_NOTE),
     Entry(
         "dftd3",
         "D3(BJ) of PBE",
