@@ -26,6 +26,7 @@ from ase.build import bulk
 import muse_lr
 from benchmarks.long_range.water import water_box
 from benchmarks.peers.machine import describe_machine
+from muse_lr.utils.files import atomic_write
 from muse_lr.utils.tensor_memory import TensorMemory
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -142,7 +143,8 @@ def main() -> None:
         "",
     ]
     if not options.quick:
-        (RESULTS / "memory.md").write_text("\n".join(text))
+        with atomic_write(RESULTS / "memory.md") as handle:
+            handle.write("\n".join(text))
 
 
 if __name__ == "__main__":

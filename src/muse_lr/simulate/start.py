@@ -11,7 +11,6 @@ import torch
 from ase import Atoms, units
 
 from muse_lr.errors import InputError
-from muse_lr.model.compilation.compiled_model import compile_model
 from muse_lr.simulate.failures import FailureCheck
 from muse_lr.simulate.integrators import (
     Integrator,
@@ -75,6 +74,8 @@ def prepare(
     """
     model.eval().requires_grad_(False)
     if settings.compile:
+        from muse_lr.model.compilation.compiled_model import compile_model
+
         compile_model(model)
     for atoms, source in zip(structures, sources, strict=True):
         _check_boundary(atoms, source, settings)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from muse_lr.density import ChargeDensity
 from muse_lr.heads.base import Head, HeadInputs
@@ -59,7 +59,7 @@ def calling(heads: tuple[Head, ...], inputs: HeadInputs, virial: bool) -> Iterat
         vars(_CALL).update(before)
 
 
-@torch.library.custom_op("muse_lr::head", mutates_args=())
+@library.custom_op("muse_lr::head", mutates_args=())
 def _head(
     number: int, positions: Tensor, cell: Tensor, moments: Tensor, scalars: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
