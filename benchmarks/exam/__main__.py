@@ -7,7 +7,8 @@ with the package. Each potential sits ``muse-lr audit`` in a process of its own.
 kept in --out, so that an interrupted run continues, and packages that cannot be installed together
 are examined one after another from different environments with the same --out. The table is
 written to benchmarks/results/exam.md, and from there into docs/audit.md; it has the whole exam of a
-potential where it was run, and the quick one otherwise.
+potential where it was run, and the quick one otherwise. Rows of potentials without a record in
+--out stay as they are.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,39 @@ def read_records(entries: Iterable[Entry], out: Path) -> dict[str, Record]:
     return found
 
 
-def table(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
+@dataclass(frozen=True)
+class Page:
+    """Rows and sections of a page that was written before, by the name of the potential.
+
+    They stay where no record of the potential is at hand: packages that cannot be installed
+    together are examined in different environments, on different days.
+    """
+
+    rows: dict[str, str]
+    sections: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> Page:
+        """Read a page; one that does not exist is empty."""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
+        _, *sections = re.split(r"^### ", text, flags=re.MULTILINE)
+        ends = (re.split(r"^## ", section, flags=re.MULTILINE)[0] for section in sections)
+        return cls(
+            {row.split(" | ")[0].removeprefix("| "): row for row in rows},
+            {section.splitlines()[0].rpartition(" ")[0]: f"### {section}" for section in ends},
+        )
+
+
+def table(entries: Sequence[Entry], records: Mapping[str, Record], before: Page) -> str:
     """The Markdown table, one row for each potential."""
     lines = [f"| {' | '.join(COLUMNS)} |", "|:--|:--|:--|" + "--:|" * len(STATUSES) + ":--|--:|"]
     for entry in entries:
         if entry.name in records:
             cells = _cells(entry, records[entry.name])
+        elif _name(entry) in before.rows:
+            lines.append(before.rows[_name(entry)])
+            continue
         else:
             missing = entry.missing()
             state = f"not installed: `{missing}`" if missing else "not run"
@@ -49,7 +78,7 @@ def table(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     return "\n".join(lines)
 
 
-def report(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
+def report(entries: Sequence[Entry], records: Mapping[str, Record], before: Page) -> str:
     """The page of benchmarks/results."""
     peers = [entry for entry in entries if not entry.ours]
     own = [entry for entry in entries if entry.ours]
@@ -60,28 +89,28 @@ def report(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
         "",
         *_head(own),
         "",
-        table(entries, records),
+        table(entries, records, before),
         "",
         *_notes(entries),
         "",
         "## Failures of our models",
         "",
-        *_sections(own, records),
+        *_sections(own, records, before),
         "## Failures of other packages",
         "",
         "Each with its reproducer and with what the documents of the package promise.",
         "",
-        *_sections(peers, records),
+        *_sections(peers, records, before),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def write_report(entries: Sequence[Entry], out: Path, page: Path) -> str:
-    """Write the page; return its table."""
-    records = read_records(entries, out)
+    """Write the page, with what it had for potentials without a record; return its table."""
+    records, before = read_records(entries, out), Page.read(page)
     with atomic_write(page) as handle:
-        handle.write(report(entries, records))
-    return table(entries, records)
+        handle.write(report(entries, records, before))
+    return table(entries, records, before)
 
 
 def schedule() -> str:
@@ -149,9 +178,15 @@ def _measured(result: Record) -> str:
     return f"`{result['name']}` {value} ({tolerance})"
 
 
-def _sections(entries: Sequence[Entry], records: Mapping[str, Record]) -> Iterator[str]:
+def _sections(
+    entries: Sequence[Entry], records: Mapping[str, Record], before: Page
+) -> Iterator[str]:
     empty = True
     for entry in entries:
+        if entry.name not in records and _name(entry) in before.sections:
+            empty = False
+            yield from (*before.sections[_name(entry)].rstrip().splitlines(), "")
+            continue
         record = records.get(entry.name, {"results": []})
         failed = [result for result in record["results"] if result["status"] == "fail"]
         if failed:

@@ -82,9 +82,11 @@ def test_variants_worse_than_the_mean_predictor_are_named_with_its_error():
     assert f"is above 80 % of that of the mean predictor ({limit:.0f} meV/atom)" in energy
     assert "`good`" not in energy
     assert energy.endswith(
-        "of each element only and is fitted to the test set itself: little was learned."
+        "of each element only and is fitted to the test set itself: little was learned of total "
+        "energies."
     )
     assert "the forces MAE of `bad`" in forces
+    assert forces.endswith("only: little was learned of forces.")
 
 
 def test_an_offset_of_compositions_is_told_for_the_variants_that_have_it():
@@ -163,7 +165,7 @@ def test_the_validation_data_choose_the_winner_not_the_test_set():
     found = find_winner(Results("a", records))
     assert (found.variant, found.second, found.record.run.seed) == ("b", "a", 1)
     start = "Best on the validation data: `b`, force error (MAE) 41.0 ± 2.5 meV/Å; "
-    assert found.sentence().startswith(f"{start}with `a` it is 24 % higher [")
+    assert found.sentence().startswith(f"{start}there the force error of `a` is 24 % higher [")
     assert found.model == "b/seed-1/model.pt"
     assert next_command(found) == "muse-lr md b/seed-1/model.pt 'my files/x.xyz' --ps 5"
 
@@ -177,13 +179,15 @@ def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkey
         for k, r in enumerate(records):
             config = {"training": {"epochs": EPOCHS}}
             directory = tmp_path / "runs" / r.run.variant / "seed-0"
-            records[k] = replace(r, run=replace(r.run, directory=directory, config=config))
+            run = replace(r.run, directory=directory, config=config)
+            records[k] = replace(r, run=run, summary=r.summary | {"seconds": 20.0})
         results = Results("a", records, command)
         winner = find_winner(results)
         commands = next_commands(results, winner)
         dynamics, *more = commands.values()
         assert dynamics.startswith("muse-lr md ")
-        assert all("3 times the epochs" in purpose for purpose in list(commands)[1:])
+        purpose = "the study with 3 times the epochs, 2 min 00 s of training in all"
+        assert list(commands)[1:] == ([purpose] if longer else [])
         expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
         assert more == ([expected] if longer else [])
         assert list(next_commands(Results("a", records), winner).values()) == [dynamics]
@@ -204,9 +208,15 @@ def test_a_test_set_with_another_best_variant_is_named():
 
 def test_a_close_second_and_one_seed():
     close = Results("a", seeds("a", [41, 43, 42]) + seeds("b", [42.2, 42.5, 42.3]))
-    assert "with `b` it is not significantly different (" in find_winner(close).sentence()
+    assert (
+        "the force error of `b` is not significantly different (" in find_winner(close).sentence()
+    )
     single = Results("a", seeds("a", [41]) + seeds("b", [42]))
-    assert find_winner(single).sentence().endswith("41.0 meV/Å; with `b` it is 2 % higher.")
+    assert (
+        find_winner(single)
+        .sentence()
+        .endswith("41.0 meV/Å; there the force error of `b` is 2 % higher.")
+    )
     assert next_command(find_winner(single)) == "muse-lr md a/seed-0/model.pt FILE --ps 5"
 
 

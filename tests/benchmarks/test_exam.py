@@ -136,6 +136,16 @@ def test_the_table_of_tiny_records(tmp_path, absent):
     assert "potentials:polar_mace --only stress\n" in text
     assert PROMISES["polar_mace"][0].sentence in text
     assert "/x/y" not in text
+    # Another environment has no record of PolarMACE: its row and its section stay.
+    other = tmp_path / "other"
+    other.mkdir()
+    written(lj, results[:1], other)
+    again = table.write_report([lj, polar, absent], other, page)
+    assert again.splitlines()[3:] == inserted.splitlines()[3:]
+    assert again.splitlines()[2].endswith("| quick | 1 | 0 | 0 | 0 | – | 2 |")
+    kept = page.read_text()
+    assert kept.partition("### PolarMACE")[2] == text.partition("### PolarMACE")[2]
+    assert "### Lennard-Jones" not in kept
 
 
 def test_the_page_of_the_exam_has_the_table():

@@ -288,9 +288,20 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_enough(measured, c
 @pytest.mark.parametrize(
     ("minutes", "message"),
     [
-        ("4", "fewer variants fit: --variants short_range,charges,muse (4 min)"),
-        ("2", "fewer variants fit: --variants short_range,charges (2 min) or --variants "),
-        ("1", "the fastest of them, --variants short_range,charges, need --minutes 2"),
+        (
+            "4",
+            "fewer variants fit: --variants short_range,charges,muse (4 min, without both). All ",
+        ),
+        (
+            "2",
+            "fewer variants fit: --variants short_range,charges (2 min, without muse and both) or "
+            "--variants ",
+        ),
+        (
+            "1",
+            "the fastest of them, --variants short_range,charges (without muse and both), need "
+            "--minutes 2. All these times include the planning",
+        ),
     ],
 )
 def test_fewer_variants_that_fit_are_named(measured, capsys, minutes, message):

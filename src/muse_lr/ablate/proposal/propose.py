@@ -37,7 +37,7 @@ from muse_lr.data.scaffold.choices import Choices
 from muse_lr.data.scaffold.configuration import write_configuration
 from muse_lr.data.scaffold.survey import Survey
 from muse_lr.errors import InputError
-from muse_lr.reporting.wording import duration
+from muse_lr.reporting.wording import duration, listed
 from muse_lr.train.config import Config, resolve
 from muse_lr.train.costs import Costs
 from muse_lr.utils.machine import available_cores, available_memory_mb
@@ -173,11 +173,16 @@ def _too_short(
         return _minutes(MARGIN * needed, seconds, MARGIN * spent)
 
     smaller = [
-        (f"--variants {','.join(names)}", minutes(needed))
+        (names, minutes(needed))
         for names, needed in smaller_studies(task, costs, reference_of(task.variants))
     ]
     fitting = [choice for choice in smaller if 60 * choice[1] <= seconds]
-    most = [choice for choice in fitting if choice[0].count(",") == fitting[0][0].count(",")]
+    most = [choice for choice in fitting if len(choice[0]) == len(fitting[0][0])]
+
+    def without(names: Sequence[str]) -> str:
+        return f"without {listed([name for name in task.variants if name not in names])}"
+
+    again = "All these times include the planning, which is done again"
     text = (
         f"--minutes {seconds / 60:g} is not enough on this machine, where planning took "
         f"{duration(spent)}: the smallest useful study of these {len(task.variants)} variants (one "
@@ -185,12 +190,16 @@ def _too_short(
         f"seeds need --minutes {minutes(seconds_of_seeds(task, costs))}"
     )
     if most:
-        listed = " or ".join(f"{names} ({least} min)" for names, least in most[:LISTED])
-        return f"{text}; fewer variants fit: {listed}"
+        choices = " or ".join(
+            f"--variants {','.join(names)} ({least} min, {without(names)})"
+            for names, least in most[:LISTED]
+        )
+        return f"{text}; fewer variants fit: {choices}. {again}"
     if smaller:
         names, least = min(smaller, key=lambda choice: choice[1])
-        return f"{text}; the fastest of them, {names}, need --minutes {least}"
-    return text
+        fastest = f"--variants {','.join(names)} ({without(names)})"
+        return f"{text}; the fastest of them, {fastest}, need --minutes {least}. {again}"
+    return f"{text}. {again}"
 
 
 def resolved(found: Survey, choices: Choices) -> Config:

@@ -114,12 +114,14 @@ def _worse_than_the_mean(results: Results) -> Iterator[str]:
             ]
             if worse:
                 mean_predictor = f"{number(limit)} {metric_unit(metric)}"
+                label = metric.rpartition("_")[0]
+                learned = "total energies" if label == "energy" else label_title(label)
                 fitted = " and is fitted to the test set itself" * (metric == "energy_mae")
                 yield (
                     f"On the test set {code(test)}, the {metric_title(metric)} of "
                     f"{listed(worse)} is above {100 * LITTLE_LEARNED:.0f} % of that of the mean "
                     f"predictor ({mean_predictor}), which knows the number of atoms of each "
-                    f"element only{fitted}: little was learned."
+                    f"element only{fitted}: little was learned of {learned}."
                 )
 
 

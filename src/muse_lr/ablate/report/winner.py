@@ -19,7 +19,7 @@ from muse_lr.ablate.report.outcome import (
 from muse_lr.ablate.report.sentences import phrase
 from muse_lr.ablate.statistics import Difference, mean_interval, paired_seeds
 from muse_lr.data.selection import parse_source
-from muse_lr.reporting.wording import code, listed
+from muse_lr.reporting.wording import code, duration, listed
 
 #: File of the structure in the command, if the configuration names no data.
 ANY_FILE = "FILE"
@@ -66,7 +66,8 @@ class Winner:
         )
         change = outcome.changes.get(self.second)
         if change is not None:
-            text += f"; with {code(self.second)} it is {phrase(change, outcome.metric)}"
+            text += f"; there the {outcome.noun} of {code(self.second)} is "
+            text += phrase(change, outcome.metric)
         return f"{text}."
 
 
@@ -117,7 +118,7 @@ def next_commands(results: Results, winner: Winner) -> dict[str, str]:
     """What to do next: a purpose and its command, such as dynamics of the winner."""
     commands = {"dynamics of this model": next_command(winner)}
     if longer := longer_command(results, winner):
-        commands[f"the study with {LONGER} times the epochs"] = longer
+        commands[f"the study with {LONGER} times the epochs{_longer_time(results)}"] = longer
     return commands
 
 
@@ -150,6 +151,13 @@ def _paired(ours: dict[int, float], theirs: dict[int, float]) -> Difference | No
     if not common:
         return None
     return paired_seeds([ours[seed] for seed in common], [theirs[seed] for seed in common])
+
+
+def _longer_time(results: Results) -> str:
+    """Training time of a longer study, from that of this one; empty where it is not known."""
+    known = [r.summary.get("seconds") for r in results.records if r.finished]
+    seconds = LONGER * sum(value for value in known if value is not None)
+    return f", {duration(seconds)} of training in all" if seconds else ""
 
 
 def _structure(record: Record) -> str:
