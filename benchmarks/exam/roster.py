@@ -94,12 +94,13 @@ PEERS = (
     ),
     Entry(
         "dftd4",
-        "D4 of PBE",
+        "D4 of PBE (pairs)",
         ("dftd4",),
         "dftd4",
         install="dftd4",
         partial=True,
-        note="dispersion alone, default cutoffs",
+        note="dispersion alone, default cutoffs, without the three-body term, with which the eight "
+        "atoms of rock salt take 0.9 s instead of 7 ms",
     ),
     Entry(
         "torch_pme_p3m",

@@ -187,12 +187,16 @@ class Madelung(Check):
     def _measure(self, bench: Bench, name: str, atoms: Atoms) -> Measurement:
         constant = next(value for key, value in MADELUNG.items() if name.startswith(key))
         ions = [Atoms(symbol) for symbol in atoms.get_chemical_symbols()]
-        energy = float(bench.potential.energies([atoms])[0])
-        energy -= float(bench.potential.energies(ions).sum())
+        crystal = float(bench.potential.energies([atoms])[0])
+        isolated = float(bench.potential.energies(ions).sum())
         charge = float(bench.charges(atoms)[0])
         expected = -COULOMB_CONSTANT * constant * charge**2 / SPACING
-        what = f"energy {energy:.6g} eV, expected {expected:.6g} eV; relative error"
-        return Measurement(self.name, abs(energy / expected - 1), self.tolerance, "", what)
+        what = (
+            f"energy {crystal:.6g} eV minus {isolated:.6g} eV of the isolated ions, "
+            f"expected {expected:.6g} eV; relative error"
+        )
+        error = abs((crystal - isolated) / expected - 1)
+        return Measurement(self.name, error, self.tolerance, "", what)
 
 
 def opposite_ions(bench: Bench) -> tuple[str, str]:
