@@ -221,9 +221,24 @@ class Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         weights, values = ctx.saved_tensors
+        if all(ctx.needs_input_grad[:2]) and not torch.is_grad_enabled():
+            return *_spread_gradient(weights, values, slope, ctx.pairs), None
         first = Weighed.apply(slope, values, ctx.pairs) if ctx.needs_input_grad[0] else None
         second = _Gathered.apply(weights, slope, ctx.pairs) if ctx.needs_input_grad[1] else None
         return first, second, None
+
+
+def _spread_gradient(
+    weights: Tensor, values: Tensor, slope: Tensor, pairs: PairSums
+) -> tuple[Tensor, Tensor]:
+    """Both gradients of :class:`Spread`, which read the same slopes of each portion."""
+    width, own = weights.shape[1], pairs.blocks.of_blocks(values)
+    by_weights, by_values = [], []
+    for sources, first, second in pairs.portions(values.shape[2], weights.mT, own):
+        taken = slope.index_select(0, sources).unflatten(0, (-1, width))
+        by_weights.append(torch.bmm(second, taken.mT))
+        by_values.append(torch.bmm(first, taken))
+    return _joined(by_weights).mT, pairs.blocks.sum_blocks(_joined(by_values))
 
 
 class Weighed(torch.autograd.Function):

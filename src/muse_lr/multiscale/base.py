@@ -73,10 +73,12 @@ class Assignment:
         (p,) distance in A; 0 for an atom and the node at its position.
     share : Tensor
         (p,) S_iK, which sums to 1 for each atom.
-    mean_weight : Tensor
-        (p,) weights of the mean over the atoms around a node; they sum to 1 for each node.
-    tensor_weight : Tensor
-        (p,) weights of the sum of vectors and matrices over the atoms around a node.
+    reach : Tensor
+        (p,) window of the distance times affinity.
+    near : Tensor
+        (n_nodes,) sum of ``reach`` over the atoms around a node.
+    divisor : Tensor
+        (n_atoms,) divisor of the shares: S_iK is the mass of the node times ``reach`` over it.
     content : Tensor
         (n_nodes,) M_K = sum_i S_iK, the number of atoms for which a node stands.
     pairs : PairSums
@@ -88,10 +90,21 @@ class Assignment:
     vectors: Tensor
     lengths: Tensor
     share: Tensor
-    mean_weight: Tensor
-    tensor_weight: Tensor
+    reach: Tensor
+    near: Tensor
+    divisor: Tensor
     content: Tensor
     pairs: PairSums
+
+    @property
+    def mean_weight(self) -> Tensor:
+        """(p,) weights of the mean over the atoms around a node; they sum to 1 for each node."""
+        return self.reach / self.near.index_select(0, self.node)
+
+    @property
+    def tensor_weight(self) -> Tensor:
+        """(p,) weights of the sum of vectors and matrices over the atoms around a node."""
+        return self.reach * self.near.rsqrt().index_select(0, self.node)
 
 
 @dataclass(frozen=True)

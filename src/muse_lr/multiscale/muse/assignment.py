@@ -112,18 +112,18 @@ def assign(
         reach = reach * affinity
     weight = reach * nodes.mass.index_select(0, node)
     total = weight.new_zeros(n_atoms).index_add(0, atom, weight)
-    share = weight / _bounded(total).index_select(0, atom)
+    divisor = _bounded(total)
+    share = weight / divisor.index_select(0, atom)
     count = nodes.atoms.shape[0]
     none = reach.new_zeros(count)
     near = none.index_add(0, node, reach)  # positive, since each node is at an atom
-    near = near.index_select(0, node)
     content = none.index_add(0, node, share)
     tables = tables or HostTables()
     general = tables.general
     arranged = tables.get("pairs with nodes", lambda: arrange_pairs(atom, node, count, general))
     pairs = pair_sums(arranged, n_atoms, count)
-    mean, tensor = reach / near, reach * near.rsqrt()
-    return Assignment(atom, node, vectors, lengths, share, mean, tensor, content, pairs)
+    about = reach, near, divisor, content, pairs
+    return Assignment(atom, node, vectors, lengths, share, *about)
 
 
 def _bounded(total: Tensor) -> Tensor:

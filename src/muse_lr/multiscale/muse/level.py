@@ -94,6 +94,8 @@ class LevelState:
     ----------
     nodes : CoarseNodes
     assignment : Assignment
+    weights : Tensor
+        Weights of :meth:`~muse_lr.multiscale.muse.pooling.TensorMaps.weights`.
     edges : CoarseEdges
     features : TensorFeatures
         Features of the nodes.
@@ -106,6 +108,7 @@ class LevelState:
 
     nodes: CoarseNodes
     assignment: Assignment
+    weights: Tensor
     edges: CoarseEdges
     features: TensorFeatures
     energies: Tensor
@@ -163,7 +166,8 @@ class Level(nn.Module):
         nodes, assignment = self.place(geometry, atoms.scalars, near)
         crowded = _crowded(near, atoms.scalars.shape[0]).to(atoms.scalars.dtype)
         count = nodes.atoms.shape[0]
-        features = self.pooling(atoms, assignment, count)
+        weights = self.unpooling.weights(assignment)
+        features = self.pooling(atoms, assignment, weights)
         counted = self._counts(graph, assignment, count)
         features = bounded(replace(features, scalars=features.scalars + counted))
         window = MessageWindow(self.size.radius, self.size.cutoff)
@@ -175,8 +179,9 @@ class Level(nn.Module):
         if self.bridge is not None:
             features, energies = self.bridge(features, nodes, assignment, edges, graph)
             features = bounded(features)
-        state = LevelState(nodes, assignment, edges, features, energies, crowded)
-        return self._returned(self.unpooling(atoms, features, assignment), state), state
+        state = LevelState(nodes, assignment, weights, edges, features, energies, crowded)
+        found = self.unpooling(atoms, features, assignment, weights, nodes.mass)
+        return self._returned(found, state), state
 
     def revisit(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, LevelState]:
         """Another round of messages, with what the coarser levels have told the atoms."""
@@ -263,12 +268,13 @@ class Return(nn.Module):
     def forward(self, atoms: AtomTensors, state: LevelState) -> tuple[Unpooled, TensorFeatures]:
         """Features for the atoms and features of the nodes."""
         assignment, features = state.assignment, state.features
-        pairs = assignment.pairs
-        weights = pairs.pad(assignment.mean_weight[:, None])
-        mean = pairs.gather(weights, self.value(atoms.scalars))[:, 0]
+        # The first radial function is 1.
+        sums = assignment.pairs.gather(state.weights[..., :1], self.value(atoms.scalars))[:, 0]
+        mean = sums / assignment.near[:, None]
         features = bounded(replace(features, scalars=features.scalars + mean))
         features = self.layer(features, state.edges)
-        return self.unpooling(atoms, features, assignment), features
+        about = state.weights, state.nodes.mass
+        return self.unpooling(atoms, features, assignment, *about), features
 
 
 def _crowded(near: WindowedEdges, n_atoms: int) -> Tensor:

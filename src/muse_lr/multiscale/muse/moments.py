@@ -2,7 +2,7 @@ r"""Pooling by moments only, a control for the contribution of the local tensors
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from muse_lr.multiscale.base import Assignment
 from muse_lr.multiscale.muse.pooling import AtomTensors
@@ -43,10 +43,10 @@ class MomentPooling(nn.Module):
         self.value = nn.Linear(scalars, channels, bias=False)
         self.strengths = nn.ModuleList(unit_linear(scalars, tensor_channels) for _ in range(l_max))
 
-    def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
+    def forward(self, atoms: AtomTensors, assignment: Assignment, weights: Tensor) -> TensorFeatures:
         """Compute the features of the nodes; orders above l_max are empty."""
         atom, node = assignment.atom, assignment.node
-        pull = assignment.mean_weight[:, None]
+        n_nodes, pull = len(assignment.near), assignment.mean_weight[:, None]
         scalars = gather(self.value(atoms.scalars).index_select(0, atom) * pull, node, n_nodes)
         vectors = scalars.new_zeros((n_nodes, 3, 0))
         matrices = scalars.new_zeros((n_nodes, 3, 3, 0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from muse_lr.math.pair_sums import PairSums, arrange_pairs, pair_sums
@@ -158,6 +159,8 @@ class TensorMaps(nn.Module):
         super().__init__()
         self.l_max = size.l_max
         self.radial = RadialGaussians(RADIAL, size.radius)
+        self.first: Tensor
+        self.register_buffer("first", torch.eye(self.radial.size)[0], persistent=False)
         self.carries = nn.ModuleDict()
         if size.l_max == 0:
             return
@@ -168,6 +171,18 @@ class TensorMaps(nn.Module):
             if size.tensors.get(order):
                 linear = nn.Linear(size.tensors[order], width, bias=False)
                 self.carries[str(order)] = linear
+
+    def weights(self, assignment: Assignment) -> Tensor:
+        """(n_blocks, width, K) padded radial functions times ``reach``.
+
+        Pooling and unpooling share them: their weights differ by factors of a node or an atom.
+        """
+        radial = self.radial(assignment.lengths) * assignment.reach[:, None]
+        return assignment.pairs.pad(radial)
+
+    def constant_filter(self, width: int) -> Tensor:
+        """(K, width) coefficients of the first radial function alone, which is 1."""
+        return self.first[:, None].expand(-1, width)
 
     def tensor_filters(self) -> tuple[Tensor, ...]:
         """(K, C) coefficients of the radial functions for each order."""
@@ -202,29 +217,40 @@ class Pooling(TensorMaps):
         if size.l_max > 0:
             self.gates = nn.Linear(size.scalars, size.l_max * size.tensor_channels)
 
-    def forward(self, atoms: AtomTensors, assignment: Assignment, n_nodes: int) -> TensorFeatures:
-        """Compute the features of the nodes; orders above l_max are empty."""
-        pairs, radial = assignment.pairs, self.radial(assignment.lengths)
-        weights = pairs.pad(radial * assignment.mean_weight[:, None])
-        sums = pairs.gather(weights, self.value(atoms.scalars))
-        # The first radial function is 1, so that its sum is the mean.
-        scalars = sums[:, 0] + (sums * self.scalar_filter.weight.T).sum(1)
-        vectors = scalars.new_zeros((n_nodes, 3, 0))
-        matrices = vectors.new_zeros((n_nodes, 3, 3, 0))
-        if self.l_max == 0:
-            return TensorFeatures(scalars, vectors, matrices)
-        weights = pairs.pad(radial * assignment.tensor_weight[:, None])
-        gates = (1 + self.gates(atoms.scalars))[:, None].chunk(self.l_max, dim=-1)
-        local = [self.mixes[0](gates[0] * atoms.local_vectors)]
+    def forward(
+        self, atoms: AtomTensors, assignment: Assignment, weights: Tensor
+    ) -> TensorFeatures:
+        """Compute the features of the nodes; orders above l_max are empty.
+
+        ``weights`` are those of :meth:`weights`.
+        """
+        values = [self.value(atoms.scalars)]
+        constant = self.constant_filter(values[0].shape[1])
+        filters = [self.scalar_filter.weight.T + constant]
+        if self.l_max > 0:
+            gates = (1 + self.gates(atoms.scalars))[:, None].chunk(self.l_max, dim=-1)
+            values.append(self.mixes[0](gates[0] * atoms.local_vectors))
         if atoms.local_matrices is not None:
             standard = matrices_to_standard(atoms.local_matrices)  # five components, not nine
-            local.append(self.mixes[1](gates[1] * standard))
-        moved = gather_filtered(pairs, weights, local, self.tensor_filters())
+            values.append(self.mixes[1](gates[1] * standard))
+        if self.l_max > 0:
+            filters += self.tensor_filters()
+        orders = []
         for order, tensors in ((1, atoms.vectors), (2, atoms.tensors)):
             carried = self.carried(order, tensors)
             if carried is not None:
-                mean = pairs.gather(weights[..., :1], carried.flatten(1))
-                moved[order - 1] = moved[order - 1] + mean.reshape(moved[order - 1].shape)
+                orders.append(order)
+                values.append(carried)
+                filters.append(self.constant_filter(carried.shape[-1]))
+        moved = gather_filtered(assignment.pairs, weights, values, filters)
+        for order, carried in zip(orders, moved[1 + self.l_max :], strict=True):
+            moved[order] = moved[order] + carried
+        scalars = moved[0] / assignment.near[:, None]
+        scale = assignment.near.rsqrt()[:, None, None]
+        vectors = scalars.new_zeros((len(scalars), 3, 0))
+        matrices = scalars.new_zeros((len(scalars), 3, 3, 0))
+        if self.l_max > 0:
+            vectors = moved[1] * scale
         if self.l_max > 1:
-            matrices = matrices_from_standard(moved[1])
-        return TensorFeatures(scalars, moved[0], matrices)
+            matrices = matrices_from_standard(moved[2] * scale)
+        return TensorFeatures(scalars, vectors, matrices)

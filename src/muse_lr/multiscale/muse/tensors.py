@@ -12,7 +12,9 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from muse_lr.math.filtered_sums import FilteredSums
 from muse_lr.math.harmonics import solid_harmonics
 from muse_lr.math.pair_sums import PairSums
 
@@ -197,15 +199,25 @@ def gather_filtered(
         (n_sources, ..., C) and (r, C) of each part.
     """
     flat, factors, shapes = _flattened(values, filters)
-    return _parts((pairs.gather(weights, flat) * factors).sum(1), shapes)
+    if get_proxy_mode() is not None or torch.compiler.is_compiling():
+        return _parts((pairs.gather(weights, flat) * factors).sum(1), shapes)
+    return _parts(FilteredSums(pairs)(weights, flat, factors)[:, 0], shapes)
 
 
 def spread_filtered(
-    pairs: PairSums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
+    pairs: PairSums,
+    weights: Tensor,
+    values: Sequence[Tensor],
+    filters: Sequence[Tensor],
+    scales: tuple[Tensor, Tensor],
 ) -> list[Tensor]:
-    """The same from the targets to the sources: values are (n_targets, ..., C)."""
+    """The same from the targets to the sources: values are (n_targets, ..., C).
+
+    The ``scales`` (n_targets,) and (n_sources,) multiply the values and the sums.
+    """
     flat, factors, shapes = _flattened(values, filters)
-    return _parts(pairs.spread(weights, flat[:, None] * factors), shapes)
+    outer = (flat * scales[0][:, None])[:, None] * factors
+    return _parts(pairs.spread(weights, outer) * scales[1][:, None], shapes)
 
 
 def _flattened(

@@ -73,21 +73,29 @@ class Unpooling(TensorMaps):
         self.update = dense(inputs, scalars, scalars, UPDATE_INIT_SCALE)
 
     def forward(
-        self, atoms: AtomTensors, nodes: TensorFeatures, assignment: Assignment
+        self,
+        atoms: AtomTensors,
+        nodes: TensorFeatures,
+        assignment: Assignment,
+        weights: Tensor,
+        mass: Tensor,
     ) -> Unpooled:
-        """Compute the features of the atoms after unpooling."""
-        pairs = assignment.pairs
-        weights = self.radial(assignment.lengths) * assignment.share[:, None]
-        weights = pairs.pad(weights)
-        # The first radial function is 1.
-        delta = pairs.spread(weights[..., :1], OUTPUT_FACTOR * self.value(nodes.scalars)[:, None])
+        """Compute the features of the atoms after unpooling.
+
+        ``weights`` are those of :meth:`weights` and ``mass`` (n_nodes,) the masses of the nodes.
+        """
+        sent = [OUTPUT_FACTOR * self.value(nodes.scalars)]
+        filters = [self.constant_filter(sent[0].shape[1])]
+        if self.l_max > 0:
+            sent.append(self.mixes[0](nodes.vectors))
+            filters += self.tensor_filters()
+        if self.l_max > 1:
+            sent.append(self.mixes[1](matrices_to_standard(nodes.matrices)))
+        scales = mass, 1 / assignment.divisor
+        delta, *fields = spread_filtered(assignment.pairs, weights, sent, filters, scales)
         invariants: list[Tensor] = []
         field = gradient = None
         if self.l_max > 0:
-            sent = [self.mixes[0](nodes.vectors)]
-            if self.l_max > 1:
-                sent.append(self.mixes[1](matrices_to_standard(nodes.matrices)))
-            fields = spread_filtered(pairs, weights, sent, self.tensor_filters())
             field = fields[0]
             bounded_field = shortened(GAIN * field)
             invariants.append(inner(bounded_field, atoms.local_vectors))
