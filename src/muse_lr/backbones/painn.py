@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from muse_lr.backbones.base import Backbone, BackboneConfig, GraphEmbedding
-from muse_lr.math.filtered_sums import FilteredSums, TracedSums, filtered_sums
+from muse_lr.math.filtered_sums import AnySums, filtered_sums
 from muse_lr.math.multipoles import from_standard_order, to_standard_order
 from muse_lr.math.radial import BesselBasis
 from muse_lr.math.switching import switch_off
@@ -138,7 +138,7 @@ class Message(nn.Module):
         self,
         scalars: Tensor,
         vectors: Tensor | None,
-        sums: FilteredSums | TracedSums,
+        sums: AnySums,
         radial: Tensor,
         directed: Tensor,
     ) -> tuple[Tensor, Tensor]:
@@ -148,7 +148,7 @@ class Message(nn.Module):
         ----------
         scalars, vectors : Tensor
             No vectors are vectors of zeros, as in the first layer.
-        sums : FilteredSums or TracedSums
+        sums : AnySums
             Sums over edges, from senders to receivers.
         radial, directed : Tensor
             Weights of :meth:`PaiNN._weights`, padded for the sums.

@@ -20,6 +20,10 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from muse_lr.math.pair_sums import PairSums, Spread, Weighed, arrange_pairs, pair_sums
 from muse_lr.math.plain_derivatives import wanted_inputs
 
+#: Largest ratio of pairs of nodes to edges for which one product of large matrices is faster than
+#: many of small ones.
+DENSE = 3
+
 
 @dataclass(frozen=True)
 class FilteredSums:
@@ -53,6 +57,9 @@ class FilteredSums:
         Tensor
             (n_nodes, sets, c).
         """
+        if _traced():
+            inner = self.pairs.gather(weights, values).unflatten(1, (-1, len(filters)))
+            return (inner * filters).sum(2)
         # Views, because torch cannot report whether the gradient of a leaf tensor is needed.
         inputs = (value.view_as(value) for value in (weights, values, filters))
         sums: Tensor = _Filtered.apply(*inputs, self.pairs)
@@ -90,12 +97,64 @@ class TracedSums:
         return sums.index_add(0, self.receiver, gates)
 
 
-def filtered_sums(edge_index: Tensor, n_nodes: int) -> FilteredSums | TracedSums:
+@dataclass(frozen=True)
+class DenseSums:
+    r"""Sums over the edges of a graph in which most nodes are neighbors.
+
+    The weights of all edges between two nodes, of all images, are added first. Then there is one
+    matrix product for all receivers, with no rows that are taken or added by index:
+
+    .. math:: y_{icm} = \sum_r F_{rc} \sum_j w_{(ji)mr}\, x_{jc}, \qquad
+              w_{(ji)mr} = \sum_{e: j \to i} w_{emr}
+
+    Attributes
+    ----------
+    place : Tensor
+        (e,) of int64, sender times ``n_nodes`` plus receiver.
+    n_nodes : int
+        Number of nodes.
+    """
+
+    place: Tensor
+    n_nodes: int
+
+    def pad(self, weights: Tensor) -> Tensor:
+        """Weights of all pairs of nodes from those of the edges: (e, k) -> (n_nodes^2, k)."""
+        pairs = weights.new_zeros((self.n_nodes**2, weights.shape[1]))
+        return pairs.index_add(0, self.place, weights)
+
+    def __call__(self, weights: Tensor, values: Tensor, filters: Tensor) -> Tensor:
+        """See :class:`FilteredSums`."""
+        rows, channels = filters.shape
+        matrix = weights.view(self.n_nodes, -1)  # (senders, receivers * sets * rows)
+        sums = (matrix.mT @ values).view(self.n_nodes, -1, rows, channels)
+        return (sums * filters).sum(2)
+
+
+#: Any of the sums over edges with filters.
+AnySums = FilteredSums | DenseSums | TracedSums
+
+
+def dense_sums(edge_index: Tensor, n_nodes: int) -> DenseSums | None:
+    """Dense sums if they are faster: if there are many edges for the number of pairs of nodes."""
+    if n_nodes**2 > DENSE * edge_index.shape[1]:
+        return None
+    return DenseSums(edge_index[0] * n_nodes + edge_index[1], n_nodes)
+
+
+def filtered_sums(edge_index: Tensor, n_nodes: int) -> AnySums:
     """Sums over edges (2, e) from senders to receivers, fastest if sorted by receiver."""
-    if get_proxy_mode() is not None or torch.compiler.is_compiling():
+    if _traced():
         return TracedSums(edge_index[0], edge_index[1], n_nodes)
+    dense = dense_sums(edge_index, n_nodes)
+    if dense is not None:
+        return dense
     tables = arrange_pairs(edge_index[0], edge_index[1], n_nodes)
     return FilteredSums(pair_sums(tables, n_nodes, n_nodes))
+
+
+def _traced() -> bool:
+    return get_proxy_mode() is not None or torch.compiler.is_compiling()
 
 
 class _Filtered(torch.autograd.Function):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from muse_lr.math.filtered_sums import AnySums
 from muse_lr.math.pair_sums import PairSums
 from muse_lr.multiscale.muse.tensors import (
     RadialGaussians,
@@ -43,6 +44,8 @@ class CoarseEdges:
         (n_edges,) quadrature weights; their sum over the edges of a node is below 1.
     pairs : PairSums
         Sums over the edges, with senders as sources and receivers as targets.
+    sums : AnySums
+        The same with filters.
     """
 
     edge_index: Tensor
@@ -50,6 +53,7 @@ class CoarseEdges:
     lengths: Tensor
     weights: Tensor
     pairs: PairSums
+    sums: AnySums
 
 
 class CoarseLayer(nn.Module):
@@ -88,18 +92,18 @@ class CoarseLayer(nn.Module):
         widths = [nodes.scalars.shape[1], *[width] * 2 * self.l_max]
         contents = self.content(nodes.scalars).split(widths, dim=-1)
         filters = self.filter.weight.T.split(widths, dim=-1)
-        radial = pairs.pad(self.radial(edges.lengths) * edges.weights[:, None])
+        radial = self.radial(edges.lengths) * edges.weights[:, None]
         # The products of contents and tensors are formed on the nodes, not on the edges.
         sent = [contents[0]]
         if self.l_max > 0:
             sent.append(contents[2][:, None] * nodes.vectors)
         if self.l_max > 1:  # with five components instead of nine
             sent.append(contents[4][:, None] * matrices_to_standard(nodes.matrices))
-        received = gather_filtered(pairs, radial, sent, filters[::2])
+        received = gather_filtered(edges.sums, edges.sums.pad(radial), sent, filters[::2])
         scalars, vectors, matrices = nodes.scalars + received[0], nodes.vectors, nodes.matrices
         if self.l_max > 0:
             direction = edges.vectors / edges.lengths[:, None]
-            along = gather_directed(pairs, radial, contents[1::2], filters[1::2], direction)
+            along = gather_directed(pairs, pairs.pad(radial), contents[1::2], filters[1::2], direction)
             vectors = vectors + received[1] + along[0]
         if self.l_max > 1:
             matrices = matrices + matrices_from_standard(received[2] + along[1])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from muse_lr.math.filtered_sums import FilteredSums, dense_sums
 from muse_lr.math.pair_sums import arrange_pairs, pair_sums
 from muse_lr.math.switching import smoothstep, switch_off
 from muse_lr.multiscale.base import CoarseNodes
@@ -84,7 +85,10 @@ def coarse_edges(
     general = tables.general
     arranged = tables.get("pairs of nodes", lambda: arrange_pairs(sender, receiver, size, general))
     pairs = pair_sums(arranged, size, size)
-    return CoarseEdges(coarse.edge_index, vectors, lengths, weights, pairs)
+    # In small boxes most nodes are neighbors, often in several images.
+    dense = None if general else dense_sums(coarse.edge_index, size)
+    sums = dense or FilteredSums(pairs)
+    return CoarseEdges(coarse.edge_index, vectors, lengths, weights, pairs, sums)
 
 
 def coarse_geometry(

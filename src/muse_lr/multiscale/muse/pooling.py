@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from muse_lr.math.filtered_sums import FilteredSums
 from muse_lr.math.pair_sums import PairSums, arrange_pairs, pair_sums
 from muse_lr.math.switching import switch_off
 from muse_lr.multiscale.base import Assignment
@@ -242,7 +243,7 @@ class Pooling(TensorMaps):
                 orders.append(order)
                 values.append(carried)
                 filters.append(self.constant_filter(carried.shape[-1]))
-        moved = gather_filtered(assignment.pairs, weights, values, filters)
+        moved = gather_filtered(FilteredSums(assignment.pairs), weights, values, filters)
         for order, carried in zip(orders, moved[1 + self.l_max :], strict=True):
             moved[order] = moved[order] + carried
         scalars = moved[0] / assignment.near[:, None]

@@ -12,9 +12,8 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from muse_lr.math.filtered_sums import FilteredSums
+from muse_lr.math.filtered_sums import AnySums
 from muse_lr.math.harmonics import solid_harmonics
 from muse_lr.math.pair_sums import PairSums
 
@@ -184,7 +183,7 @@ def gather(values: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def gather_filtered(
-    pairs: PairSums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
+    sums: AnySums, weights: Tensor, values: Sequence[Tensor], filters: Sequence[Tensor]
 ) -> list[Tensor]:
     r"""Sums at the targets, with a linear combination of the weights for each channel.
 
@@ -192,16 +191,15 @@ def gather_filtered(
 
     Parameters
     ----------
-    pairs : PairSums
+    sums : AnySums
+        Sums over the pairs.
     weights : Tensor
-        (n_blocks, width, r) padded weights.
+        Padded weights of the pairs (p, r).
     values, filters : sequence of Tensor
         (n_sources, ..., C) and (r, C) of each part.
     """
     flat, factors, shapes = _flattened(values, filters)
-    if get_proxy_mode() is not None or torch.compiler.is_compiling():
-        return _parts((pairs.gather(weights, flat) * factors).sum(1), shapes)
-    return _parts(FilteredSums(pairs)(weights, flat, factors)[:, 0], shapes)
+    return _parts(sums(weights, flat, factors)[:, 0], shapes)
 
 
 def spread_filtered(
@@ -212,6 +210,8 @@ def spread_filtered(
     scales: tuple[Tensor, Tensor],
 ) -> list[Tensor]:
     """The same from the targets to the sources: values are (n_targets, ..., C).
+
+    The weights are those of ``pairs``, (n_blocks, width, r).
 
     The ``scales`` (n_targets,) and (n_sources,) multiply the values and the sums.
     """
@@ -251,8 +251,9 @@ def gather_directed(
 
     Parameters
     ----------
-    pairs, weights :
-        As in :func:`gather_filtered`.
+    pairs : PairSums
+    weights : Tensor
+        (n_blocks, width, r) padded weights.
     values, filters : sequence of Tensor
         (n_sources, C) and (r, C) for each l.
     directions : Tensor
