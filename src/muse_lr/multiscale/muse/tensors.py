@@ -38,6 +38,9 @@ COMPONENTS = torch.tensor(
     ],
     dtype=torch.float64,
 )
+#: Largest exponent of Gaussians. exp(-50) and its derivatives are below the rounding of float64.
+#: Numbers below 1e-38 are denormal in float32, which makes all arithmetic with them slow.
+LARGEST_EXPONENT = 50.0
 #: Upper bound of the root mean square of the features of a node.
 LARGEST = 4.0
 #: Factor of the energies of nodes and atoms and of the features that the atoms read. It makes the
@@ -146,7 +149,8 @@ class RadialGaussians(nn.Module):
         """(p,) -> (p, count + 1)."""
         centers = torch.arange(self.count, device=lengths.device, dtype=lengths.dtype)
         offset = lengths[:, None] / self.spacing - centers
-        return torch.cat([torch.ones_like(lengths[:, None]), torch.exp(-offset.square())], dim=1)
+        gaussians = torch.exp(-offset.square().clamp(max=LARGEST_EXPONENT))
+        return torch.cat([torch.ones_like(lengths[:, None]), gaussians], dim=1)
 
 
 def dense(
