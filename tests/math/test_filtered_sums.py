@@ -7,7 +7,8 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from muse_lr.math import pair_sums
-from muse_lr.math.filtered_sums import filtered_sums
+from muse_lr.math.filtered_sums import DenseSums, FilteredSums, filtered_sums
+from muse_lr.math.pair_sums import arrange_pairs
 
 NODES, ROWS, CHANNELS = 6, 2, 3
 
@@ -47,6 +48,21 @@ def test_sums_are_those_of_their_definition(receiver, sets, at_once, monkeypatch
         inputs = edges, weights, values, filters
         assert torch.autograd.gradcheck(sums_of, inputs)
         assert torch.autograd.gradgradcheck(sums_of, inputs)
+
+
+@pytest.mark.parametrize("sets", [1, 3])
+def test_dense_sums_are_the_same_where_most_nodes_are_neighbors(sets):
+    """With several edges between two nodes, as in small cells, and two derivatives."""
+    edges = torch.randint(NODES, (2, 14), generator=torch.Generator().manual_seed(0))
+    assert isinstance(filtered_sums(edges, NODES), DenseSums)
+    sparse = FilteredSums(pair_sums.pair_sums(arrange_pairs(*edges, NODES), NODES, NODES))
+    weights, values = random(14, sets * ROWS), random(NODES, CHANNELS, seed=1)
+    filters = random(ROWS, CHANNELS, seed=2)
+    found = sums_of(edges, weights, values, filters)
+    expected = sparse(sparse.pad(weights), values, filters)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+    assert torch.autograd.gradcheck(sums_of, (edges, weights, values, filters))
+    assert torch.autograd.gradgradcheck(sums_of, (edges, weights, values, filters))
 
 
 def test_a_traced_program_gives_the_same_sums_for_another_number_of_edges():

@@ -233,7 +233,8 @@ def _spread_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Both gradients of :class:`Spread`, which read the same slopes of each portion."""
     width, own = weights.shape[1], pairs.blocks.of_blocks(values)
-    by_weights, by_values = [], []
+    by_weights: list[Tensor] = []
+    by_values: list[Tensor] = []
     for sources, first, second in pairs.portions(values.shape[2], weights.mT, own):
         taken = slope.index_select(0, sources).unflatten(0, (-1, width))
         by_weights.append(torch.bmm(second, taken.mT))

@@ -88,7 +88,7 @@ class CoarseLayer(nn.Module):
         return self._update(bounded(self._exchange(nodes, edges)))
 
     def _exchange(self, nodes: TensorFeatures, edges: CoarseEdges) -> TensorFeatures:
-        pairs, width = edges.pairs, self.tensor_channels
+        width = self.tensor_channels
         widths = [nodes.scalars.shape[1], *[width] * 2 * self.l_max]
         contents = self.content(nodes.scalars).split(widths, dim=-1)
         filters = self.filter.weight.T.split(widths, dim=-1)
@@ -103,7 +103,8 @@ class CoarseLayer(nn.Module):
         scalars, vectors, matrices = nodes.scalars + received[0], nodes.vectors, nodes.matrices
         if self.l_max > 0:
             direction = edges.vectors / edges.lengths[:, None]
-            along = gather_directed(pairs, pairs.pad(radial), contents[1::2], filters[1::2], direction)
+            about = contents[1::2], filters[1::2], direction
+            along = gather_directed(edges.pairs, edges.pairs.pad(radial), *about)
             vectors = vectors + received[1] + along[0]
         if self.l_max > 1:
             matrices = matrices + matrices_from_standard(received[2] + along[1])

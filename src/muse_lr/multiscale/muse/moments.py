@@ -43,8 +43,13 @@ class MomentPooling(nn.Module):
         self.value = nn.Linear(scalars, channels, bias=False)
         self.strengths = nn.ModuleList(unit_linear(scalars, tensor_channels) for _ in range(l_max))
 
-    def forward(self, atoms: AtomTensors, assignment: Assignment, weights: Tensor) -> TensorFeatures:
-        """Compute the features of the nodes; orders above l_max are empty."""
+    def forward(
+        self, atoms: AtomTensors, assignment: Assignment, weights: Tensor
+    ) -> TensorFeatures:
+        """Compute the features of the nodes; orders above l_max are empty.
+
+        The ``weights``, with radial functions, are not used.
+        """
         atom, node = assignment.atom, assignment.node
         n_nodes, pull = len(assignment.near), assignment.mean_weight[:, None]
         scalars = gather(self.value(atoms.scalars).index_select(0, atom) * pull, node, n_nodes)
