@@ -89,6 +89,26 @@ def test_variants_worse_than_the_mean_predictor_are_named_with_its_error():
     assert forces.endswith("only: little was learned of forces.")
 
 
+def test_stress_that_is_worse_than_its_mean_is_named_with_what_to_do():
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(30):
+        atoms = Atoms("H2", [[0, 0, 0], [0, 0, 1]], cell=[4, 4, 4], pbc=True)
+        stress = rng.normal(size=(3, 3))
+        stress += stress.T
+        atoms.info |= {"REF_stress": stress, "muse_stress": 3 * stress}
+        frames.append(atoms)
+    found = collect(frames, "far")
+    bad = record("bad")
+    absolute, _, counts = frame_sums(found, "stress")
+    metrics = {"stress_mae": float(absolute.sum() / counts.sum())}
+    bad = replace(
+        bad, summary=bad.summary | {"tests": {"far": metrics}}, predictions={"far": found}
+    )
+    (sentence,) = [text for text in findings(Results("bad", [bad])) if "stress" in text]
+    assert "which is the mean of the test set: little was learned of stress. Train" in sentence
+
+
 def test_an_offset_of_compositions_is_told_for_the_variants_that_have_it():
     off, even = predictions(0.3, 0.01), predictions(0.0, 0.01)
     results = Results("off", [record("off", found=off), record("even", found=even)])
@@ -165,7 +185,9 @@ def test_the_validation_data_choose_the_winner_not_the_test_set():
     found = find_winner(Results("a", records))
     assert (found.variant, found.second, found.record.run.seed) == ("b", "a", 1)
     start = "Best on the validation data: `b`, force error (MAE) 41.0 ± 2.5 meV/Å; "
-    assert found.sentence().startswith(f"{start}there the force error of `a` is 24 % higher [")
+    assert found.sentence().startswith(
+        f"{start}there the force error of the next best, `a`, is 24 % higher ["
+    )
     assert found.model == "b/seed-1/model.pt"
     assert next_command(found) == "muse-lr md b/seed-1/model.pt 'my files/x.xyz' --ps 5"
 
@@ -186,7 +208,7 @@ def test_a_longer_study_is_proposed_where_the_losses_still_fell(tmp_path, monkey
         commands = next_commands(results, winner)
         dynamics, *more = commands.values()
         assert dynamics.startswith("muse-lr md ")
-        purpose = "the study with 3 times the epochs, 2 min 00 s of training in all"
+        purpose = "the study with 3 times the epochs, 2 min 00 s of training divided by the jobs"
         assert list(commands)[1:] == ([purpose] if longer else [])
         expected = f"{command} --set training.epochs=30 --out runs_30_epochs"
         assert more == ([expected] if longer else [])
@@ -209,13 +231,14 @@ def test_a_test_set_with_another_best_variant_is_named():
 def test_a_close_second_and_one_seed():
     close = Results("a", seeds("a", [41, 43, 42]) + seeds("b", [42.2, 42.5, 42.3]))
     assert (
-        "the force error of `b` is not significantly different (" in find_winner(close).sentence()
+        "the force error of the next best, `b`, is not significantly different ("
+        in find_winner(close).sentence()
     )
     single = Results("a", seeds("a", [41]) + seeds("b", [42]))
     assert (
         find_winner(single)
         .sentence()
-        .endswith("41.0 meV/Å; there the force error of `b` is 2 % higher.")
+        .endswith("41.0 meV/Å; there the force error of the next best, `b`, is 2 % higher.")
     )
     assert next_command(find_winner(single)) == "muse-lr md a/seed-0/model.pt FILE --ps 5"
 

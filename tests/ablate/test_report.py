@@ -211,7 +211,7 @@ def test_the_result_stands_first_in_the_page_and_in_the_markdown(study, report):
     body = re.sub("</?code>", "`", html.split("<body>")[1].replace("\u00a0", " "))
     order = ["<h1>Ions &amp; water</h1>", near, far, line, "Best on the validation data: `charges`"]
     order += [
-        "Its best model: `",
+        "Best model of `charges`: `",
         "Next, dynamics of this model: `muse-lr md",
         "data:image",
         "Does it &lt;help&gt;?",

@@ -32,6 +32,15 @@ from muse_lr.reporting.wording import (
 
 #: Errors above this share of those of the mean predictor show that little was learned.
 LITTLE_LEARNED = 0.8
+#: What the mean predictor knows of a label, and what to do before it is used.
+ELEMENTS_ONLY = "knows the number of atoms of each element only"
+KNOWS = {
+    "energy": f"{ELEMENTS_ONLY} and is fitted to the test set itself",
+    "stress": "is the mean of the test set",
+}
+BEFORE_USE = {
+    "stress": " Train on it before dynamics at constant pressure: `training.loss: {stress: ...}`."
+}
 
 
 def findings(results: Results) -> list[str]:
@@ -103,9 +112,9 @@ def _worse_than_the_mean(results: Results) -> Iterator[str]:
             for label in p.quantities
             if is_fair(p, label)
         }
-        for metric in reversed(MAIN_METRICS):
-            limit = scale.get(metric)
-            if limit is None or metric.rpartition("_")[0] not in fair:
+        for metric in (*reversed(MAIN_METRICS), "stress_mae"):
+            limit, label = scale.get(metric), metric.rpartition("_")[0]
+            if limit is None or label not in fair:
                 continue
             worse = [
                 f"{code(variant)} ({number(mean.value)})"
@@ -113,15 +122,13 @@ def _worse_than_the_mean(results: Results) -> Iterator[str]:
                 if mean.value > LITTLE_LEARNED * limit
             ]
             if worse:
-                mean_predictor = f"{number(limit)} {metric_unit(metric)}"
-                label = metric.rpartition("_")[0]
-                learned = "total energies" if label == "energy" else label_title(label)
-                fitted = " and is fitted to the test set itself" * (metric == "energy_mae")
                 yield (
                     f"On the test set {code(test)}, the {metric_title(metric)} of "
                     f"{listed(worse)} is above {100 * LITTLE_LEARNED:.0f} % of that of the mean "
-                    f"predictor ({mean_predictor}), which knows the number of atoms of each "
-                    f"element only{fitted}: little was learned of {learned}."
+                    f"predictor ({number(limit)} {metric_unit(metric)}), which "
+                    f"{KNOWS.get(label, ELEMENTS_ONLY)}: little was learned of "
+                    f"{'total energies' if label == 'energy' else label_title(label)}."
+                    f"{BEFORE_USE.get(label, '')}"
                 )
 
 

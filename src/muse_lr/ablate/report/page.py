@@ -123,7 +123,7 @@ def _winner_sentences(results: Results) -> list[str]:
         f"Next, {purpose}: {code(command)}"
         for purpose, command in next_commands(results, found).items()
     ]
-    model = f"Its best model: {code(found.model)}"
+    model = f"Best model of {code(found.variant)}: {code(found.model)}"
     return [found.sentence(), *disagreement(results, found), model, *commands]
 
 

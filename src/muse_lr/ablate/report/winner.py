@@ -66,7 +66,7 @@ class Winner:
         )
         change = outcome.changes.get(self.second)
         if change is not None:
-            text += f"; there the {outcome.noun} of {code(self.second)} is "
+            text += f"; there the {outcome.noun} of the next best, {code(self.second)}, is "
             text += phrase(change, outcome.metric)
         return f"{text}."
 
@@ -157,7 +157,7 @@ def _longer_time(results: Results) -> str:
     """Training time of a longer study, from that of this one; empty where it is not known."""
     known = [r.summary.get("seconds") for r in results.records if r.finished]
     seconds = LONGER * sum(value for value in known if value is not None)
-    return f", {duration(seconds)} of training in all" if seconds else ""
+    return f", {duration(seconds)} of training divided by the jobs" if seconds else ""
 
 
 def _structure(record: Record) -> str:
