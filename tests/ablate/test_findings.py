@@ -106,7 +106,10 @@ def test_stress_that_is_worse_than_its_mean_is_named_with_what_to_do():
         bad, summary=bad.summary | {"tests": {"far": metrics}}, predictions={"far": found}
     )
     (sentence,) = [text for text in findings(Results("bad", [bad])) if "stress" in text]
-    assert "which is the mean of the test set: little was learned of stress. Train" in sentence
+    assert (
+        "which is the isotropic mean of the test set: little was learned of stress. Train"
+        in sentence
+    )
 
 
 def test_an_offset_of_compositions_is_told_for_the_variants_that_have_it():

@@ -36,7 +36,7 @@ LITTLE_LEARNED = 0.8
 ELEMENTS_ONLY = "knows the number of atoms of each element only"
 KNOWS = {
     "energy": f"{ELEMENTS_ONLY} and is fitted to the test set itself",
-    "stress": "is the mean of the test set",
+    "stress": "is the isotropic mean of the test set",
 }
 BEFORE_USE = {
     "stress": " Train on it before dynamics at constant pressure: `training.loss: {stress: ...}`."
