@@ -65,6 +65,12 @@ def test_dense_sums_are_the_same_where_most_nodes_are_neighbors(sets):
     assert torch.autograd.gradgradcheck(sums_of, (edges, weights, values, filters))
 
 
+def test_sums_of_no_nodes():
+    edges = torch.zeros((2, 0), dtype=torch.int64)
+    found = sums_of(edges, random(0, 2 * ROWS), random(0, CHANNELS), random(ROWS, CHANNELS))
+    assert found.shape == (0, 2, CHANNELS)
+
+
 def test_a_traced_program_gives_the_same_sums_for_another_number_of_edges():
     def energy_and_slopes(edges, weights, values, filters):
         energy = sums_of(edges, weights, values, filters).square().sum()

@@ -125,9 +125,9 @@ class DenseSums:
 
     def __call__(self, weights: Tensor, values: Tensor, filters: Tensor) -> Tensor:
         """See :class:`FilteredSums`."""
-        rows, channels = filters.shape
-        matrix = weights.view(self.n_nodes, -1)  # (senders, receivers * sets * rows)
-        sums = (matrix.mT @ values).view(self.n_nodes, -1, rows, channels)
+        (rows, channels), width, n = filters.shape, weights.shape[1], self.n_nodes
+        matrix = weights.view(n, n * width)  # (senders, receivers * sets * rows)
+        sums = (matrix.mT @ values).view(n, width // rows, rows, channels)
         return (sums * filters).sum(2)
 
 
