@@ -66,8 +66,9 @@ def test_dense_sums_are_the_same_where_most_nodes_are_neighbors(sets):
 
 
 def test_sums_of_no_nodes():
-    edges = torch.zeros((2, 0), dtype=torch.int64)
-    found = sums_of(edges, random(0, 2 * ROWS), random(0, CHANNELS), random(ROWS, CHANNELS))
+    sums = filtered_sums(torch.zeros((2, 0), dtype=torch.int64), 0)
+    weights, filters = random(0, 2 * ROWS), random(ROWS, CHANNELS)
+    found = sums(sums.pad(weights), random(0, CHANNELS), filters)
     assert found.shape == (0, 2, CHANNELS)
 
 
