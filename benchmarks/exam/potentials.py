@@ -87,7 +87,7 @@ def dftd3() -> Calculator:
 
 
 def dftd4() -> Calculator:
-    """D4 of PBE without its three-body term, which takes a hundred times as long in crystals."""
+    """D4 of PBE without its three-body term, which is slow in crystals."""
     from dftd4.ase import DFTD4
 
     return Adapted(DFTD4(params_tweaks=D4_PBE), ORGANIC, ("forces", "stress"))

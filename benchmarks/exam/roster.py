@@ -99,8 +99,8 @@ PEERS = (
         "dftd4",
         install="dftd4",
         partial=True,
-        note="dispersion alone, default cutoffs, without the three-body term, with which the eight "
-        "atoms of rock salt take 0.9 s instead of 7 ms",
+        note="dispersion alone, default cutoffs, without the three-body term, with which crystals "
+        "take too long",
     ),
     Entry(
         "torch_pme_p3m",

@@ -215,9 +215,8 @@ def spread_filtered(
 ) -> list[Tensor]:
     """The same from the targets to the sources: values are (n_targets, ..., C).
 
-    The weights are those of ``pairs``, (n_blocks, width, r).
-
-    The ``scales`` (n_targets,) and (n_sources,) multiply the values and the sums.
+    The weights (n_blocks, width, r) are padded. The ``scales`` (n_targets,) and (n_sources,)
+    multiply the values and the sums.
     """
     flat, factors, shapes = _flattened(values, filters)
     outer = (flat * scales[0][:, None])[:, None] * factors
